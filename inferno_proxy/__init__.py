@@ -1,0 +1,1 @@
+"""Inferno's control plane: it turns registrations into configuration for Envoy and for proxyless gRPC clients."""

@@ -1,0 +1,184 @@
+"""The fleet as the control plane sees it: frozen values, no clock, no wire.
+
+A :class:`Node` is what a node says of itself; a :class:`Member` is what the control plane makes of it; a
+:class:`FleetView` is all members at one moment. Everything downstream (routing, resources, health) is a function of a
+``FleetView``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A network address: IP or host name, and TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ModelState(StrEnum):
+    """Whether one version of a model can serve; mirrors ``inferno.registration.v1.ModelState``."""
+
+    READY = "ready"
+    LOADING = "loading"
+    UNLOADING = "unloading"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a model on a node, with the server's own reason when it is not ready."""
+
+    version: str
+    state: ModelState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model on one node.
+
+    ``stateful`` models keep a sequence on one node and are never executed twice; ``decoupled`` models answer over the
+    stream only. ``max_batch_size`` is 0 when the model does not batch; ``instance_count`` is 0 when unknown.
+    """
+
+    name: str
+    versions: tuple[ModelVersion, ...] = ()
+    stateful: bool = False
+    decoupled: bool = False
+    max_batch_size: int = 0
+    instance_count: int = 0
+    platform: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """True when at least one version can serve."""
+        return any(v.state is ModelState.READY for v in self.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU: UUID, marketing name, memory in bytes."""
+
+    uuid: str
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Inventory of a node; zero and empty mean unknown."""
+
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    provider: str = ""
+    instance_type: str = ""
+
+
+class NodeCondition(StrEnum):
+    """What a node's agent says of the node as a whole."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node says of itself. ``(node_id, incarnation)`` names one life; ``revision`` counts changes within it.
+
+    ``price_micros_per_hour`` is in millionths of a US dollar, 0 when unknown or free.
+    """
+
+    node_id: str
+    incarnation: int
+    grpc_address: Address
+    http_address: Address | None = None
+    revision: int = 1
+    models: tuple[Model, ...] = ()
+    region: str = ""
+    zone: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    hardware: Hardware = Hardware()
+    price_micros_per_hour: int = 0
+    server_version: str = ""
+    agent_version: str = ""
+    spot: bool = False
+    condition: NodeCondition = NodeCondition.SERVING
+    condition_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """Work of one model on one node: requests queued now, completed and failed since the server started, and the mean
+    latency of the last sample window in microseconds (0: no request ended in it)."""
+
+    model: str
+    queued: int
+    completed: int
+    failed: int
+    latency_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A node's load as it reported it, and when (``at``: monotonic seconds of the control plane's clock)."""
+
+    models: tuple[ModelLoad, ...]
+    at: float
+
+
+class Phase(StrEnum):
+    """The control plane's verdict on a node; mirrors ``inferno.mesh.v1.NodePhase``."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    UNMANAGED = "unmanaged"
+    FAILED = "failed"
+
+
+class Source(StrEnum):
+    """How a node was discovered; mirrors ``inferno.mesh.v1.NodeSource``."""
+
+    AGENT = "agent"
+    ANNOUNCED = "announced"
+    STATIC = "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node in the fleet. ``since`` is the wall-clock time of the last change of phase, in Unix seconds.
+
+    A member in phase SERVING or UNMANAGED takes new work; DRAINING finishes what runs; FAILED takes none.
+    """
+
+    node: Node
+    phase: Phase
+    source: Source
+    since: float
+    reason: str = ""
+    load: Load | None = None
+
+    @property
+    def takes_work(self) -> bool:
+        """True when the data plane may send new requests."""
+        return self.phase in (Phase.SERVING, Phase.UNMANAGED)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """All members at one moment, by ``node_id``. ``serial`` grows with each change that matters to routing."""
+
+    serial: int = 0
+    members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
