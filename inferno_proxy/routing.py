@@ -1,0 +1,146 @@
+"""What the data plane should do, in our own words: which model is served where, and what is safe to repeat.
+
+:func:`plan` turns a :class:`~inferno_proxy.fleet.FleetView` into a :class:`RoutePlan`. Nothing here knows Envoy, gRPC or
+xDS; :mod:`inferno_proxy.resources` translates a plan for them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """What an operator may choose about routing.
+
+    ``repeat_stateless``: a stateless model may be executed a second time when a connection is lost after the request
+    left (the first execution may have run). ``never_repeat`` names models that are excluded from that.
+    """
+
+    repeat_stateless: bool = True
+    never_repeat: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One place that serves a model. ``address.host`` is always an IP address, ``weight`` is at least 1.
+
+    A ``draining`` endpoint finishes what runs and gets nothing new. ``region`` and ``zone`` may be empty.
+    """
+
+    address: Address
+    weight: int = 1
+    draining: bool = False
+    region: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoute:
+    """How calls for one model travel.
+
+    ``repeatable``: the same call may be executed twice (never true for a stateful model). ``stateful``: calls that
+    carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
+    empty for a model that the fleet knows and no node can serve now.
+    """
+
+    name: str
+    stateful: bool = False
+    decoupled: bool = False
+    repeatable: bool = True
+    grpc: tuple[Endpoint, ...] = ()
+    http: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Every model the fleet knows, by name (sorted), and the members that had to be left out, with the reason."""
+
+    models: Mapping[str, ModelRoute] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
+    """Decide where calls for each model go.
+
+    A member that takes work gives an endpoint to each model of which a version is ready; a draining member gives a
+    draining endpoint; a failed one gives none. A model that any member names, in whatever state, keeps its route. When
+    two members claim one address, the stronger claim wins it for all models (see :func:`_claim`), so that no request
+    reaches a server that belongs to somebody else. A member whose address is a host name is left out: data planes take
+    IP addresses only, so names are resolved where nodes are discovered.
+    """
+    admitted, left_out = _admit(view.members.values())
+    names: dict[str, list[Member]] = {}
+    for member in view.members.values():
+        for model in member.node.models:
+            names.setdefault(model.name, []).append(member)
+    models = {}
+    for name in sorted(names):
+        owners = [(member, model) for member in names[name] for model in member.node.models if model.name == name]
+        stateful = any(model.stateful for _, model in owners)
+        serving = [m for m, model in owners if model.ready and m.node.node_id in admitted]
+        models[name] = ModelRoute(
+            name=name,
+            stateful=stateful,
+            decoupled=any(model.decoupled for _, model in owners),
+            repeatable=settings.repeat_stateless and not stateful and name not in settings.never_repeat,
+            grpc=_endpoints((m.node.grpc_address, m) for m in serving),
+            http=_endpoints((m.node.http_address, m) for m in serving if m.node.http_address is not None),
+        )
+    return RoutePlan(MappingProxyType(models), MappingProxyType(left_out))
+
+
+def _admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
+    """Node ids that may give endpoints, and why each of the others (failed ones aside) may not."""
+    admitted: set[str] = set()
+    left_out: dict[str, str] = {}
+    holder: dict[Address, str] = {}
+    for member in sorted(members, key=_claim, reverse=True):
+        node = member.node
+        addresses = [node.grpc_address] if node.http_address is None else [node.grpc_address, node.http_address]
+        if member.phase is Phase.FAILED:
+            continue
+        name = next((a for a in addresses if not _is_ip(a.host)), None)
+        taken = next((a for a in addresses if a in holder), None)
+        if name is not None:
+            left_out[node.node_id] = f"its address {name} is a host name; the data plane takes IP addresses only"
+        elif taken is not None:
+            left_out[node.node_id] = f"its address {taken} belongs to node {holder[taken]!r}"
+        else:
+            admitted.add(node.node_id)
+            holder.update(dict.fromkeys(addresses, node.node_id))
+    return admitted, left_out
+
+
+def _claim(member: Member) -> tuple[bool, int, float, str]:
+    """Strength of a member's claim to its address: serving before unmanaged or draining, an agent's word before an
+    announcement before a static list, then the newer one; the node id makes the order total."""
+    rank = {Source.AGENT: 2, Source.ANNOUNCED: 1, Source.STATIC: 0}[member.source]
+    return member.phase is Phase.SERVING, rank, member.since, member.node.node_id
+
+
+def _endpoints(members: Iterable[tuple[Address, Member]]) -> tuple[Endpoint, ...]:
+    return tuple(
+        sorted(
+            Endpoint(
+                address=address,
+                draining=not member.takes_work,
+                region=member.node.region,
+                zone=member.node.zone,
+            )
+            for address, member in members
+        )
+    )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
