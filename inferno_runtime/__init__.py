@@ -1,0 +1,1 @@
+"""Plumbing every Inferno process needs. It knows no node, model or price."""

@@ -1,0 +1,54 @@
+"""A bounded queue of facts between two stages; what does not fit is dropped and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """A queue of at most ``capacity`` items, for one event loop and one reader.
+
+    When it is full the new item is dropped: what was accepted is kept in order.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._dropped = 0
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def dropped(self) -> int:
+        """How many items were refused so far."""
+        return self._dropped
+
+    def put(self, item: T) -> bool:
+        """Accept an item; False when the mailbox is full and the item is dropped."""
+        if len(self._items) >= self._capacity:
+            self._dropped += 1
+            return False
+        self._items.append(item)
+        self._arrived.set()
+        return True
+
+    async def take(self, max_items: int, linger: float) -> list[T]:
+        """Wait for one item, then up to ``linger`` seconds for ``max_items``, and return what came, oldest first."""
+        while not self._items:
+            self._arrived.clear()
+            await self._arrived.wait()
+        if len(self._items) < max_items:
+            try:
+                async with asyncio.timeout(linger):
+                    while len(self._items) < max_items:
+                        self._arrived.clear()
+                        await self._arrived.wait()
+            except TimeoutError:
+                pass  # The linger is over: a smaller batch goes out.
+        return [self._items.popleft() for _ in range(min(max_items, len(self._items)))]

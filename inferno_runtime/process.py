@@ -1,0 +1,144 @@
+"""Child processes that never outlive their parent, and the ports they listen on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from inferno_runtime.errors import Unavailable
+
+# prctl(2): the signal a process gets when the thread that forked it ends.
+_PR_SET_PDEATHSIG = 1
+# Looked up before any fork: between fork and exec a child must not import or allocate much.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+Output = int | None
+
+
+async def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: Output = None,
+    stderr: Output = None,
+    die_with_parent: signal.Signals | None = signal.SIGTERM,
+    pass_fds: Sequence[int] = (),
+    new_group: bool = False,
+) -> asyncio.subprocess.Process:
+    """Start ``argv``.
+
+    Args:
+        argv: Program and arguments.
+        env: The whole environment; None inherits ours.
+        cwd: Working directory; None inherits ours.
+        stdout: As for ``subprocess``; None inherits ours.
+        stderr: As for ``subprocess``; None inherits ours.
+        die_with_parent: Signal the kernel sends the child when this process ends, however it ends; None for none.
+        pass_fds: File descriptors the child inherits.
+        new_group: Make the child the leader of a session and process group of its own, so that a terminal's Ctrl-C
+            does not reach it and :func:`terminate` can end everything it started.
+
+    Raises:
+        Unavailable: The program cannot be started.
+    """
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if die_with_parent is not None:
+            _prctl(_PR_SET_PDEATHSIG, int(die_with_parent))
+            # The parent may have ended before prctl: then no signal would ever come.
+            if os.getppid() != parent:
+                os._exit(1)
+
+    hook: Callable[[], None] | None = before_exec if die_with_parent is not None else None
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+            start_new_session=new_group,
+            preexec_fn=hook,
+        )
+    except OSError as error:
+        raise Unavailable(
+            f"{argv[0]} cannot be started: {error.strerror}.",
+            reason="SPAWN_FAILED",
+            fix="Check that the program is installed and may be executed.",
+            metadata={"program": argv[0]},
+        ) from error
+
+
+async def terminate(process: asyncio.subprocess.Process, grace: float) -> int:
+    """End a child: SIGTERM, then SIGKILL after ``grace`` seconds, to its whole group if it leads one.
+
+    Safe to call again and after the child has ended. Returns the exit status as ``subprocess`` gives it.
+    """
+    group = _leads_group(process.pid)
+    if process.returncode is None:
+        _send(process.pid, signal.SIGTERM, group=group)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                return await process.wait()
+        _send(process.pid, signal.SIGKILL, group=group)
+    return await process.wait()
+
+
+def _leads_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def _send(pid: int, what: signal.Signals, *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            os.killpg(pid, what)
+        else:
+            os.kill(pid, what)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port nobody listens on at this moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_holder(host: str, port: int) -> str | None:
+    """Who listens on a TCP port of this machine, like ``pid 4121 (nginx)``; None when nobody does.
+
+    ``host`` may be a wildcard. A holder that the kernel does not let us see is ``another process``.
+    """
+    # Bound and closed again without SO_REUSEPORT: that option would let two servers share the port unnoticed.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return _listener(port)
+    return None
+
+
+def _listener(port: int) -> str:
+    import psutil
+
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            with contextlib.suppress(psutil.Error):
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return "another process"

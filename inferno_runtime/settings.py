@@ -1,0 +1,264 @@
+"""Settings: frozen values, merged from defaults < file < environment < flags, each field knowing where it came from.
+
+A component writes a :class:`Settings` subclass once; its command line options, environment names and file keys follow
+from the fields. One YAML file holds a section for each component::
+
+    proxy:
+      port: 8080
+    backend:
+      price_per_hour: 2.50
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from inferno_runtime.errors import InvalidInput, NotFound
+
+_UNSET: Any = ...
+
+
+class Settings(pydantic.BaseModel):
+    """Base of a component's settings: frozen, and every key is known."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    section: ClassVar[str]
+
+
+def option(default: object = _UNSET, *, help: str, flag: str = "", metavar: str = "", **constraints: Any) -> Any:  # noqa: A002 - click's own name
+    """Declare a field.
+
+    Args:
+        default: Value when nothing says otherwise; without it the field is required.
+        help: One sentence for ``--help`` and the settings reference.
+        flag: Command line name; the field's name with dashes when empty.
+        metavar: Placeholder in ``--help``.
+        constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ...).
+    """
+    extra = {"flag": flag, "metavar": metavar}
+    return pydantic.Field(default=default, description=help, json_schema_extra=extra, **constraints)
+
+
+class ProcessSettings(Settings):
+    """What every component's settings begin with."""
+
+    log_format: Literal["console", "json"] = option("console", help="Log lines for people or for collectors.")
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", help="Least severity that is logged.")
+
+
+S = TypeVar("S", bound=Settings)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[S]):
+    """Settings, and for each field its origin: ``default``, ``FILE:LINE``, an environment name or a flag."""
+
+    value: S
+    origins: Mapping[str, str]
+
+
+def load(
+    cls: type[S],
+    *,
+    file: Path | None = None,
+    env: Mapping[str, str] = types.MappingProxyType({}),
+    flags: Mapping[str, object] = types.MappingProxyType({}),
+) -> Loaded[S]:
+    """Merge the sources and validate the whole.
+
+    Args:
+        cls: Settings class; its ``section`` names the file's section and the environment's prefix.
+        file: YAML file, or None.
+        env: Environment; only ``INFERNO_<SECTION>_<FIELD>`` is read.
+        flags: Values given on the command line, by field name; None means not given.
+
+    Raises:
+        NotFound: The file does not exist.
+        InvalidInput: A key is unknown (the nearest valid one is named) or a value is not valid; the sentence names the
+            file and line, the environment variable or the flag.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = dict.fromkeys(cls.model_fields, "default")
+    for key, (value, origin) in {**_from_file(cls, file), **_from_env(cls, env)}.items():
+        values[key], origins[key] = value, origin
+    for name, value in flags.items():
+        if value is not None:
+            values[name], origins[name] = value, flag_of(name, cls.model_fields[name])
+    try:
+        return Loaded(cls.model_validate(values), types.MappingProxyType(origins))
+    except pydantic.ValidationError as error:
+        raise _invalid(cls, error, origins) from error
+
+
+def flag_of(name: str, field: FieldInfo) -> str:
+    """The command line name of a field, like ``--data-dir``."""
+    return _extra(field, "flag") or "--" + name.replace("_", "-")
+
+
+def env_of(cls: type[Settings], name: str) -> str:
+    """The environment name of a field, like ``INFERNO_PROXY_PORT``."""
+    return f"INFERNO_{cls.section}_{name}".upper()
+
+
+def click_options(cls: type[Settings]) -> Callable[[Command], Command]:
+    """A decorator that gives a click command one option for each field, so that no option is written twice.
+
+    Options that are not given arrive as None; hand them all to :func:`load` as ``flags``.
+    """
+    import rich_click as click
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(cls.model_fields.items()):
+            flag, kind = flag_of(name, field), _kind(field)
+            default = "" if field.default in (None, (), "") or field.is_required() else _shown(field.default)
+            text = (field.description or "") + (f" (default {default})" if default else "")
+            parameters: dict[str, Any] = {"help": text, "default": None}
+            if kind is bool:
+                flag = f"{flag}/--no-{flag[2:]}"
+            else:
+                parameters["type"] = _click_type(kind)
+                parameters["metavar"] = _extra(field, "metavar") or None
+            command = click.option(flag, name, **parameters)(command)
+        return command
+
+    return decorate
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _click_type(kind: Any) -> Any:
+    import click
+
+    if typing.get_origin(kind) is Literal:
+        return click.Choice([str(choice) for choice in typing.get_args(kind)])
+    return {int: click.INT, float: click.FLOAT, Path: click.Path(path_type=Path)}.get(kind, click.STRING)
+
+
+def _extra(field: FieldInfo, key: str) -> str:
+    return str(cast("dict[str, Any]", field.json_schema_extra or {}).get(key, ""))
+
+
+def _kind(field: FieldInfo) -> Any:
+    """The field's type without ``None``."""
+    annotation: Any = field.annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(one for one in typing.get_args(annotation) if one is not types.NoneType)
+    return annotation
+
+
+def _from_file(cls: type[Settings], file: Path | None) -> dict[str, tuple[object, str]]:
+    if file is None:
+        return {}
+    document = _document(file)
+    section = document.get(cls.section) or {}
+    if not isinstance(section, Mapping):
+        raise InvalidInput(
+            f"{file}: section {cls.section!r} is not a mapping.", reason="BAD_CONFIG", fix="Write keys and values under it."
+        )
+    found: dict[str, tuple[object, str]] = {}
+    for key, value in section.items():
+        line = cast("Any", section).lc.key(key)[0] + 1
+        if key not in cls.model_fields:
+            raise _unknown(f"{file}:{line}", f"{cls.section}.{key}", key, list(cls.model_fields))
+        found[str(key)] = (_plain(value), f"{file}:{line}")
+    return found
+
+
+_SECTIONS = ("proxy", "backend", "governator")
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        document = YAML(typ="rt").load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise NotFound(
+            f"The configuration file {file} cannot be read: {error.strerror}.",
+            reason="NO_CONFIG",
+            fix="Check the path given with --config.",
+        ) from error
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidInput(
+            f"{file}:{line}: this is not valid YAML: {error.problem}.", reason="BAD_CONFIG", fix="Mend that line."
+        ) from error
+    if not isinstance(document, Mapping):
+        raise InvalidInput(
+            f"{file} holds no sections.",
+            reason="BAD_CONFIG",
+            fix=f"Begin with one of: {', '.join(_SECTIONS)}.",
+        )
+    for key in document:
+        if key not in _SECTIONS:
+            line = cast("Any", document).lc.key(key)[0] + 1
+            raise _unknown(f"{file}:{line}", str(key), str(key), list(_SECTIONS))
+    return document
+
+
+def _plain(value: object) -> object:
+    """ruamel's round-trip containers as plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return tuple(_plain(one) for one in value)
+    return value
+
+
+def _unknown(where: str, shown: str, key: str, valid: list[str]) -> InvalidInput:
+    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    return InvalidInput(
+        f"{where}: unknown key {shown!r}.",
+        reason="UNKNOWN_KEY",
+        fix=f"Did you mean {near[0]!r}?" if near else f"Valid keys: {', '.join(valid)}.",
+        metadata={"key": shown},
+    )
+
+
+def _from_env(cls: type[Settings], env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    names = {env_of(cls, name): name for name in cls.model_fields}
+    return {names[key]: (value, key) for key, value in env.items() if key in names}
+
+
+def split_commas(value: object) -> object:
+    """For a ``BeforeValidator`` of tuple fields: ``"a,b"`` from a flag or the environment means two values."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _invalid(cls: type[Settings], error: pydantic.ValidationError, origins: Mapping[str, str]) -> InvalidInput:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    origin = origins.get(name, "default")
+    if first["type"] == "missing":
+        flag = flag_of(name, cls.model_fields[name])
+        return InvalidInput(
+            f"{cls.section}.{name} is required.",
+            reason="BAD_CONFIG",
+            fix=f"Give {flag}, {env_of(cls, name)} or the key {name!r} under {cls.section!r} in the file.",
+        )
+    what = first["msg"].removeprefix("Value error, ").rstrip(".")
+    where = f"{origin}: " if origin != "default" else ""
+    given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float) else ""
+    return InvalidInput(
+        f"{where}{cls.section}.{name}: {what[:1].lower()}{what[1:]}{given}." if name else f"{cls.section}: {what}.",
+        reason="BAD_CONFIG",
+        fix="Correct the value." if name else "",
+        metadata={"key": f"{cls.section}.{name}", "origin": origin},
+    )
