@@ -1,0 +1,22 @@
+"""Tells which server answered: the process id of the Triton that owns this stub."""
+
+import os
+import time
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    """Holds each request for ``hold_ms`` milliseconds and answers with the server's process id."""
+
+    def execute(self, requests):
+        """One answer for each request."""
+        answers = []
+        for request in requests:
+            hold = float(pb_utils.get_input_tensor_by_name(request, "hold_ms").as_numpy()[0])
+            if hold > 0:
+                time.sleep(hold / 1000)
+            who = np.array([str(os.getppid()).encode()], dtype=np.object_)
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("server", who)]))
+        return answers
