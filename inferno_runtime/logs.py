@@ -29,9 +29,7 @@ def configure(format: Format, level: str = "info") -> None:  # noqa: A002 - the 
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if format == "json"
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
     structlog.configure(

@@ -92,8 +92,6 @@ class NotifySocket:
                     await readable.wait()
         finally:
             loop.remove_reader(receiver.fileno())
-        pid = next(
-            _CREDENTIALS.unpack(content)[0] for _, kind, content in ancillary if kind == socket.SCM_CREDENTIALS
-        )
+        pid = next(_CREDENTIALS.unpack(content)[0] for _, kind, content in ancillary if kind == socket.SCM_CREDENTIALS)
         fields = dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line)
         return pid, fields

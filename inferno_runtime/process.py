@@ -138,7 +138,8 @@ def _listener(port: int) -> str:
     import psutil
 
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+        if listens and connection.pid:
             with contextlib.suppress(psutil.Error):
                 return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
     return "another process"

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # the package has no stubs
 from grpc_status import rpc_status
 
 from inferno_runtime import logs, process
@@ -104,8 +104,7 @@ def to_status(error: InfernoError) -> status_pb2.Status:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    # The value of a grpc.StatusCode is (number, text).
-    number = cast("tuple[int, str]", code.value)[0]
+    number, _ = code.value
     return status_pb2.Status(code=number, message=error.sentence(), details=details)
 
 
@@ -155,12 +154,12 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         handler: Any = await continuation(handler_call_details)
         if handler is None:
-            return cast("grpc.RpcMethodHandler[Any, Any]", handler)
+            return None
         method = handler_call_details.method
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
@@ -186,7 +185,7 @@ def _unary(method: str, inner: Callable[..., Any]) -> Callable[..., Awaitable[An
             await _abort(context, error)
         except (grpc.aio.AbortError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the defect is, the caller gets a status
             await _abort(context, _defect(method, error))
 
     return handle
@@ -201,7 +200,7 @@ def _streaming(method: str, inner: Callable[..., Any]) -> Callable[..., AsyncIte
             await _abort(context, error)
         except (grpc.aio.AbortError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the defect is, the caller gets a status
             await _abort(context, _defect(method, error))
 
     return handle

@@ -44,7 +44,7 @@ def option(default: object = _UNSET, *, help: str, flag: str = "", metavar: str 
         metavar: Placeholder in ``--help``.
         constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ...).
     """
-    extra = {"flag": flag, "metavar": metavar}
+    extra: dict[str, Any] = {"flag": flag, "metavar": metavar}
     return pydantic.Field(default=default, description=help, json_schema_extra=extra, **constraints)
 
 
@@ -167,7 +167,9 @@ def _from_file(cls: type[Settings], file: Path | None) -> dict[str, tuple[object
     section = document.get(cls.section) or {}
     if not isinstance(section, Mapping):
         raise InvalidInput(
-            f"{file}: section {cls.section!r} is not a mapping.", reason="BAD_CONFIG", fix="Write keys and values under it."
+            f"{file}: section {cls.section!r} is not a mapping.",
+            reason="BAD_CONFIG",
+            fix="Write keys and values under it.",
         )
     found: dict[str, tuple[object, str]] = {}
     for key, value in section.items():
@@ -212,7 +214,7 @@ def _document(file: Path) -> Mapping[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """ruamel's round-trip containers as plain ones."""
+    """Round-trip containers of ruamel as plain ones."""
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):
