@@ -1,0 +1,181 @@
+"""The fault table: each promise, what was measured, and what happens without healing.
+
+::
+
+    nox -s chaos                 # every row
+    nox -s chaos -- --rows 1 4   # some rows
+
+Each row runs three times: through Envoy, for rows that promise it as a proxyless client, and as a control on a cloud
+whose healing is off. A row passes when no request failed, its times are within the promise, and the control failed
+requests: a fault that does not bite proves nothing. Results go to ``benchmarks/results/chaos.{json,md}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cloud import cloud
+from benchmarks.environment import machine
+from benchmarks.faults import FAULTS, Fault, Measured, envoy_path, proxyless_path
+
+_RESULTS = Path(__file__).parent / "results"
+_MODELS = Path(__file__).parent.parent / "tests" / "models"
+CONTROL = "proxy:\n  healing: false\nbackend:\n  healing: false\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. Times in seconds."""
+
+    row: int
+    fault: str
+    path: str
+    promise: str
+    sent: int
+    failed: int
+    worst: float
+    detected: float | None
+    recovered: float | None
+    control_sent: int | None
+    control_failed: int | None
+    passed: bool
+    missed: tuple[str, ...]
+    note: str
+
+
+def judge(fault: Fault, path: str, measured: Measured, control: Measured | None) -> Row:
+    """Hold what was measured against the promise."""
+    report, missed = measured.report, []
+    if fault.row != 20 and report.failed:
+        missed.append(f"{report.failed} of {report.sent} requests failed")
+    worst = 1.5 if path == "proxyless" and fault.worst else fault.worst
+    for what, value, limit in (
+        ("worst request", report.worst, worst),
+        ("noticed after", measured.detected, fault.detect),
+        ("recovered after", measured.recovered, fault.recover),
+    ):
+        if limit is not None and (value is None or value > limit):
+            missed.append(f"{what} {'never' if value is None else f'{value:.2f} s'}, promised {limit:g} s")
+    if control is not None and not control.report.failed:
+        missed.append("the control run lost nothing: the fault did not bite")
+    return Row(
+        fault.row,
+        fault.title,
+        path,
+        fault.promise,
+        report.sent,
+        report.failed,
+        round(report.worst, 3),
+        _rounded(measured.detected),
+        _rounded(measured.recovered),
+        control.report.sent if control else None,
+        control.report.failed if control else None,
+        not missed,
+        tuple(missed),
+        measured.note,
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
+    """Run the rows: first every control on a cloud without healing, then every row on a healing one."""
+    repository = scratch / "models"
+    shutil.copytree(_MODELS / "whoami", repository / "whoami")
+    controls: dict[int, Measured | str] = {}
+    for fault in faults:
+        # A fault without healing may leave a cloud that is no use for the next row.
+        async with cloud(
+            scratch / f"control-{fault.row}", nodes=3, model_repository=repository, config=CONTROL
+        ) as running:
+            try:
+                controls[fault.row] = await fault.scenario(running, await envoy_path(running))
+            except TimeoutError as error:
+                controls[fault.row] = str(error)
+            _say(f"control {fault.row}: {_summary(controls[fault.row])}")
+    rows: list[Row] = []
+    async with cloud(scratch / "healing", nodes=3, model_repository=repository) as running:
+        for fault in faults:
+            paths = [await envoy_path(running)]
+            if fault.proxyless:
+                paths.append(await proxyless_path(running))
+            for path in paths:
+                measured = await fault.scenario(running, path)
+                control = controls[fault.row]
+                rows.append(judge(fault, path.name, measured, control if isinstance(control, Measured) else None))
+                _say(f"row {fault.row} {path.name}: {_summary(measured)} {'pass' if rows[-1].passed else 'MISSED'}")
+    return rows
+
+
+def _summary(measured: Measured | str) -> str:
+    if isinstance(measured, str):
+        return f"never recovered ({measured})"
+    report = measured.report
+    return (
+        f"{report.failed}/{report.sent} failed, worst {report.worst:.2f} s, detected {measured.detected}, "
+        f"recovered {measured.recovered} {measured.note} {report.statuses}"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
+    """The table for people."""
+    lines = [
+        "# Faults: promised and measured",
+        "",
+        f"100 requests/s, 3 nodes, one fault at a time. {about['cpu']}, {about['cores']} cores, {about['date']}, "
+        f"commit {about['commit']}, {about['versions']}.",
+        "",
+        "| # | fault | path | promise | failed / sent | worst s | noticed s | recovered s | control failed / sent | pass |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        control = "never recovered" if row.control_sent is None else f"{row.control_failed} / {row.control_sent}"
+        verdict = "yes" if row.passed else "missed: " + "; ".join(row.missed)
+        lines.append(
+            f"| {row.row} | {row.fault} | {row.path} | {row.promise} | {row.failed} / {row.sent} | {row.worst:g} "
+            f"| {_cell(row.detected)} | {_cell(row.recovered)} | {control} | {verdict}{' – ' + row.note if row.note else ''} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="*", help="only these rows")
+    options = parser.parse_args()
+    chosen = [fault for fault in FAULTS if not options.rows or fault.row in options.rows]
+    with tempfile.TemporaryDirectory(prefix="inferno-chaos-") as scratch:
+        rows = asyncio.run(measure(chosen, Path(scratch)))
+    about = machine()
+    text = markdown(rows, about)
+    _RESULTS.mkdir(exist_ok=True)
+    record = {"machine": about, "rows": [_record(row) for row in rows]}
+    (_RESULTS / "chaos.json").write_text(json.dumps(record, indent=1) + "\n")
+    (_RESULTS / "chaos.md").write_text(text)
+    _say("\n" + text)
+
+
+def _record(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
+
+
+if __name__ == "__main__":
+    main()
