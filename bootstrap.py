@@ -79,8 +79,8 @@ def main(arguments: list[str]) -> int:
     if command == "test":
         return run_tests(rest)
     if command == "nox":
-        become("nox", rest)
-    become("inferno", arguments)
+        return become("nox", rest)
+    return become("inferno", arguments)
 
 
 # ------------------------------------------------------------------------------------------------ what is there already
@@ -195,7 +195,8 @@ def install_alone(lock: str, claim: int) -> None:
     INSTALLING.write_text("", encoding="utf-8")
     path = ROOT / "requirements" / f"{lock}.txt"
     total = len(re.findall(r"^[A-Za-z0-9].*==", path.read_text(encoding="utf-8"), re.MULTILINE))
-    say(f"[2/3] Installing {total} packages (about 0.9 GB on disk), each checked against its hash ...")
+    size = "0.9 GB" if lock == "dev" else "0.7 GB"
+    say(f"[2/3] Installing {total} packages (about {size} on disk), each checked against its hash ...")
     pip(["install", "--require-hashes", "--requirement", str(path)], claim, total)
     say("[3/3] Installing Inferno itself ...")
     pip(["install", "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], claim)
@@ -256,7 +257,7 @@ def pip(arguments: list[str], claim: int, total: int = 0) -> None:
             for line in process.stdout or ():
                 output.write(line)
                 lines.append(line.rstrip())
-                seen += line.startswith(("Collecting ", "Requirement already satisfied: "))
+                seen += line.startswith(("Collecting ", "Processing ", "Ignoring ", "Requirement already satisfied: "))
                 if total and line.startswith("Installing collected packages"):
                     say(f"      {seen} of {total} packages are here; unpacking them ...")
                 elif total and line.startswith("Collecting ") and time.monotonic() - told > 2:
