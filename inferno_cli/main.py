@@ -1,0 +1,65 @@
+"""``inferno``: the command group. Nothing heavy is imported until a command is called."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from inferno_cli.lazy import Entry, LazyGroup
+
+_PANELS: dict[str, tuple[Entry, ...]] = {
+    "Run the mesh": (
+        Entry("up", "Start a whole mesh on this machine: governator, proxy and nodes.", "inferno_cli.commands.up:command"),
+        Entry("proxy", "Run a proxy: the public port and its control plane.", "inferno_proxy.cli:command"),
+        Entry("backend", "Run a node: a Triton and the agent that registers it.", "inferno_backend.cli:command"),
+        Entry("governator", "Run the governator: telemetry in, the bill out.", "inferno_governator.cli:command"),
+    ),
+    "Use the mesh": (
+        Entry("infer", "Ask a model something: from files, flags, JSON or stdin.", "inferno_cli.commands.infer:command"),
+        Entry("status", "Show whether the mesh serves, from where, and what is wrong.", "inferno_cli.commands.status:command"),
+        Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
+    ),
+    "Find out what is wrong": (
+        Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),
+    ),
+}  # fmt: skip
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's callback signature
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"inferno {version('inferno-mesh')}")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and exit.",
+)
+def command() -> None:
+    """An inference mesh for NVIDIA Triton: one public port, discovery, healing, telemetry and cost.
+
+    Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check
+    found errors, 4 a component cannot be reached, 5 denied, 124 timed out, 130 interrupted.
+    """
+
+
+for _title, _entries in _PANELS.items():
+    for _entry in _entries:
+        command.add_lazy(_entry)
+    command.add_panel(click.RichCommandPanel(_title, commands=[each.name for each in _entries]))
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    command.main(prog_name="inferno")
+
+
+if __name__ == "__main__":
+    main()
