@@ -110,6 +110,11 @@ class Mesh:
             return list(answer.clients)
         return []
 
+    @staticmethod
+    def phase(view: mesh.NodeView) -> str:
+        """The name of a node's phase."""
+        return mesh.NodePhase.Name(view.phase)
+
     async def until(self, check: Callable[[dict[str, mesh.NodeView]], bool], within: float, what: str) -> float:
         """Seconds until ``check`` holds of the nodes."""
         start = time.monotonic()

@@ -1,0 +1,79 @@
+"""The faults of docs/faults.md on a real cloud under load: no request fails, and without healing the fault bites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.cloud import Cloud, wait_until
+from benchmarks.faults import FAULTS, Fault, Measured, envoy_path, mesh_of, proxyless_path
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+ROWS = {fault.row: fault for fault in FAULTS}
+
+
+def _named(fault: Fault) -> str:
+    return f"row {fault.row} {fault.title}"
+
+
+def _lost_nothing(measured: Measured) -> None:
+    assert measured.report.sent > 100
+    assert measured.report.failed == 0, measured.report.failures[:5]
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.row != 20], ids=_named)
+async def test_no_request_fails(healing_cloud: Cloud, fault: Fault) -> None:
+    _lost_nothing(await fault.scenario(healing_cloud, await envoy_path(healing_cloud)))
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.proxyless], ids=_named)
+async def test_no_proxyless_request_fails(healing_cloud: Cloud, fault: Fault) -> None:
+    _lost_nothing(await fault.scenario(healing_cloud, await proxyless_path(healing_cloud)))
+
+
+async def test_envoy_serves_the_last_good_configuration_without_a_control_plane(healing_cloud: Cloud) -> None:
+    measured = await ROWS[20].scenario(healing_cloud, await envoy_path(healing_cloud))
+    assert measured.recovered is not None, "Envoy never served without the control plane"
+    assert measured.note == "0 failed after Envoy was back"
+
+
+def _leftovers(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cloud: Cloud) -> None:
+    victim = healing_cloud.tritons()[0]
+    stubs = {each.pid for each in victim.children(recursive=True)}
+    assert stubs, "Triton runs no python stub: the test would prove nothing"
+    before = set(os.listdir("/dev/shm"))
+    owned = {name for name in before if name in _open_shared_memory(victim)}
+    victim.kill()
+    await wait_until(lambda: not _leftovers(stubs), 5, "the stubs of the killed Triton are gone")
+    await wait_until(lambda: not owned & set(os.listdir("/dev/shm")), 5, "its shared memory is gone")
+    async with mesh_of(healing_cloud) as view:
+        await view.until(lambda nodes: len(nodes) == 3, 30, "every node is listed")
+
+
+def _open_shared_memory(process: psutil.Process) -> set[str]:
+    maps = Path(f"/proc/{process.pid}/maps").read_text()
+    return {line.rsplit("/dev/shm/", 1)[1].split()[0] for line in maps.splitlines() if "/dev/shm/" in line}
+
+
+CONTROL_ROWS: dict[int, Callable[[Measured], bool]] = {
+    1: lambda measured: measured.report.failed > 0,
+    4: lambda measured: measured.report.failed > 0,
+    10: lambda measured: measured.report.failed > 0,
+}
+
+
+@pytest.mark.parametrize("row", CONTROL_ROWS)
+async def test_without_healing_the_fault_bites(unhealing_cloud: Cloud, row: int) -> None:
+    try:
+        measured = await ROWS[row].scenario(unhealing_cloud, await envoy_path(unhealing_cloud))
+    except TimeoutError:
+        return  # It never recovered: that bites too.
+    assert CONTROL_ROWS[row](measured), "no request failed without healing: the fault did not bite"

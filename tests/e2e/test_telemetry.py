@@ -1,0 +1,85 @@
+"""Telemetry from real agents to the bill, with the governator away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+
+from benchmarks.cloud import Cloud, cloud, load, wait_until
+from inferno.governance.v1 import governance_service_pb2 as governance
+from inferno.governance.v1 import governance_service_pb2_grpc
+from tests.e2e.conftest import Repository
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+async def _report(endpoint: str) -> governance.GetCostReportResponse | None:
+    async with grpc.aio.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = governance_service_pb2_grpc.GovernanceServiceStub(channel)
+        try:
+            return await stub.GetCostReport(governance.GetCostReportRequest(), timeout=3)
+        except grpc.aio.AioRpcError:
+            return None
+
+
+async def _billed(endpoint: str, requests: int, within: float = 40) -> governance.GetCostReportResponse:
+    """Wait until the bill knows of this many requests; it must never know of more."""
+    deadline = time.monotonic() + within
+    seen = -1
+    while time.monotonic() < deadline:
+        report = await _report(endpoint)
+        if report is not None:
+            seen = sum(line.requests for line in report.lines if line.model == "whoami")
+            if seen >= requests:
+                assert seen == requests, "requests were counted twice"
+                return report
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"the bill knows of {seen} of {requests} requests")
+
+
+def _governator(running: Cloud) -> psutil.Process:
+    found = [p for p in psutil.Process(running.process.pid).children() if "governator" in " ".join(p.cmdline())]
+    assert found, "no governator is running"
+    return found[0]
+
+
+async def test_every_request_is_billed_once_though_the_governator_was_away(
+    tmp_path: Path, repository: Repository
+) -> None:
+    config = "backend:\n  price_per_hour: 3.60\n"
+    async with cloud(tmp_path / "data", model_repository=repository("whoami"), config=config) as running:
+        async with load(running.endpoint, rate=50) as traffic:
+            await asyncio.sleep(2)
+            away = _governator(running)
+            away.kill()
+            await wait_until(lambda: not away.is_running() or away.status() == psutil.STATUS_ZOMBIE, 5, "it is dead")
+            await asyncio.sleep(2)
+            report = await traffic.finish()
+        assert report.failed == 0, report.failures[:3]
+        bill = await _billed(running.endpoint, report.succeeded)
+        assert {line.node_id for line in bill.lines if line.model == "whoami"} == {n["id"] for n in running.nodes}
+        assert bill.dropped_samples == 0
+        assert sum(line.cost_micros for line in bill.lines) == bill.total_cost_micros
+        # 3.60 dollars an hour are 1,000 micro-dollars a second and node.
+        seconds = {line.node_id: line.measured_seconds for line in bill.lines}
+        assert bill.total_cost_micros == pytest.approx(1000 * sum(seconds.values()), rel=0.01)
+        printed = await asyncio.to_thread(_cost, running.endpoint)
+        assert printed["total_cost_micros"] >= bill.total_cost_micros
+
+
+def _cost(endpoint: str) -> dict[str, Any]:
+    inferno = str(Path(sys.executable).with_name("inferno"))
+    done = subprocess.run(
+        [inferno, "cost", "--endpoint", endpoint, "-o", "json"], capture_output=True, text=True, timeout=30, check=True
+    )
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
