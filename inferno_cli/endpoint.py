@@ -23,7 +23,11 @@ T = TypeVar("T")
 def endpoint_options(command: Command) -> Command:
     """Give a command ``--endpoint`` and ``--timeout``."""
     command = click.option(
-        "--timeout", type=click.FloatRange(min=0.001), default=10.0, metavar="SECONDS", help="Give up after (default 10)."
+        "--timeout",
+        type=click.FloatRange(min=0.001),
+        default=10.0,
+        metavar="SECONDS",
+        help="Give up after (default 10).",
     )(command)
     return click.option(
         "--endpoint",

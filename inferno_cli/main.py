@@ -8,23 +8,31 @@ from inferno_cli.lazy import Entry, LazyGroup
 
 _PANELS: dict[str, tuple[Entry, ...]] = {
     "Run the mesh": (
-        Entry("up", "Start a whole mesh on this machine: governator, proxy and nodes.", "inferno_cli.commands.up:command"),
+        Entry(
+            "up", "Start a whole mesh on this machine: governator, proxy and nodes.", "inferno_cli.commands.up:command"
+        ),
         Entry("proxy", "Run a proxy: the public port and its control plane.", "inferno_proxy.cli:command"),
         Entry("backend", "Run a node: a Triton and the agent that registers it.", "inferno_backend.cli:command"),
         Entry("governator", "Run the governator: telemetry in, the bill out.", "inferno_governator.cli:command"),
     ),
     "Use the mesh": (
-        Entry("infer", "Ask a model something: from files, flags, JSON or stdin.", "inferno_cli.commands.infer:command"),
-        Entry("status", "Show whether the mesh serves, from where, and what is wrong.", "inferno_cli.commands.status:command"),
+        Entry(
+            "infer", "Ask a model something: from files, flags, JSON or stdin.", "inferno_cli.commands.infer:command"
+        ),
+        Entry(
+            "status",
+            "Show whether the mesh serves, from where, and what is wrong.",
+            "inferno_cli.commands.status:command",
+        ),
         Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
     ),
     "Find out what is wrong": (
         Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),
     ),
-}  # fmt: skip
+}
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's callback signature
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
     from importlib.metadata import version

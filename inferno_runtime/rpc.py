@@ -127,12 +127,22 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
             reason, fix = info.reason, metadata.pop("fix", "")
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
-    if status is None and code is grpc.StatusCode.UNAVAILABLE:
-        message = f"{peer} cannot be reached ({message})."
-        fix = "Check the address and that it runs: inferno status."
+    if code is grpc.StatusCode.UNAVAILABLE and message.startswith(_NO_CONNECTION):
+        metadata["connection"] = "failed"
+        message = f"{peer} cannot be reached ({_innermost(message)})."
+        fix = "Check the address, and that it runs."
     # The sentence on the wire ends with the fix, which an error of ours keeps apart.
     message = message.removesuffix(fix).strip() if fix else message
     return error_for_grpc(code.name, message, reason=reason, fix=fix, metadata=metadata, retry_after=retry_after)
+
+
+# How gRPC's own message begins when no connection was made: everything else comes from a peer that was reached.
+_NO_CONNECTION = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+
+
+def _innermost(message: str) -> str:
+    """The last, most exact part of gRPC's message about a failed connection."""
+    return message.rstrip("]").rpartition(": ")[2].strip() or message
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: InfernoError) -> NoReturn:

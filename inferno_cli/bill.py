@@ -1,0 +1,92 @@
+"""The bill of a period, as the governator writes it and people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferno.governance.v1 import governance_service_pb2 as governance
+from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
+from inferno_cli import endpoint as public
+from inferno_cli import output
+from inferno_cli.output import Column
+from inferno_cli.period import Period
+
+Report = governance.GetCostReportResponse
+
+
+async def ask(endpoint: str, period: Period, timeout: float) -> Report:
+    """Ask the governator, through the public port, for the bill.
+
+    Raises:
+        Unavailable: The mesh, or the governator behind it, does not answer.
+    """
+    start, end = Timestamp(), Timestamp()
+    start.FromDatetime(period.start)
+    end.FromDatetime(period.end)
+    async with public.connected(endpoint) as channel:
+        stub = governance_grpc.GovernanceServiceStub(channel)
+        answer: Report = await stub.GetCostReport(
+            governance.GetCostReportRequest(start=start, end=end), timeout=timeout
+        )
+        return answer
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The bill as JSON values; costs in millionths of a US dollar, times in microseconds."""
+    return {
+        "start": report.start.ToJsonString(),
+        "end": report.end.ToJsonString(),
+        "total_cost_micros": report.total_cost_micros,
+        "dropped_samples": report.dropped_samples,
+        "lines": [
+            {
+                "node": line.node_id,
+                "model": line.model or None,
+                "requests": line.requests,
+                "errors": line.errors,
+                "inferences": line.inferences,
+                "mean_latency_micros": line.mean_latency_micros or None,
+                "mean_queue_micros": line.mean_queue_micros or None,
+                "utilization": line.utilization,
+                "measured_seconds": line.measured_seconds,
+                "cost_micros": line.cost_micros,
+            }
+            for line in report.lines
+        ],
+    }
+
+
+def _milliseconds(micros: int | None) -> str:
+    return "-" if micros is None else f"{micros / 1000:.2f}"
+
+
+_COLUMNS = (
+    Column("node", "NODE"),
+    Column("model", "MODEL", show=lambda name: name or "(idle)"),
+    Column("requests", "REQUESTS", right=True),
+    Column("errors", "ERRORS", right=True, colour=lambda count: "red" if count else None),
+    Column("mean_latency_micros", "LATENCY ms", show=_milliseconds, right=True),
+    Column("mean_queue_micros", "QUEUE ms", show=_milliseconds, right=True),
+    Column("utilization", "BUSY", show=lambda share: f"{share:.1%}", right=True),
+    Column("measured_seconds", "MEASURED s", show=lambda seconds: f"{seconds:.0f}", right=True),
+    Column("cost_micros", "COST", show=output.money, right=True),
+)
+
+
+def show(report: Report, form: output.Format) -> None:
+    """Print the bill, as a table with its total or as JSON."""
+    bill = document(report)
+    if form == "json":
+        output.print_json(bill)
+        return
+    if not bill["lines"]:
+        output.print_line(f"Nothing was measured from {bill['start']} to {bill['end']}.")
+        return
+    output.print_table(_COLUMNS, bill["lines"])
+    output.print_line(f"\ntotal {output.money(report.total_cost_micros)}  from {bill['start']} to {bill['end']}")
+    if report.dropped_samples:
+        output.print_line(
+            f"! {report.dropped_samples} samples were dropped by nodes: the bill is too low by what they held."
+        )
