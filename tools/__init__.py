@@ -1,0 +1,1 @@
+"""Programs for working on Inferno, run by nox; no part of the product."""
