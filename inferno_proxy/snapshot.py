@@ -47,6 +47,14 @@ class Resource:
         return cls(name, body, hashlib.blake2b(body, digest_size=8).hexdigest())
 
 
+def content_version(resources: Mapping[str, Resource]) -> str:
+    """Name the content of a set of resources: equal sets have equal versions, in every process and in every order."""
+    total = hashlib.blake2b(digest_size=8)
+    for name in sorted(resources):
+        total.update(f"{name}\0{resources[name].version}\n".encode())
+    return total.hexdigest()
+
+
 Resources = Mapping[ResourceType, Mapping[str, Resource]]
 
 
