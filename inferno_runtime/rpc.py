@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # the package has no stubs
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from inferno_runtime import logs, process
