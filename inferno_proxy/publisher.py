@@ -6,15 +6,24 @@ and the last good one stays. The last good one is kept on disk as well, for a da
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from inferno_proxy.consistency import Inspector
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan, RoutingSettings
-from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.snapshot import (
+    Dialect,
+    Snapshot,
+    last_good_path,
+    read_last_good,
+    same_content,
+    write_last_good,
+)
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
@@ -35,8 +44,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a burst is gathered, in seconds: until nothing changes for ``quiet``, but no longer than ``longest``. A change
-    that comes ``longest`` after the last publication, or later, goes out at once."""
+    """How a burst is gathered, in seconds: until nothing changes for ``quiet``, but no longer than ``longest``.
+
+    A change that comes ``longest`` after the last publication, or later, goes out at once.
+    """
 
     quiet: float = 0.010
     longest: float = 0.100
@@ -81,7 +92,97 @@ class Publisher:
         self._directory = directory
         self._pace = pace or Pace()
         self._serial = 0
+        self._published_at: float | None = None
+        self._changed = asyncio.Event()
+        self._inspector = Inspector()
 
     async def run(self) -> None:
         """Publish, and keep the last good snapshots on disk, until cancelled."""
-        raise NotImplementedError
+        if self._directory is not None:
+            self._serial = max(
+                (read.serial for read in map(read_last_good, _paths(self._directory)) if read), default=0
+            )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(self._fleet), name="publisher-fleet")
+            group.create_task(self._follow(self._recipe), name="publisher-recipe")
+            if self._directory is not None:
+                group.create_task(self._keep(self._directory), name="publisher-disk")
+            while True:
+                await self._gather()
+                self.publish()
+
+    def publish(self) -> None:
+        """Build from the newest fleet and recipe and publish, unless that fails, is unsound or changes nothing."""
+        view, recipe = self._fleet.value, self._recipe.value
+        revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
+        serial = self._serial + 1
+        try:
+            built = self._build(self._plan(view, recipe.routing), recipe.resources, serial, revisions)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one state, the last good one stays
+            _LOG.error("snapshot not built", fleet_serial=view.serial, exc_info=error)
+            self.refusal.set(f"The fleet's newest state cannot be built: {error}")
+            return
+        wrong = [f"{dialect.value}: {why}" for dialect, made in built.items() for why in self._inspector.inspect(made)]
+        if wrong:
+            _LOG.error("snapshot refused", fleet_serial=view.serial, contradictions=wrong[:10], count=len(wrong))
+            self.refusal.set(f"The fleet's newest state contradicts itself: {wrong[0]}")
+            return
+        self.refusal.set("")
+        if not _differ(self.snapshots.value, built):
+            return
+        self._serial = serial
+        self._published_at = self._clock.monotonic()
+        self._announce(serial)
+        self.snapshots.set(MappingProxyType(dict(built)))
+        _LOG.debug("published", serial=serial, fleet_serial=view.serial)
+
+    async def _follow(self, source: Latest[FleetView] | Latest[Recipe]) -> None:
+        async for _ in source.watch():
+            self._changed.set()
+
+    async def _gather(self) -> None:
+        """Return when the changes so far are due."""
+        await self._changed.wait()
+        self._changed.clear()
+        first = last = self._clock.monotonic()
+        while (rest := due(first, last, self._published_at, self._pace) - self._clock.monotonic()) > 0:
+            if await self._changes_within(rest):
+                last = self._clock.monotonic()
+
+    async def _changes_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
+
+    async def _keep(self, directory: Path) -> None:
+        async for newest in self.snapshots.watch():
+            for dialect, made in newest.items():
+                # fsync may take long on a slow disk; the streams do not wait for it.
+                await asyncio.to_thread(self._write, last_good_path(directory, dialect), made)
+
+    @staticmethod
+    def _write(path: Path, made: Snapshot) -> None:
+        try:
+            write_last_good(path, made)
+        except OSError as error:
+            _LOG.error(
+                "last good snapshot not kept",
+                path=str(path),
+                reason=str(error),
+                effect="a data plane that starts while this control plane is down takes an older one",
+            )
+
+
+def _paths(directory: Path) -> list[Path]:
+    return [last_good_path(directory, dialect) for dialect in Dialect]
+
+
+def _differ(before: Mapping[Dialect, Snapshot], after: Mapping[Dialect, Snapshot]) -> bool:
+    return before.keys() != after.keys() or any(
+        before[d].revisions != made.revisions or not same_content(before[d].resources, made.resources)
+        for d, made in after.items()
+    )

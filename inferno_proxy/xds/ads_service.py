@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class AdsService:
-    """Serves the newest snapshot of its dialect to every client.
+    """Serves the newest snapshot of its dialect to every client, and keeps ``clients`` up to date.
 
     An async context manager: inside it, streams are served; on leaving it, or after :meth:`close`, every stream has
     returned. Close it before the gRPC server stops, because a stopping server cancels its streams instead. Before the
@@ -51,7 +51,7 @@ class AdsService:
         self._closing = False
         self._ended = asyncio.Event()
         self._group = asyncio.TaskGroup()
-        self._watcher: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def streams(self) -> int:
@@ -60,15 +60,18 @@ class AdsService:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._watcher = self._group.create_task(self._watch(), name="xds-snapshots")
+        self._tasks = [
+            self._group.create_task(self._watch(), name="xds-snapshots"),
+            self._group.create_task(self._clients.run(), name="xds-clients"),
+        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._group.__aexit__(kind, error, trace)
 
     async def close(self, within: float = 1.0) -> None:
@@ -113,7 +116,7 @@ class AdsService:
         )
         self._streams[stream] = self._group.create_task(stream.read(requests), name="xds-requests")
         # When a client cancels, a generator suspended at its yield hears of that late; the call itself at once.
-        context.add_done_callback(lambda _: self._forget(stream))
+        context.add_done_callback(cast("Any", lambda _: self._forget(stream)))
         async for answer in stream.answers():
             yield answer
 

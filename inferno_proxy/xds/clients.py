@@ -179,7 +179,7 @@ class ClientTable:
         self._tell("CLIENT_DISCONNECTED", client.client_id, "Its stream ended; it keeps the configuration it has.")
 
     async def run(self) -> None:
-        """Keep ``applied`` true; runs until cancelled."""
+        """Keep ``applied`` true, until cancelled. The ADS service runs this for the table it is given."""
         while True:
             self._touched.clear()
             verdict = judge(self._clients.values(), self._published, self._clock.monotonic(), self._patience)

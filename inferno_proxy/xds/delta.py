@@ -51,11 +51,8 @@ def receive(before: Subscription | None, request: Request) -> tuple[Subscription
     names = (sub.names - dropped) | (asked - {WILDCARD})
     owed = (asked - {WILDCARD}) | (dropped & sub.names if wildcard else frozenset())
     must_answer = sub.must_answer or (wildcard and not sub.wildcard and not sub.told)
-    if before is not None:
-        sub = narrow(sub, names, wildcard=wildcard)
-    else:
-        # What the client holds and did not ask for stays known, so that it hears of what is gone.
-        sub = replace(sub, names=names, wildcard=wildcard)
+    # At first, what the client holds and did not ask for stays known, so that it hears of what is gone.
+    sub = narrow(sub, names, wildcard=wildcard) if before else replace(sub, names=names, wildcard=wildcard)
     return replace(sub, owed=sub.owed | owed, must_answer=must_answer), reply
 
 

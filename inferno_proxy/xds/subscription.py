@@ -74,8 +74,8 @@ class Subscription:
     client costs one answer and not a queue), with its ``nonce``, version and snapshot serial.
 
     What it said: ``accepted`` is the last version it accepted, ``refused`` maps names to its reason, ``answered`` is
-    the greatest snapshot serial it is known to have answered. ``quiet`` and ``clean`` are the resources for which there was
-    nothing left to send, without and with removals: the same mapping need not be compared again.
+    the greatest snapshot serial it is known to have answered. ``quiet`` and ``clean`` are the resources for which there
+    was nothing left to send, without and with removals: the same mapping need not be compared again.
     """
 
     type: str

@@ -9,20 +9,19 @@ envoy/config/core/v3/base.proto, which are frozen for the life of the v3 API.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from inferno_proxy.protobuf_subset import Description, messages
 from inferno_proxy.snapshot import Resource
 from inferno_proxy.xds import delta, sotw
 from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import Caller
 from inferno_runtime.errors import InvalidInput
 
-_PACKAGE = "inferno_xds_subset"
-_FIELDS: dict[str, dict[str, tuple[int, str]]] = {
+_FIELDS: Description = {
     "Status": {"message": (2, "string")},
     "Node": {
         "id": (1, "string"),
@@ -43,7 +42,6 @@ _FIELDS: dict[str, dict[str, tuple[int, str]]] = {
         "type_url": (2, "string"),
         "resource_names_subscribe": (3, "string*"),
         "resource_names_unsubscribe": (4, "string*"),
-        # A map is a list of entries on the wire; reading it as one keeps this description small.
         "initial_resource_versions": (5, "Version*"),
         "response_nonce": (6, "string"),
         "error_detail": (7, "Status"),
@@ -52,26 +50,13 @@ _FIELDS: dict[str, dict[str, tuple[int, str]]] = {
 
 
 @functools.cache
-def _message(name: str) -> Any:
-    # A pool of its own: the process may hold the real messages of these names as well.
-    pool = descriptor_pool.DescriptorPool()
-    file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto3")
-    for message, fields in _FIELDS.items():
-        entry = file.message_type.add(name=message)
-        for field, (number, kind) in fields.items():
-            word = kind.removesuffix("*")
-            added = entry.field.add(name=field, number=number)
-            added.label = added.LABEL_REPEATED if kind.endswith("*") else added.LABEL_OPTIONAL
-            added.type = added.TYPE_STRING if word == "string" else added.TYPE_MESSAGE
-            if word != "string":
-                added.type_name = f".{_PACKAGE}.{word}"
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+def _messages() -> Callable[[str], Any]:
+    return messages("inferno_discovery", _FIELDS)
 
 
 def _parsed(name: str, raw: bytes) -> Any:
     try:
-        return _message(name).FromString(raw)
+        return _messages()(name).FromString(raw)
     except DecodeError as error:
         raise InvalidInput(
             f"The message is no {name} ({error}).",
