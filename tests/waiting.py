@@ -1,0 +1,59 @@
+"""Waiting for a condition with a deadline: the only place in the tests that sleeps.
+
+Await an event where there is one; poll a condition where the other side is a process that cannot tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+INTERVAL = 0.01
+
+
+async def eventually(check: Callable[[], T | Awaitable[T]], within: float, what: str) -> T:
+    """Call ``check`` until what it returns is true, and return that.
+
+    An AssertionError inside ``check`` counts as "not yet". ``check`` may be asynchronous. Raises AssertionError after
+    ``within`` seconds, saying ``what`` was waited for and what was seen last.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        seen: object
+        try:
+            found = check()
+            result = await found if inspect.isawaitable(found) else found
+            if result:
+                return result
+            seen = result
+        except AssertionError as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise _late(within, what, seen)
+        await asyncio.sleep(INTERVAL)
+
+
+def eventually_sync(check: Callable[[], T], within: float, what: str) -> T:
+    """:func:`eventually` for tests without an event loop."""
+    deadline = time.monotonic() + within
+    while True:
+        seen: object
+        try:
+            result = check()
+            if result:
+                return result
+            seen = result
+        except AssertionError as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise _late(within, what, seen)
+        time.sleep(INTERVAL)  # noqa: TID251 - see the module's docstring
+
+
+def _late(within: float, what: str, seen: object) -> AssertionError:
+    return AssertionError(f"not within {within:g} s: {what}; last seen: {seen!r}")
