@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from types import MappingProxyType
 
+from inferno_proxy.resources.clusters import cluster_resources, service_clusters
+from inferno_proxy.resources.endpoints import endpoint_resources
+from inferno_proxy.resources.listeners import listener_resource
+from inferno_proxy.resources.names import grpc_cluster
+from inferno_proxy.resources.proxyless import client_resources
+from inferno_proxy.resources.routes import route_resource
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan
-from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
 
 __all__ = ["ResourceSettings", "build"]
 
@@ -21,4 +29,36 @@ def build(
 
     Pure and deterministic: equal input gives equal bytes. ``serial`` and ``revisions`` are copied into each snapshot.
     """
-    raise NotImplementedError
+    endpoints = _by_name(chain.from_iterable(map(endpoint_resources, plan.models.values())))
+    envoy = {
+        ResourceType.CLUSTER: _by_name(
+            chain(
+                service_clusters(settings),
+                chain.from_iterable(cluster_resources(route, settings.healing) for route in plan.models.values()),
+            )
+        ),
+        ResourceType.ENDPOINT: endpoints,
+        ResourceType.LISTENER: _by_name([listener_resource(settings.listen)]),
+        ResourceType.ROUTE: _by_name([route_resource(plan, settings)]),
+    }
+    clients = [client_resources(route, settings.healing) for route in plan.models.values()]
+    grpc = {
+        ResourceType.CLUSTER: _by_name(cluster for _, _, cluster in clients),
+        ResourceType.ENDPOINT: MappingProxyType({n: endpoints[n] for n in map(grpc_cluster, plan.models)}),
+        ResourceType.LISTENER: _by_name(listener for listener, _, _ in clients),
+        ResourceType.ROUTE: _by_name(route for _, route, _ in clients),
+    }
+    return MappingProxyType(
+        {
+            Dialect.ENVOY: _snapshot(envoy, serial, revisions),
+            Dialect.GRPC: _snapshot(grpc, serial, revisions),
+        }
+    )
+
+
+def _snapshot(resources: Resources, serial: int, revisions: Mapping[str, tuple[int, int]]) -> Snapshot:
+    return Snapshot(serial, MappingProxyType(dict(resources)), MappingProxyType(dict(revisions)))
+
+
+def _by_name(resources: Iterable[Resource]) -> Mapping[str, Resource]:
+    return MappingProxyType({resource.name: resource for resource in resources})

@@ -12,14 +12,15 @@ class ResourceSettings:
     """Where the public port and the local services are, and how hard the data plane tries.
 
     ``control_grpc`` and ``control_http`` are the paths of the control plane's Unix sockets. ``governator`` is a TCP
-    address (IP and port), the path of a Unix socket, or None when no governator is known. ``message_limit`` is the
-    largest request the data plane must pass, in bytes. ``healing`` False turns retries, health checks, keepalive and
-    outlier detection off: the control run of a fault test, never a production choice.
+    address (IP and port), the path of a Unix socket, or None when no governator is known. ``retry_buffer``: a request
+    up to this many bytes keeps its chance of a second try on another node; a larger one still passes. ``healing`` False
+    turns retries, health checks, keepalive and outlier detection off: the control run of a fault test, never a
+    production choice.
     """
 
     control_grpc: str
     control_http: str
     listen: Address = Address("127.0.0.1", 8080)
     governator: Address | str | None = None
-    message_limit: int = 128 * 1024 * 1024
+    retry_buffer: int = 128 * 1024 * 1024
     healing: bool = True

@@ -1,0 +1,15 @@
+"""The filter that reads a call's model name and sequence id inside Envoy: its source, and the module built from it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("call_filter.c")
+MODULE = Path(__file__).with_name("call_filter.wasm")
+
+
+@cache
+def module() -> bytes:
+    """The WebAssembly module, 6 kB: small enough to travel inside the listener's configuration."""
+    return MODULE.read_bytes()

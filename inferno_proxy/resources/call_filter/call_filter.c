@@ -1,0 +1,386 @@
+/* Reads what routing needs out of the first bytes of an inference call, inside Envoy (Proxy-Wasm ABI 0.2.1).
+ *
+ * Sets two request headers and lets Envoy choose the route again:
+ *   x-inferno-model     the model's name, unless the client sent the header itself (gRPC only: REST names it in the path)
+ *   x-inferno-sequence  the sequence id, removed when the call has none
+ *
+ * A call is held back only until its model name and parameters have arrived. Protobuf writers emit fields in the order
+ * of their numbers, so for the Open Inference Protocol that is a few dozen bytes; the tensors behind them are never
+ * copied and never waited for. Everything this module keeps between two calls into it is the set of stream ids that are
+ * still held back.
+ *
+ * Built by build.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
+ */
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
+#define EXPORT(name) __attribute__((export_name(#name)))
+
+enum { CONTINUE = 0, PAUSE = 1 };                          /* filter actions */
+enum { REQUEST_BODY = 0, REQUEST_HEADERS = 0 };            /* buffer and map types */
+enum { INVALID_ARGUMENT = 3, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12 }; /* gRPC status codes */
+
+IMPORT(proxy_get_buffer_bytes) u32 proxy_get_buffer_bytes(u32 type, u32 start, u32 limit, const u8 **at, u32 *size);
+IMPORT(proxy_get_header_map_value)
+u32 proxy_get_header_map_value(u32 map, const char *key, u32 key_size, const u8 **at, u32 *size);
+IMPORT(proxy_replace_header_map_value)
+u32 proxy_replace_header_map_value(u32 map, const char *key, u32 key_size, const u8 *value, u32 size);
+IMPORT(proxy_remove_header_map_value) u32 proxy_remove_header_map_value(u32 map, const char *key, u32 key_size);
+IMPORT(proxy_send_local_response)
+u32 proxy_send_local_response(u32 status, const char *detail, u32 detail_size, const char *body, u32 body_size,
+                              const char *headers, u32 headers_size, int grpc_status);
+
+/* ---------------------------------------------------------------------------------------------------------- memory */
+
+enum { HOLD_LIMIT = 512 * 1024, FIRST_LOOK = 2 * 1024, VALUE_LIMIT = 1024 };
+
+static u8 arena[HOLD_LIMIT + 64 * 1024]; /* what the host hands us during one call into this module */
+static u32 arena_used;
+
+EXPORT(proxy_on_memory_allocate) void *proxy_on_memory_allocate(u32 size) {
+  if (size > sizeof arena - arena_used) return 0;
+  void *at = arena + arena_used;
+  arena_used += (size + 7) & ~7u;
+  if (arena_used > sizeof arena) arena_used = sizeof arena;
+  return at;
+}
+
+/* The streams held back: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at 1). */
+enum { PLACES = 1 << 16 };
+static u32 held[PLACES];
+static u32 held_count;
+
+static u32 place_of(u32 stream) { return (stream * 2654435769u) >> 16; }
+
+static u32 find(u32 stream) {
+  u32 at = place_of(stream);
+  while (held[at] != 0 && held[at] != stream) at = (at + 1) & (PLACES - 1);
+  return at;
+}
+
+static void release(u32 stream) {
+  u32 hole = find(stream);
+  if (held[hole] == 0) return;
+  held_count--;
+  for (u32 at = (hole + 1) & (PLACES - 1); held[at] != 0; at = (at + 1) & (PLACES - 1)) {
+    u32 home = place_of(held[at]);
+    if (((at - home) & (PLACES - 1)) < ((at - hole) & (PLACES - 1))) continue; /* its home lies behind the hole */
+    held[hole] = held[at];
+    hole = at;
+  }
+  held[hole] = 0;
+}
+
+/* --------------------------------------------------------------------------------------------------------- headers */
+
+typedef struct {
+  const u8 *at;
+  u32 size;
+} span;
+
+static const char MODEL[] = "x-inferno-model";
+static const char SEQUENCE[] = "x-inferno-sequence";
+
+#define HEADER(name) header(name, sizeof name - 1)
+static span header(const char *name, u32 size) {
+  span value = {0, 0};
+  if (proxy_get_header_map_value(REQUEST_HEADERS, name, size, &value.at, &value.size)) value.at = 0;
+  return value;
+}
+
+static int same(span value, const char *text, u32 size) {
+  if (value.size != size) return 0;
+  for (u32 i = 0; i < size; i++)
+    if (value.at[i] != (u8)text[i]) return 0;
+  return 1;
+}
+#define IS(value, text) same(value, text, sizeof text - 1)
+
+/* A header carries printable ASCII only: every other byte, and '%', is percent-encoded as in a URL path. */
+static void set_header(const char *name, u32 name_size, span value) {
+  static const char digits[] = "0123456789ABCDEF";
+  static u8 encoded[3 * VALUE_LIMIT];
+  u32 size = 0;
+  for (u32 i = 0; i < value.size; i++) {
+    u8 c = value.at[i];
+    if (c > 0x20 && c < 0x7f && c != '%') {
+      encoded[size++] = c;
+    } else {
+      encoded[size++] = '%';
+      encoded[size++] = (u8)digits[c >> 4];
+      encoded[size++] = (u8)digits[c & 15];
+    }
+  }
+  proxy_replace_header_map_value(REQUEST_HEADERS, name, name_size, encoded, size);
+}
+
+#define REFUSE(status, grpc_status, text) \
+  (proxy_send_local_response(status, "inferno_call", 12, text, sizeof text - 1, 0, 0, grpc_status), PAUSE)
+
+/* -------------------------------------------------------------------------------------------------------- protobuf */
+
+enum { DONE, MORE, BROKEN };
+
+typedef struct {
+  span model;
+  span sequence; /* string form; digits[] holds it when the id is a number */
+  u8 digits[20];
+} call;
+
+static void set_number(call *found, u64 number) {
+  u32 at = sizeof found->digits;
+  if (number == 0) return; /* 0 means "no sequence" in the protocol */
+  while (number) {
+    found->digits[--at] = (u8)('0' + number % 10);
+    number /= 10;
+  }
+  found->sequence.at = found->digits + at;
+  found->sequence.size = sizeof found->digits - at;
+}
+
+typedef struct {
+  const u8 *at, *end;
+} cursor;
+
+static int varint(cursor *in, u64 *value) {
+  *value = 0;
+  for (u32 shift = 0; shift < 70; shift += 7) {
+    if (in->at == in->end) return MORE;
+    u8 byte = *in->at++;
+    *value |= (u64)(byte & 0x7f) << (shift & 63);
+    if (!(byte & 0x80)) return DONE;
+  }
+  return BROKEN;
+}
+
+/* One field: its number and, for a length-delimited one, its bytes; for a varint, its value. */
+typedef struct {
+  u32 number, wire;
+  u64 value;
+  span bytes;
+} field;
+
+static int next_field(cursor *in, field *out) {
+  u64 key;
+  int state = varint(in, &key);
+  if (state != DONE) return state;
+  out->number = (u32)(key >> 3);
+  out->wire = (u32)(key & 7);
+  if (key >> 32 || out->number == 0) return BROKEN;
+  if (out->wire == 0) return varint(in, &out->value);
+  u64 size;
+  if (out->wire == 1) size = 8;
+  else if (out->wire == 5) size = 4;
+  else if (out->wire != 2) return BROKEN;
+  else if ((state = varint(in, &size)) != DONE) return state;
+  if (size > (u64)(in->end - in->at)) return MORE;
+  out->bytes.at = in->at;
+  out->bytes.size = (u32)size;
+  in->at += size;
+  return DONE;
+}
+
+/* An entry of map<string, InferParameter>: key = 1, value = 2 {int64_param = 2, string_param = 3}. */
+static int read_parameter(span entry, call *found) {
+  cursor in = {entry.at, entry.at + entry.size};
+  field part;
+  int ours = 0;
+  span value = {0, 0};
+  while (in.at < in.end) {
+    if (next_field(&in, &part) != DONE) return BROKEN;
+    if (part.number == 1 && part.wire == 2) ours = IS(part.bytes, "sequence_id");
+    if (part.number == 2 && part.wire == 2) value = part.bytes;
+  }
+  if (!ours) return DONE;
+  in.at = value.at;
+  in.end = value.at + value.size;
+  while (in.at < in.end) {
+    if (next_field(&in, &part) != DONE) return BROKEN;
+    if (part.number == 2 && part.wire == 0) set_number(found, part.value);
+    if (part.number == 3 && part.wire == 2) found->sequence = part.bytes;
+  }
+  return DONE;
+}
+
+/* The five model calls agree on field 1 (the model's name); in ModelInferRequest, parameters are field 4. */
+static int read_message(const u8 *at, u32 size, call *found) {
+  if (size < 5) return MORE;
+  u64 length = (u64)at[1] << 24 | (u64)at[2] << 16 | (u64)at[3] << 8 | at[4];
+  int whole = length <= size - 5;
+  cursor in = {at + 5, at + 5 + (whole ? (u32)length : size - 5)};
+  while (in.at < in.end) {
+    field part;
+    cursor start = in;
+    int state = next_field(&in, &part);
+    if (state == MORE && !whole) {
+      u64 key;
+      /* Past the parameters nothing concerns us: do not wait for the tensors. */
+      return found->model.size && varint(&start, &key) == DONE && key >> 3 > 4 ? DONE : MORE;
+    }
+    if (state != DONE) return BROKEN;
+    if (part.number > 4 && found->model.size) return DONE;
+    if (part.number == 1 && part.wire == 2) found->model = part.bytes;
+    if (part.number == 4 && part.wire == 2 && read_parameter(part.bytes, found) != DONE) return BROKEN;
+  }
+  return whole ? DONE : MORE;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ JSON */
+
+/* After an opening quote: the string's raw bytes, escapes left as they are. */
+static int json_string(cursor *in, span *text) {
+  text->at = in->at;
+  for (; in->at < in->end; in->at++) {
+    if (*in->at == '\\') in->at++;
+    else if (*in->at == '"') {
+      text->size = (u32)(in->at++ - text->at);
+      return DONE;
+    }
+  }
+  return MORE;
+}
+
+/* Finds {"parameters": {"sequence_id": 1 or "a"}} without building anything. What is not JSON is passed on: the model
+ * server explains what is wrong with it. */
+static int read_json(const u8 *at, u32 size, call *found) {
+  cursor in = {at, at + size};
+  u32 depth = 0;
+  int inside = 0;                  /* within the parameters object */
+  span key = {0, 0}, text = {0, 0}; /* the last key on this level */
+  int value = 0;                   /* the next scalar is a value */
+  while (in.at < in.end) {
+    u8 c = *in.at++;
+    if (c == '"') {
+      if (json_string(&in, &text) != DONE) return MORE;
+      if (value && inside && depth == 2 && IS(key, "sequence_id")) found->sequence = text;
+      if (!value) key = text;
+    } else if (c == ':') {
+      value = 1;
+    } else if (c == ',') {
+      value = 0;
+    } else if (c == '{' || c == '[') {
+      inside = inside || (c == '{' && depth == 1 && value && IS(key, "parameters"));
+      depth++;
+      value = c == '[';
+    } else if (c == '}' || c == ']') {
+      if (depth-- <= 1 || (inside && depth == 1)) return DONE;
+      value = 0;
+    } else if (c >= '0' && c <= '9' && value && inside && depth == 2 && IS(key, "sequence_id")) {
+      u64 number = c - '0';
+      while (in.at < in.end && *in.at >= '0' && *in.at <= '9') number = number * 10 + (*in.at++ - '0');
+      if (in.at == in.end) return MORE;
+      set_number(found, number);
+    }
+  }
+  return MORE;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ calls */
+
+static int is_grpc(void) {
+  span type = HEADER("content-type");
+  if (type.at && type.size > 16) type.size = 16;
+  return IS(type, "application/grpc");
+}
+
+static u32 json_length(u32 size, int *whole) {
+  span text = HEADER("inference-header-content-length");
+  u32 length = 0;
+  if (!text.at) return size;
+  for (u32 i = 0; i < text.size && i < 9; i++) length = length * 10 + (u32)(text.at[i] - '0');
+  if (length > size) return size;
+  *whole = 1;
+  return length;
+}
+
+static u32 let_go(u32 stream, call *found) {
+  release(stream);
+  if (found->sequence.size) set_header(SEQUENCE, sizeof SEQUENCE - 1, found->sequence);
+  else proxy_remove_header_map_value(REQUEST_HEADERS, SEQUENCE, sizeof SEQUENCE - 1);
+  if (found->model.size) set_header(MODEL, sizeof MODEL - 1, found->model);
+  return CONTINUE;
+}
+
+static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
+  call found = {{0, 0}, {0, 0}, {0}};
+  if (size && at[0] > 1) {
+    release(stream);
+    return REFUSE(400, INVALID_ARGUMENT, "the call does not start with a gRPC message");
+  }
+  if (size && at[0] == 1) {
+    release(stream);
+    return REFUSE(415, UNIMPLEMENTED,
+                  "the first message is compressed, so the model's name cannot be read from it: send the name in the "
+                  "header x-inferno-model, or do not compress");
+  }
+  int state = read_message(at, size, &found);
+  if (state == MORE && !last) return PAUSE;
+  if (state != DONE || found.model.size > VALUE_LIMIT || found.sequence.size > VALUE_LIMIT) {
+    release(stream);
+    return REFUSE(400, INVALID_ARGUMENT, "the first message is not a valid request of the Open Inference Protocol");
+  }
+  span named = HEADER(MODEL);
+  if (named.at) found.model.size = 0; /* what the client says in the header stands */
+  else if (!found.model.size) {
+    release(stream);
+    return REFUSE(400, INVALID_ARGUMENT, "the request names no model: fill in its model_name (or name) field");
+  }
+  return let_go(stream, &found);
+}
+
+static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
+  call found = {{0, 0}, {0, 0}, {0}};
+  int whole = last;
+  int state = read_json(at, json_length(size, &whole), &found);
+  if (state == MORE && !whole) return PAUSE;
+  if (found.sequence.size > VALUE_LIMIT) {
+    release(stream);
+    return REFUSE(400, INVALID_ARGUMENT, "the sequence_id is longer than 1024 bytes");
+  }
+  return let_go(stream, &found);
+}
+
+EXPORT(proxy_abi_version_0_2_1) void proxy_abi_version_0_2_1(void) {}
+EXPORT(proxy_on_vm_start) u32 proxy_on_vm_start(u32 root, u32 size) { return root | size | 1; }
+EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) { return root | size | 1; }
+EXPORT(proxy_on_context_create) void proxy_on_context_create(u32 stream, u32 root) { (void)stream, (void)root; }
+EXPORT(proxy_on_delete) void proxy_on_delete(u32 stream) { release(stream); }
+
+EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 count, u32 last) {
+  (void)count;
+  arena_used = 0;
+  if (last) {
+    if (is_grpc()) return REFUSE(400, INVALID_ARGUMENT, "the call ended before its first message");
+    proxy_remove_header_map_value(REQUEST_HEADERS, SEQUENCE, sizeof SEQUENCE - 1);
+    return CONTINUE;
+  }
+  if (held_count >= PLACES / 2) return REFUSE(503, RESOURCE_EXHAUSTED, "too many calls wait for their first message");
+  held[find(stream)] = stream;
+  held_count++;
+  return PAUSE;
+}
+
+EXPORT(proxy_on_request_body) u32 proxy_on_request_body(u32 stream, u32 buffered, u32 last) {
+  if (held[find(stream)] == 0) return CONTINUE;
+  arena_used = 0;
+  int grpc = is_grpc();
+  for (u32 look = FIRST_LOOK;; look = HOLD_LIMIT) {
+    u32 checkpoint = arena_used;
+    const u8 *at = 0;
+    u32 size = 0;
+    if (buffered && proxy_get_buffer_bytes(REQUEST_BODY, 0, look, &at, &size)) size = 0;
+    int all = last && size >= buffered;
+    u32 action = grpc ? grpc_body(stream, at, size, all) : json_body(stream, at, size, all);
+    if (action == CONTINUE || held[find(stream)] == 0) return action;
+    if (size >= HOLD_LIMIT) {
+      release(stream);
+      return REFUSE(400, INVALID_ARGUMENT,
+                    "the first 512 KiB of the request hold no model name or parameters: put them before the tensors");
+    }
+    if (size < look) return PAUSE; /* everything that has arrived was looked at */
+    arena_used = checkpoint;
+  }
+}

@@ -1,0 +1,202 @@
+"""Cluster resources (CDS) for Envoy: how a group of endpoints is watched, chosen from and connected to.
+
+The numbers behind healing were measured with Envoy 1.40 over real Triton servers; docs/decisions/0012 has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.cluster.v3 import (
+    CircuitBreakers,
+    CircuitBreakersThresholds,
+    Cluster,
+    ClusterCommonLbConfig,
+    ClusterDiscoveryType,
+    ClusterEdsClusterConfig,
+    LoadBalancingPolicy,
+    LoadBalancingPolicyPolicy,
+    OutlierDetection,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    AggregatedConfigSource,
+    ApiVersion,
+    ConfigSource,
+    HealthCheck,
+    HealthCheckGrpcHealthCheck,
+    HealthCheckHttpHealthCheck,
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+    KeepaliveSettings,
+    TypedExtensionConfig,
+)
+from envoy_data_plane.envoy.config.endpoint.v3 import (
+    ClusterLoadAssignment,
+    Endpoint,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request.v3 import LeastRequest
+from envoy_data_plane.envoy.extensions.load_balancing_policies.ring_hash.v3 import RingHash
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import HttpProtocolOptions as UpstreamProtocol
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import HttpProtocolOptionsExplicitHttpConfig as ExplicitHttp
+from envoy_data_plane.envoy.type.v3 import Percent
+from envoy_data_plane.google.protobuf import Any
+
+from inferno_proxy.fleet import Address
+from inferno_proxy.resources.names import (
+    CONTROL_GRPC,
+    CONTROL_HTTP,
+    GOVERNATOR,
+    grpc_cluster,
+    http_cluster,
+    path_segment,
+)
+from inferno_proxy.resources.packing import envoy_address, packed, seconds
+from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.routing import ModelRoute
+from inferno_proxy.snapshot import Resource
+
+# Seconds. A stopped (SIGSTOP) server is noticed by whichever is first; the worst request then waits about 0.6 s.
+_PROBE_INTERVAL = 0.5
+_PROBE_TIMEOUT = 0.3
+_CONNECT_TIMEOUT = 0.5
+# Far above any real concurrency: the default of 3 retries at a time defeats failover exactly when it is needed.
+_MANY = 1_000_000
+_MAX_RETRIES = 1024
+
+
+def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
+    """The gRPC and the REST cluster of one model."""
+    yield _model_cluster(grpc_cluster(route.name), route.stateful, healing, ready_path="")
+    ready_path = f"/v2/models/{path_segment(route.name)}/ready"
+    yield _model_cluster(http_cluster(route.name), route.stateful, healing, ready_path=ready_path)
+
+
+def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
+    """The control plane's two sockets and, when there is one, the governator."""
+    yield _service_cluster(CONTROL_GRPC, settings.control_grpc, http2=True)
+    yield _service_cluster(CONTROL_HTTP, settings.control_http, http2=False)
+    if settings.governator is not None:
+        yield _service_cluster(GOVERNATOR, settings.governator, http2=True)
+
+
+@lru_cache(maxsize=4096)
+def _model_cluster(name: str, stateful: bool, healing: bool, *, ready_path: str) -> Resource:
+    """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
+    http2 = not ready_path
+    cluster = Cluster(
+        name=name,
+        type=ClusterDiscoveryType.EDS,
+        eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
+        connect_timeout=seconds(_CONNECT_TIMEOUT),
+        load_balancing_policy=_balancing(stateful),
+        # Below half of the hosts healthy, the default of 50 % sends calls to dead ones as well.
+        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0)),
+        ignore_health_on_host_removal=True,
+        circuit_breakers=_limits(retries=_MAX_RETRIES if healing else 0),
+        typed_extension_protocol_options=_protocol(http2=http2, keepalive=healing),
+    )
+    if healing:
+        cluster.health_checks = [_probe(ready_path)]
+        cluster.outlier_detection = _outliers()
+    return Resource.of(name, bytes(cluster))
+
+
+@lru_cache(maxsize=64)
+def _service_cluster(name: str, where: Address | str, *, http2: bool) -> Resource:
+    endpoint = LbEndpoint(endpoint=Endpoint(address=envoy_address(where)))
+    cluster = Cluster(
+        name=name,
+        type=ClusterDiscoveryType.STATIC,
+        connect_timeout=seconds(_CONNECT_TIMEOUT),
+        load_assignment=ClusterLoadAssignment(
+            cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[endpoint])]
+        ),
+        circuit_breakers=_limits(retries=_MAX_RETRIES),
+        typed_extension_protocol_options=_protocol(http2=http2, keepalive=False),
+    )
+    return Resource.of(name, bytes(cluster))
+
+
+def ads() -> ConfigSource:
+    """Resources come over the one aggregated stream."""
+    return ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+
+
+def _balancing(stateful: bool) -> LoadBalancingPolicy:
+    """Least loaded of two for stateless models; a hash ring keeps each sequence of a stateful one on one node."""
+    policy = (
+        TypedExtensionConfig(name="ring_hash", typed_config=packed(RingHash(minimum_ring_size=1024)))
+        if stateful
+        else TypedExtensionConfig(name="least_request", typed_config=packed(LeastRequest(choice_count=2)))
+    )
+    return LoadBalancingPolicy(policies=[LoadBalancingPolicyPolicy(typed_extension_config=policy)])
+
+
+def _limits(*, retries: int) -> CircuitBreakers:
+    return CircuitBreakers(
+        thresholds=[
+            CircuitBreakersThresholds(
+                max_connections=_MANY, max_pending_requests=_MANY, max_requests=_MANY, max_retries=retries
+            )
+        ]
+    )
+
+
+def _protocol(*, http2: bool, keepalive: bool) -> dict[str, Any]:
+    """HTTP/2 for gRPC and HTTP/1.1 for REST; pings find a peer that is stopped or cut off while calls are in flight."""
+    explicit = (
+        ExplicitHttp(
+            http2_protocol_options=Http2ProtocolOptions(
+                connection_keepalive=KeepaliveSettings(
+                    interval=seconds(_PROBE_INTERVAL), timeout=seconds(_PROBE_TIMEOUT)
+                )
+                if keepalive
+                else None
+            )
+        )
+        if http2
+        else ExplicitHttp(http_protocol_options=Http1ProtocolOptions())
+    )
+    protocol = UpstreamProtocol(
+        common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(300)), explicit_http_config=explicit
+    )
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(protocol)}
+
+
+def _probe(ready_path: str) -> HealthCheck:
+    check = HealthCheck(
+        interval=seconds(_PROBE_INTERVAL),
+        timeout=seconds(_PROBE_TIMEOUT),
+        no_traffic_interval=seconds(_PROBE_INTERVAL),  # 60 s by default: a quiet model would fail late
+        unhealthy_threshold=1,
+        healthy_threshold=1,
+    )
+    if ready_path:
+        check.http_health_check = HealthCheckHttpHealthCheck(path=ready_path)
+    else:
+        check.grpc_health_check = HealthCheckGrpcHealthCheck()
+    return check
+
+
+def _outliers() -> OutlierDetection:
+    """Eject a host that answers with errors while its health check passes.
+
+    Not split by origin: split, a hung host is ejected six times later. A passing health check does not end an
+    ejection, or a host that fails every call would return after each probe.
+    """
+    return OutlierDetection(
+        consecutive_5xx=5,
+        consecutive_gateway_failure=3,
+        enforcing_consecutive_gateway_failure=100,
+        interval=seconds(0.5),
+        base_ejection_time=seconds(2),
+        max_ejection_time=seconds(10),
+        max_ejection_percent=50,
+        always_eject_one_host=True,
+        successful_active_health_check_uneject_host=False,
+        enforcing_success_rate=0,
+    )

@@ -1,0 +1,95 @@
+"""The public listener (LDS) for Envoy: one port for HTTP/1.1 and HTTP/2, inference and everything else."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.core.v3 import (
+    AsyncDataSource,
+    DataSource,
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+    KeepaliveSettings,
+)
+from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
+from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
+from envoy_data_plane.envoy.extensions.filters.http.wasm.v3 import Wasm
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    HttpConnectionManager,
+    HttpConnectionManagerCodecType,
+    HttpConnectionManagerInternalAddressConfig,
+    HttpFilter,
+    Rds,
+)
+from envoy_data_plane.envoy.extensions.wasm.v3 import FailurePolicy, PluginConfig, VmConfig
+
+from inferno_proxy.fleet import Address
+from inferno_proxy.resources import call_filter
+from inferno_proxy.resources.clusters import ads
+from inferno_proxy.resources.local_replies import local_replies
+from inferno_proxy.resources.names import PUBLIC
+from inferno_proxy.resources.packing import envoy_address, packed, seconds
+from inferno_proxy.resources.routes import CALL_FILTER
+from inferno_proxy.snapshot import Resource
+
+
+@lru_cache(maxsize=8)
+def listener_resource(listen: Address) -> Resource:
+    """The listener. It depends on the address alone: what the fleet does changes routes and endpoints, never this."""
+    manager = HttpConnectionManager(
+        stat_prefix=PUBLIC,
+        codec_type=HttpConnectionManagerCodecType.AUTO,
+        rds=Rds(config_source=ads(), route_config_name=PUBLIC),
+        http_filters=[
+            HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
+            HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
+        ],
+        # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, from no address range.
+        use_remote_address=True,
+        internal_address_config=HttpConnectionManagerInternalAddressConfig(),
+        generate_request_id=False,
+        normalize_path=True,
+        merge_slashes=True,
+        local_reply_config=local_replies(),
+        common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(3600), max_headers_count=100),
+        http2_protocol_options=Http2ProtocolOptions(
+            max_concurrent_streams=1000,
+            initial_stream_window_size=1024 * 1024,
+            initial_connection_window_size=16 * 1024 * 1024,
+            # A client that vanished is noticed within 40 s; streams without traffic stay open otherwise.
+            connection_keepalive=KeepaliveSettings(interval=seconds(30), timeout=seconds(10)),
+        ),
+        request_headers_timeout=seconds(10),
+        stream_idle_timeout=seconds(300),
+        drain_timeout=seconds(5),
+    )
+    chain = FilterChain(
+        filters=[Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))]
+    )
+    return Resource.of(
+        PUBLIC,
+        bytes(
+            Listener(
+                name=PUBLIC,
+                address=envoy_address(listen),
+                filter_chains=[chain],
+                per_connection_buffer_limit_bytes=1024 * 1024,
+            )
+        ),
+    )
+
+
+def _call_filter() -> PluginConfig:
+    """The module runs in a sandbox of each worker. If it ever fails, calls that need it are refused, and it is loaded
+    again; calls that name their model in a header never meet it."""
+    return PluginConfig(
+        name=CALL_FILTER,
+        root_id=CALL_FILTER,
+        vm_config=VmConfig(
+            vm_id=CALL_FILTER,
+            runtime="envoy.wasm.runtime.v8",
+            code=AsyncDataSource(local=DataSource(inline_bytes=call_filter.module())),
+        ),
+        failure_policy=FailurePolicy.FAIL_RELOAD,
+        allow_on_headers_stop_iteration=True,
+    )

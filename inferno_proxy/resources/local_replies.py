@@ -1,0 +1,56 @@
+"""What Envoy says when it answers by itself: one clear sentence, as a gRPC message or in Triton's REST form."""
+
+from __future__ import annotations
+
+from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter, AndFilter, HeaderFilter, ResponseFlagFilter
+from envoy_data_plane.envoy.config.core.v3 import DataSource, SubstitutionFormatString
+from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    LocalReplyConfig,
+    ResponseMapper,
+)
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.google.protobuf import Struct, Value
+
+# Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
+# %ROUTE_NAME% is the model, or the name of one of our own services.
+_SENTENCES = (
+    (("UH",), "no node is ready to serve %ROUTE_NAME% now: nodes may be starting, draining or down; try again"),
+    (
+        ("UF", "URX", "LR", "UR", "UC"),
+        "the connection to a node serving %ROUTE_NAME% failed and no other could take the call: %LOCAL_REPLY_BODY%",
+    ),
+    (("NC",), "%ROUTE_NAME% has just been added and is not connected yet; try again"),
+    (("UT", "DT", "SI"), "the call to %ROUTE_NAME% ran out of time"),
+)
+
+
+def local_replies() -> LocalReplyConfig:
+    """Mappers in order of precedence; the last pair leaves Envoy's own words and only gives them the right form."""
+    mappers = [
+        mapper
+        for flags, sentence in _SENTENCES
+        for mapper in (_mapper(sentence, flags, True), _mapper(sentence, flags))
+    ]
+    mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), True))
+    return LocalReplyConfig(mappers=mappers, body_format=_json("%LOCAL_REPLY_BODY%"))
+
+
+def _mapper(sentence: str, flags: tuple[str, ...], grpc: bool = False) -> ResponseMapper:
+    wanted = []
+    if flags:
+        wanted.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(flags))))
+    if grpc:
+        header = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
+        wanted.append(AccessLogFilter(header_filter=HeaderFilter(header=header)))
+    condition = wanted[0] if len(wanted) == 1 else AccessLogFilter(and_filter=AndFilter(filters=wanted))
+    return ResponseMapper(filter=condition, body_format_override=_text(sentence) if grpc else _json(sentence))
+
+
+def _text(sentence: str) -> SubstitutionFormatString:
+    return SubstitutionFormatString(text_format_source=DataSource(inline_string=sentence))
+
+
+def _json(sentence: str) -> SubstitutionFormatString:
+    """The form in which Triton reports an error over REST."""
+    return SubstitutionFormatString(json_format=Struct(fields={"error": Value(string_value=sentence)}))

@@ -1,0 +1,43 @@
+"""Names that resources refer to one another by, shared by both dialects and by the xDS server's clients."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+PUBLIC = "public"
+CONTROL_GRPC = "inferno_control"
+CONTROL_HTTP = "inferno_control_http"
+GOVERNATOR = "inferno_governator"
+
+MODEL_HEADER = "x-inferno-model"
+SEQUENCE_HEADER = "x-inferno-sequence"
+
+
+def grpc_cluster(model: str) -> str:
+    """The cluster (and its endpoint resource) of a model's gRPC endpoints."""
+    return f"model/{model}/grpc"
+
+
+def http_cluster(model: str) -> str:
+    """The cluster (and its endpoint resource) of a model's REST endpoints."""
+    return f"model/{model}/http"
+
+
+def header_value(model: str) -> str:
+    """A model's name as the model header carries it: printable ASCII as it is, everything else percent-encoded.
+
+    Must agree with ``set_header`` in call_filter.c.
+
+    >>> header_value("resnet:50"), header_value("caf\u00e9 1")
+    ('resnet:50', 'caf%C3%A9%201')
+    """
+    return quote(model, safe="".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "%"))
+
+
+def path_segment(model: str) -> str:
+    """A model's name as a URL path carries it.
+
+    >>> path_segment("a b/c")
+    'a%20b%2Fc'
+    """
+    return quote(model, safe="~!$&'()*+,;=:@")

@@ -1,0 +1,113 @@
+"""Resources for gRPC clients that balance by themselves (``xds:///<model>``).
+
+gRPC reads far less of xDS than Envoy and refuses what it does not know, so these are built apart. What grpcio 1.85
+takes: an ApiListener with only the router filter, its own route configuration, EDS clusters with round_robin or
+ring_hash, outlier detection by failure percentage, and retries on gRPC status codes. It runs no health checks: the
+control plane's verdict, sent as endpoints, is how such a client learns of a dead node.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.cluster.v3 import (
+    Cluster,
+    ClusterDiscoveryType,
+    ClusterEdsClusterConfig,
+    ClusterLbPolicy,
+    ClusterRingHashLbConfig,
+    OutlierDetection,
+)
+from envoy_data_plane.envoy.config.listener.v3 import ApiListener, Listener
+from envoy_data_plane.envoy.config.route.v3 import (
+    RetryPolicy,
+    RetryPolicyRetryBackOff,
+    Route,
+    RouteAction,
+    RouteActionHashPolicy,
+    RouteActionHashPolicyHeader,
+    RouteConfiguration,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    HttpConnectionManager,
+    HttpFilter,
+    Rds,
+)
+
+from inferno_proxy.resources.clusters import ads
+from inferno_proxy.resources.names import SEQUENCE_HEADER, grpc_cluster
+from inferno_proxy.resources.packing import packed, seconds
+from inferno_proxy.routing import ModelRoute
+from inferno_proxy.snapshot import Resource
+
+
+@lru_cache(maxsize=4096)
+def api_listener(model: str) -> Resource:
+    """The listener that ``xds:///<model>`` asks for."""
+    manager = HttpConnectionManager(
+        rds=Rds(config_source=ads(), route_config_name=model),
+        http_filters=[HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router()))],
+    )
+    return Resource.of(model, bytes(Listener(name=model, api_listener=ApiListener(api_listener=packed(manager)))))
+
+
+@lru_cache(maxsize=4096)
+def model_route(model: str, stateful: bool, repeatable: bool, healing: bool) -> Resource:
+    """Everything a client sends over the channel goes to the model's endpoints.
+
+    UNAVAILABLE is what gRPC itself reports for a lost connection, also when the call may have run; so only a model that
+    may be executed twice is tried again. Calls that never left are repeated by gRPC without any policy. A client of a
+    stateful model names its sequence in the ``x-inferno-sequence`` metadata, since nothing reads the message here.
+    """
+    action = RouteAction(cluster=grpc_cluster(model))
+    if stateful:
+        header = RouteActionHashPolicyHeader(header_name=SEQUENCE_HEADER)
+        action.hash_policy = [RouteActionHashPolicy(header=header)]
+    if repeatable and healing:
+        action.retry_policy = RetryPolicy(
+            retry_on="unavailable,cancelled",
+            num_retries=3,
+            retry_back_off=RetryPolicyRetryBackOff(base_interval=seconds(0.01), max_interval=seconds(0.1)),
+        )
+    routes = [Route(match=RouteMatch(prefix=""), route=action)]
+    virtual_host = VirtualHost(name=model, domains=["*"], routes=routes)
+    return Resource.of(model, bytes(RouteConfiguration(name=model, virtual_hosts=[virtual_host])))
+
+
+@lru_cache(maxsize=4096)
+def client_cluster(model: str, stateful: bool, healing: bool) -> Resource:
+    """The cluster of a model's gRPC endpoints, as gRPC clients understand it."""
+    name = grpc_cluster(model)
+    cluster = Cluster(
+        name=name,
+        type=ClusterDiscoveryType.EDS,
+        eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
+        lb_policy=ClusterLbPolicy.RING_HASH if stateful else ClusterLbPolicy.ROUND_ROBIN,
+    )
+    if stateful:
+        cluster.ring_hash_lb_config = ClusterRingHashLbConfig(minimum_ring_size=1024)
+    elif healing:
+        cluster.outlier_detection = OutlierDetection(
+            interval=seconds(1),
+            base_ejection_time=seconds(2),
+            max_ejection_time=seconds(10),
+            max_ejection_percent=50,
+            enforcing_success_rate=0,
+            failure_percentage_threshold=50,
+            enforcing_failure_percentage=100,
+            failure_percentage_minimum_hosts=2,
+            failure_percentage_request_volume=10,
+        )
+    return Resource.of(name, bytes(cluster))
+
+
+def client_resources(route: ModelRoute, healing: bool) -> tuple[Resource, Resource, Resource]:
+    """Listener, route configuration and cluster of one model."""
+    return (
+        api_listener(route.name),
+        model_route(route.name, route.stateful, route.repeatable, healing),
+        client_cluster(route.name, route.stateful, healing),
+    )

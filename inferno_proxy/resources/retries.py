@@ -1,0 +1,68 @@
+"""When the data plane tries a call again, and on which node.
+
+What is safe depends on the model. A connection that was refused, or a stream the server refused, never ran, so every
+model gets a second try. A server that answers UNAVAILABLE or CANCELLED, or NOT_FOUND for a model the fleet knows (Triton
+says so while it stops or unloads), did not execute the call either. After a reset it may have run: only a model that may
+be executed twice is tried again. A call of a sequence is never moved to another node, where its state is not.
+"""
+
+from __future__ import annotations
+
+from envoy_data_plane.envoy.config.route.v3 import (
+    HeaderMatcher,
+    RetryPolicy,
+    RetryPolicyRetryBackOff,
+    RetryPolicyRetryHostPredicate,
+)
+from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+
+from inferno_proxy.resources.packing import packed, seconds
+from inferno_proxy.routing import ModelRoute
+
+_NEVER_RAN = ("connect-failure", "refused-stream")
+_GRPC_NOT_FOUND = "5"
+
+
+def grpc_retries(route: ModelRoute) -> RetryPolicy:
+    """Retries of a model's gRPC calls. The gRPC conditions only see a status that comes with the response's headers,
+    which is how Triton reports every unary error."""
+    if route.stateful:
+        return _policy(_NEVER_RAN, elsewhere=False)
+    conditions = (*_NEVER_RAN, "unavailable", "cancelled", "retriable-headers")
+    policy = _policy((*conditions, "reset") if route.repeatable else conditions, elsewhere=True)
+    policy.retriable_headers = [HeaderMatcher(name="grpc-status", string_match=StringMatcher(exact=_GRPC_NOT_FOUND))]
+    return policy
+
+
+def http_retries(route: ModelRoute) -> RetryPolicy:
+    """Retries of a model's REST calls: 404 and 503 mean that Triton did not run it (it is loading, stopping, unloading)."""
+    if route.stateful:
+        return _policy(_NEVER_RAN, elsewhere=False)
+    conditions = (*_NEVER_RAN, "retriable-status-codes")
+    policy = _policy((*conditions, "reset") if route.repeatable else conditions, elsewhere=True)
+    policy.retriable_status_codes = [404, 503]
+    return policy
+
+
+def service_retries() -> RetryPolicy:
+    """Calls to the control plane and the governator: wait out a restart of half a second."""
+    policy = _policy(_NEVER_RAN, elsewhere=False)
+    policy.num_retries = 5
+    policy.retry_back_off = RetryPolicyRetryBackOff(base_interval=seconds(0.05), max_interval=seconds(0.5))
+    return policy
+
+
+def _policy(conditions: tuple[str, ...], *, elsewhere: bool) -> RetryPolicy:
+    policy = RetryPolicy(
+        retry_on=",".join(conditions),
+        num_retries=3,
+        retry_back_off=RetryPolicyRetryBackOff(base_interval=seconds(0.01), max_interval=seconds(0.1)),
+    )
+    if elsewhere:
+        predicate = packed(PreviousHostsPredicate())
+        policy.retry_host_predicate = [
+            RetryPolicyRetryHostPredicate(name="envoy.retry_host_predicates.previous_hosts", typed_config=predicate)
+        ]
+        policy.host_selection_retry_max_attempts = 5
+    return policy

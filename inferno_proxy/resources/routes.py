@@ -1,0 +1,263 @@
+"""The public port's routes (RDS) for Envoy.
+
+Two hash look-ups find the route of any call, however many models there are: the path's longest known prefix, and for a
+model's gRPC calls the model header, which the call filter fills in when the client did not. A model's own routes are
+encoded once per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
+    SubstitutionFormatString,
+)
+from envoy_data_plane.envoy.config.route.v3 import (
+    DirectResponseAction,
+    FilterConfig,
+    Route,
+    RouteAction,
+    RouteActionHashPolicy,
+    RouteActionHashPolicyHeader,
+    RouteActionMaxStreamDuration,
+    RouteConfiguration,
+    RouteList,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy_data_plane.envoy.type.matcher.v3 import HttpRequestHeaderMatchInput, RegexMatcher
+from envoy_data_plane.google.protobuf import Any
+from envoy_data_plane.xds.core.v3 import TypedExtensionConfig
+from envoy_data_plane.xds.type.matcher.v3 import (
+    Matcher,
+    MatcherMatcherTree,
+    MatcherMatcherTreeMatchMap,
+    MatcherOnMatch,
+)
+
+from inferno_proxy.resources.names import (
+    CONTROL_GRPC,
+    CONTROL_HTTP,
+    GOVERNATOR,
+    MODEL_HEADER,
+    PUBLIC,
+    SEQUENCE_HEADER,
+    grpc_cluster,
+    header_value,
+    http_cluster,
+    path_segment,
+)
+from inferno_proxy.resources.packing import delimited, packed, seconds
+from inferno_proxy.resources.retries import grpc_retries, http_retries, service_retries
+from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.routing import ModelRoute, RoutePlan
+from inferno_proxy.snapshot import Resource
+
+CALL_FILTER = "inferno.call"
+
+_INFERENCE = "/inference.GRPCInferenceService/"
+# The five calls that name one model: everything under this prefix except ModelStatistics.
+_MODEL_CALLS = f"{_INFERENCE}Model"
+_CONTROL_GRPC_PREFIXES = (
+    _INFERENCE,
+    f"{_INFERENCE}ModelStatistics",
+    "/inferno.registration.",
+    "/inferno.health.",
+    "/inferno.mesh.",
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.",
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/",
+)
+_GOVERNANCE = "/inferno.governance."
+# Everything of the REST protocol that does not name a model, and the control plane's own pages.
+_CONTROL_HTTP_PREFIXES = ("/v2", "/register", "/healthz", "/readyz", "/metrics")
+_MODEL_PATHS = "/v2/models/"
+# Paths below a model that concern the fleet, not a node: its statistics and trace settings.
+_FLEET_WIDE = r"/v2/models/[^/]+(/versions/[^/]+)?/(stats|trace/setting)"
+_NAMES_SHOWN = 20
+
+
+def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
+    """The one route configuration of the public listener."""
+    paths: dict[str, MatcherOnMatch] = {prefix: _run(_service(CONTROL_GRPC)) for prefix in _CONTROL_GRPC_PREFIXES}
+    paths |= {prefix: _run(_service(CONTROL_HTTP)) for prefix in _CONTROL_HTTP_PREFIXES}
+    if settings.governator is not None:
+        paths[_GOVERNANCE] = _run(_service(GOVERNATOR))
+    known = _known(plan.models)
+    paths[_MODEL_CALLS] = MatcherOnMatch(matcher=_by_model(plan, settings, known))
+    nowhere = _nowhere(f'no such model: "%PATH(NQ:ORIG)%" ({_plain(known)})')
+    paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
+    paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
+    for route in map(_without_endpoints, plan.models.values()):
+        own = _rest_model(route, settings.healing, settings.retry_buffer)
+        paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), own, nowhere)
+    virtual_host = VirtualHost(
+        name=PUBLIC,
+        domains=["*"],
+        matcher=Matcher(
+            matcher_tree=MatcherMatcherTree(input=_header_input(":path"), prefix_match_map=_sorted_map(paths)),
+            on_no_match=_run(_no_such_path()),
+        ),
+    )
+    return Resource.of(PUBLIC, bytes(RouteConfiguration(name=PUBLIC, virtual_hosts=[virtual_host])))
+
+
+def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matcher:
+    """gRPC calls of models, by the model header.
+
+    Without a match the call filter is still enabled: it reads the name, sets the header, and Envoy looks again. When
+    that finds nothing either, the answer is that there is no such model.
+    """
+    models = {
+        header_value(route.name): _run(_grpc_model(route, settings.healing, settings.retry_buffer))
+        for route in map(_without_endpoints, plan.models.values())
+    }
+    missing = _run(_nowhere(f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})', grpc=True))
+    if not models:  # Envoy takes no empty map
+        return Matcher(on_no_match=missing)
+    tree = MatcherMatcherTree(input=_header_input(MODEL_HEADER), exact_match_map=_sorted_map(models))
+    return Matcher(matcher_tree=tree, on_no_match=missing)
+
+
+def _without_endpoints(route: ModelRoute) -> ModelRoute:
+    """What of a model its routes depend on: nodes come and go without a new encoding."""
+    return replace(route, grpc=(), http=())
+
+
+@lru_cache(maxsize=4096)
+def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> bytes:
+    action = RouteAction(cluster=grpc_cluster(route.name), max_stream_duration=_client_deadline())
+    if healing:
+        action.retry_policy = grpc_retries(route)
+    return bytes(_model_route(route, action, RouteMatch(prefix="/"), retry_buffer))
+
+
+@lru_cache(maxsize=4096)
+def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> bytes:
+    action = RouteAction(cluster=http_cluster(route.name))
+    if healing:
+        action.retry_policy = http_retries(route)
+    match = RouteMatch(path_separated_prefix=f"{_MODEL_PATHS}{path_segment(route.name)}")
+    return bytes(_model_route(route, action, match, retry_buffer))
+
+
+def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retry_buffer: int) -> Route:
+    """No time limit of our own: the client's deadline counts, and generation may take as long as it takes."""
+    action.timeout = action.idle_timeout = seconds(0)
+    filters = {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    if route.stateful:
+        # The call filter stays on: it reads the sequence id, which then decides the node.
+        filters = {}
+        header = RouteActionHashPolicyHeader(header_name=SEQUENCE_HEADER)
+        action.hash_policy = [RouteActionHashPolicy(header=header)]
+    return Route(
+        name=route.name,
+        match=match,
+        route=action,
+        typed_per_filter_config=filters,
+        request_body_buffer_limit=retry_buffer,
+    )
+
+
+@lru_cache(maxsize=8)
+def _service(cluster: str) -> bytes:
+    """Calls to our own services; streams among them live as long as their peers."""
+    return bytes(_service_route(cluster, RouteMatch(prefix="/")))
+
+
+@lru_cache(maxsize=1)
+def _rest_wide() -> bytes:
+    """Model paths that the control plane answers for the whole fleet."""
+    return bytes(_service_route(CONTROL_HTTP, RouteMatch(safe_regex=RegexMatcher(regex=_FLEET_WIDE))))
+
+
+def _service_route(cluster: str, match: RouteMatch) -> Route:
+    return Route(
+        name=cluster,
+        match=match,
+        route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
+        typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
+    )
+
+
+def _nowhere(sentence: str, *, grpc: bool = False) -> bytes:
+    """The answer NOT_FOUND with a sentence (an Envoy format string). Envoy itself would make a 404 UNIMPLEMENTED."""
+    return bytes(
+        Route(
+            name="no-such-model",
+            match=RouteMatch(prefix="/"),
+            direct_response=DirectResponseAction(status=404, body_format=_format(sentence)),
+            response_headers_to_add=[_grpc_status(5)] if grpc else [],
+            typed_per_filter_config={} if grpc else {CALL_FILTER: packed(FilterConfig(disabled=True))},
+        )
+    )
+
+
+def _no_such_path() -> bytes:
+    return bytes(
+        Route(
+            name="no-such-path",
+            match=RouteMatch(prefix="/"),
+            direct_response=DirectResponseAction(
+                status=404, body_format=_format("nothing is served at %PATH(NQ:ORIG)% on this port")
+            ),
+            typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
+        )
+    )
+
+
+def _grpc_status(code: int) -> HeaderValueOption:
+    return HeaderValueOption(
+        header=HeaderValue(key="grpc-status", value=str(code)),
+        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def _known(models: Iterable[str]) -> str:
+    """The models there are, in a bounded sentence.
+
+    >>> _known([]), _known(["a", "b"])
+    ('the fleet serves no model yet', 'the fleet serves: a, b')
+    """
+    names = sorted(models)
+    if not names:
+        return "the fleet serves no model yet"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"the fleet serves: {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
+def _plain(text: str) -> str:
+    """Text inside an Envoy format string."""
+    return text.replace("%", "%%")
+
+
+def _format(text: str) -> SubstitutionFormatString:
+    return SubstitutionFormatString(text_format_source=DataSource(inline_string=text))
+
+
+def _client_deadline() -> RouteActionMaxStreamDuration:
+    """Honour the client's grpc-timeout, so that work for a client that gave up stops on the node too."""
+    return RouteActionMaxStreamDuration(grpc_timeout_header_max=seconds(0))
+
+
+def _header_input(name: str) -> TypedExtensionConfig:
+    return TypedExtensionConfig(name=name, typed_config=packed(HttpRequestHeaderMatchInput(header_name=name)))
+
+
+def _sorted_map(entries: Mapping[str, MatcherOnMatch]) -> MatcherMatcherTreeMatchMap:
+    """Sorted, so that equal plans give equal bytes."""
+    return MatcherMatcherTreeMatchMap(map=dict(sorted(entries.items())))
+
+
+def _run(*routes: bytes) -> MatcherOnMatch:
+    """Use the first of these encoded routes whose own match agrees."""
+    # RouteList.routes is field 1; joining encoded routes saves encoding every model's routes on every change.
+    body = b"".join(delimited(1, route) for route in routes)
+    packed_list = Any(type_url=packed(RouteList()).type_url, value=body)
+    return MatcherOnMatch(action=TypedExtensionConfig(name="route", typed_config=packed_list))
