@@ -1,0 +1,60 @@
+"""What the mesh did by itself and what was done to it: the last events for whoever watches, and a log line each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from inferno_runtime import logs
+from inferno_runtime.clock import Clock
+from inferno_runtime.latest import Latest
+
+_LOG = logs.get("mesh")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. ``time`` is Unix seconds; ``number`` counts events from 1 without a gap.
+
+    ``kind`` is UPPER_SNAKE_CASE; ``subject`` is a node_id, a model or a client_id; ``message`` is one sentence with
+    cause, evidence and effect.
+    """
+
+    number: int
+    time: float
+    kind: str
+    subject: str
+    message: str
+
+
+class EventLog:
+    """The last ``capacity`` events."""
+
+    def __init__(self, clock: Clock, capacity: int = 1000) -> None:
+        self._clock = clock
+        self._kept: deque[Event] = deque(maxlen=capacity)
+        self._last = Latest(0)
+
+    @property
+    def kept(self) -> tuple[Event, ...]:
+        """The events still kept, oldest first."""
+        return tuple(self._kept)
+
+    def add(self, kind: str, subject: str, message: str) -> None:
+        """Keep an event and log it."""
+        number = self._last.value + 1
+        self._kept.append(Event(number, self._clock.wall(), kind, subject, message))
+        _LOG.info(message, event_kind=kind, subject=subject)
+        self._last.set(number)
+
+    async def follow(self, *, only_new: bool = False) -> AsyncIterator[Event]:
+        """Yield the events kept so far (none with ``only_new``), then each new one, without end.
+
+        A reader slower than ``capacity`` events misses the oldest; the numbers show the gap.
+        """
+        seen = self._last.value if only_new else 0
+        async for _ in self._last.watch():
+            for event in [e for e in self._kept if e.number > seen]:
+                seen = event.number
+                yield event

@@ -1,0 +1,523 @@
+"""The table of nodes and their leases, and the fleet that follows from it.
+
+Nodes join, renew, change and leave through a :class:`Lease`; operators drain; a probe observes nodes that no agent
+speaks for. Each change gives a new :class:`~inferno_proxy.fleet.FleetView`. Everything here is synchronous and belongs
+to one event loop; :meth:`Registry.run` is the only task, and it only lets time pass.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from inferno_proxy import admission, membership
+from inferno_proxy.admission import Limits
+from inferno_proxy.events import EventLog
+from inferno_proxy.fleet import Address, FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
+from inferno_proxy.membership import Record, Verdict, Wanted
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, NotFound, Unavailable
+from inferno_runtime.latest import Latest
+
+_TICK = 0.25
+# Two machines with one node_id take it from each other again and again; one takeover is a restart.
+_CONFLICT_WINDOW = 300.0
+_CONFLICT_AFTER = 2
+# A node that nobody vouches for and that does not answer is kept this long, so that its models stay known.
+_DEAD_HOLD = 30.0
+_TOMBSTONES = 10_000
+_NO_ONE: Mapping[str, Wanted] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long a silent node counts: ``lease`` seconds as live, then ``forget_after`` seconds as unmanaged."""
+
+    lease: float = 3.0
+    forget_after: float = 600.0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a node's agent is told: how far its word has been carried out, and what the mesh wants of it.
+
+    ``applied_revision`` is 0 until every data plane has applied the first one. ``ended`` is why the lease is over.
+    """
+
+    applied_revision: int = 0
+    drain: bool = False
+    wanted: Mapping[str, Wanted] = _NO_ONE
+    ended: InfernoError | None = None
+
+
+class Lease:
+    """The right to speak for a node. Every call fails with :class:`Fenced` once another life has taken over."""
+
+    def __init__(self, registry: Registry, node_id: str, life: int) -> None:
+        self.node_id = node_id
+        self.outlook: Latest[Outlook] = Latest(Outlook())
+        self._registry = registry
+        self._life = life
+
+    def renew(self, loads: tuple[ModelLoad, ...] | None = None) -> None:
+        """Say that the node lives, with its load when there are fresh numbers."""
+        self._registry._renew(self.node_id, self._life, loads)  # noqa: SLF001 - a lease is the registry's own handle
+
+    def update(self, node: Node) -> None:
+        """Tell of the node anew. A revision that is not greater than the last one is ignored; the lease is renewed.
+
+        Raises:
+            InvalidInput: The node is malformed, or names another node or incarnation than this lease.
+        """
+        self._registry._update(self.node_id, self._life, node)  # noqa: SLF001 - as above
+
+    def detach(self) -> None:
+        """The stream that carried the lease ended: no goodbye, the lease runs on. Twice is the same as once."""
+        self._registry._detach(self.node_id, self._life)  # noqa: SLF001 - as above
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One row: the facts, and what changes too often to be part of them."""
+
+    record: Record
+    member: Member
+    lease: Lease
+    duration: float
+    due: float
+    load: Load | None = None
+
+
+class Registry:
+    """The table. ``view`` is the fleet; its members carry the load of their last change, :meth:`load` the newest."""
+
+    def __init__(self, terms: Terms, clock: Clock, events: EventLog) -> None:
+        self.view: Latest[FleetView] = Latest(FleetView())
+        self._terms = terms
+        self._clock = clock
+        self._events = events
+        self._slots: dict[str, _Slot] = {}
+        self._at: dict[Address, set[str]] = {}
+        self._due: list[tuple[float, str]] = []
+        self._lives = 0
+        self._claims = 0
+        self._gone: OrderedDict[str, int] = OrderedDict()
+
+    # ------------------------------------------------------------------------------------------------ nodes speak
+
+    def join(
+        self, node: Node, source: Source = Source.AGENT, duration: float | None = None, *, attached: bool = True
+    ) -> Lease:
+        """Let a node in, or let its newer life take over.
+
+        Args:
+            node: Already resolved: its addresses are IP addresses.
+            source: How it was discovered.
+            duration: Seconds the lease holds without a word; None: the usual.
+            attached: A stream will carry the lease until :meth:`Lease.detach`.
+
+        Raises:
+            InvalidInput: The node is malformed; the field is named.
+            AlreadyExists: A live agent holds the name, and this is not a newer life of it.
+            Fenced: A newer life of the node is known, or this one said goodbye.
+            Exhausted: The table is full.
+        """
+        admission.check(node, self._terms.limits)
+        now = self._clock.monotonic()
+        before = self._slots.get(node.node_id)
+        takeovers: tuple[float, ...] = ()
+        if before is None:
+            self._admit_new(node)
+        else:
+            takeovers = self._succeed(before, node, source, now)
+            if node.incarnation == before.record.node.incarnation and node.revision < before.record.node.revision:
+                node = before.record.node
+        self._lives += 1
+        self._claims += 1
+        same = before is not None and before.record.node.incarnation == node.incarnation
+        record = Record(
+            node=node,
+            source=source,
+            life=self._lives,
+            attached=attached,
+            claim=before.record.claim if before is not None and same else self._claims,
+            drained=before is not None and before.record.drained,
+            wanted=before.record.wanted if before is not None and same else _NO_ONE,
+            takeovers=takeovers,
+        )
+        if before is not None and before.record.addresses != record.addresses:
+            record = replace(record, claim=self._claims)
+        lease = Lease(self, node.node_id, self._lives)
+        if before is not None:
+            ended = Fenced(
+                f"Another registration of node {node.node_id!r} (incarnation {node.incarnation}) took over.",
+                reason="FENCED",
+                fix="If this agent is the right one, stop the other and start this one again.",
+                metadata={"node_id": node.node_id, "incarnation": str(node.incarnation)},
+            )
+            before.lease.outlook.set(Outlook(ended=ended))
+            if same:
+                lease.outlook.set(replace(before.lease.outlook.value, ended=None))
+        duration = duration or self._terms.lease
+        member = before.member if before else Member(node, Phase.SERVING, source, self._clock.wall())
+        slot = _Slot(record, member, lease, duration, now + duration, before.load if before else None)
+        self._slots[node.node_id] = slot
+        self._schedule(slot)
+        if before is None:
+            self._events.add("NODE_JOINED", node.node_id, f"It serves at {node.grpc_address} ({source.value}).")
+        elif not same:
+            self._events.add(
+                "NODE_RESTARTED", node.node_id, f"A newer life (incarnation {node.incarnation}) took over."
+            )
+        self._settle(node.node_id, before.record if before else None)
+        return lease
+
+    def deregister(self, node_id: str, incarnation: int) -> None:
+        """Take a node out at its own word.
+
+        Raises:
+            NotFound: No such node.
+            Fenced: The incarnation is not the registered one.
+        """
+        slot = self._slot(node_id)
+        registered = slot.record.node.incarnation
+        if incarnation != registered:
+            raise Fenced(
+                f"Node {node_id!r} is registered with incarnation {registered}, not {incarnation}.",
+                reason="WRONG_INCARNATION",
+                fix="Name the incarnation that registered; another life of the node has taken over.",
+                metadata={"node_id": node_id, "incarnation": str(registered)},
+            )
+        self._gone[node_id] = incarnation
+        self._gone.move_to_end(node_id)
+        while len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
+        self._remove(slot, "NODE_LEFT", "It said goodbye.")
+
+    # --------------------------------------------------------------------------------------------- others speak
+
+    def drain(self, node_id: str, *, drained: bool = True) -> Member:
+        """Stop new work to a node, or let it take work again; return it after the change.
+
+        Raises:
+            NotFound: No such node.
+        """
+        slot = self._slot(node_id)
+        if slot.record.drained != drained:
+            self._replace(slot, membership.drain(slot.record, drained=drained))
+            kind, what = ("NODE_DRAINED", "drained it") if drained else ("NODE_UNDRAINED", "let it take work again")
+            self._events.add(kind, node_id, f"An operator {what}.")
+        return self.member(node_id)
+
+    def want_model(self, model: str, *, loaded: bool) -> Mapping[str, int]:
+        """Wish a model loaded on every node with a live agent, or unloaded where it is; the generation by node_id."""
+        asked: dict[str, int] = {}
+        for node_id, slot in self._slots.items():
+            record = slot.record
+            has = any(one.name == model for one in record.node.models)
+            if record.source is Source.AGENT and record.live and (loaded or has):
+                slot.record = membership.want(record, model, loaded=loaded)
+                asked[node_id] = slot.record.wanted[model].generation
+                self._tell(slot)
+        return asked
+
+    def observe(self, node_id: str, incarnation: int, models: tuple[Model, ...], server_version: str = "") -> None:
+        """A probe read a node's models. Ignored when that life is gone or an agent speaks for it."""
+        slot = self._probed(node_id, incarnation)
+        if slot is not None:
+            self._replace(slot, membership.observe(slot.record, models, server_version))
+
+    def miss(self, node_id: str, incarnation: int, evidence: str) -> None:
+        """A probe got no answer. Ignored when that life is gone or an agent speaks for it."""
+        slot = self._probed(node_id, incarnation)
+        if slot is None:
+            return
+        if not slot.record.live:
+            slot.due = min(slot.due, self._clock.monotonic() + _DEAD_HOLD)
+            self._schedule(slot)
+        self._replace(slot, membership.miss(slot.record, evidence))
+
+    def applied(self, revisions: Mapping[str, tuple[int, int]]) -> None:
+        """Every data plane runs a fleet with these ``(incarnation, revision)`` of its nodes."""
+        for node_id, (incarnation, revision) in revisions.items():
+            slot = self._slots.get(node_id)
+            if slot is None or slot.record.node.incarnation != incarnation:
+                continue
+            outlook = slot.lease.outlook.value
+            if revision > outlook.applied_revision:
+                slot.lease.outlook.set(replace(outlook, applied_revision=revision))
+
+    def restore(self, record: Record, duration: float) -> None:
+        """Put back a node of an earlier life of this control plane; ignored when it has registered again.
+
+        An announced node gets its whole lease again; any other one waits for its agent as unmanaged.
+        """
+        if record.node.node_id in self._slots:
+            return
+        self._lives += 1
+        self._claims += 1
+        now = self._clock.monotonic()
+        if record.source is Source.AGENT:
+            record = membership.lose(record, "It has not been heard from since the control plane started.")
+        record = replace(record, life=self._lives, claim=self._claims, attached=False)
+        due = now + (duration if record.live else self._terms.forget_after)
+        member = Member(record.node, Phase.SERVING, record.source, self._clock.wall())
+        slot = _Slot(record, member, Lease(self, record.node.node_id, self._lives), duration, due)
+        self._slots[record.node.node_id] = slot
+        self._schedule(slot)
+        self._settle(record.node.node_id, None)
+
+    def close(self) -> None:
+        """End every stream: this control plane stops, and the nodes serve on."""
+        for slot in self._slots.values():
+            ended = Unavailable("The control plane stops.", reason="STOPPING", fix="Connect again.", retry_after=0.1)
+            slot.lease.outlook.set(replace(slot.lease.outlook.value, ended=ended))
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    def member(self, node_id: str) -> Member:
+        """A node with its newest load.
+
+        Raises:
+            NotFound: No such node.
+        """
+        slot = self._slot(node_id)
+        return replace(slot.member, load=slot.load)
+
+    def members(self) -> tuple[Member, ...]:
+        """All nodes with their newest load, by node_id."""
+        return tuple(self.member(node_id) for node_id in sorted(self._slots))
+
+    def applied_revision(self, node_id: str) -> int:
+        """The greatest revision of a node that every data plane has applied; 0 before the first."""
+        return self._slot(node_id).lease.outlook.value.applied_revision
+
+    def records(self) -> tuple[tuple[Record, float], ...]:
+        """The facts about each node with its lease's duration, for keeping on disk."""
+        return tuple((slot.record, slot.duration) for slot in self._slots.values())
+
+    # ----------------------------------------------------------------------------------------------------- time
+
+    async def run(self) -> None:
+        """Let leases end; runs until cancelled."""
+        while True:
+            await self._clock.sleep(_TICK)
+            self.expire()
+
+    def expire(self) -> None:
+        """End what is due now."""
+        now = self._clock.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, node_id = heapq.heappop(self._due)
+            slot = self._slots.get(node_id)
+            if slot is None:
+                continue
+            if slot.due > now:
+                self._schedule(slot)
+            elif slot.record.live and slot.record.source is not Source.STATIC:
+                self._lapse(slot, now)
+            elif not slot.record.live:
+                self._remove(slot, "NODE_FORGOTTEN", "Nobody vouched for it any more.")
+
+    def _lapse(self, slot: _Slot, now: float) -> None:
+        who = "its agent" if slot.record.source is Source.AGENT else "whoever announced it"
+        reason = f"Nothing was heard from {who} for {slot.duration:g} s; it serves while its health check passes."
+        slot.due = now + self._terms.forget_after
+        self._schedule(slot)
+        self._events.add("LEASE_EXPIRED", slot.record.node.node_id, reason)
+        self._replace(slot, membership.lose(slot.record, reason))
+
+    def _schedule(self, slot: _Slot) -> None:
+        heapq.heappush(self._due, (slot.due, slot.record.node.node_id))
+
+    # --------------------------------------------------------------------------------------------------- leases
+
+    def _renew(self, node_id: str, life: int, loads: tuple[ModelLoad, ...] | None) -> None:
+        slot = self._held(node_id, life)
+        now = self._clock.monotonic()
+        if loads is not None:
+            slot.load = Load(loads, now)
+        slot.due = now + slot.duration
+        if not slot.record.live:
+            self._schedule(slot)
+            self._replace(slot, membership.renew(slot.record))
+            self._events.add("NODE_RETURNED", node_id, "Its agent is heard from again.")
+
+    def _update(self, node_id: str, life: int, node: Node) -> None:
+        slot = self._held(node_id, life)
+        held = slot.record.node
+        if (node.node_id, node.incarnation) != (held.node_id, held.incarnation):
+            raise admission.refusal(
+                "incarnation",
+                f"this stream speaks for {held.node_id!r} in incarnation {held.incarnation}",
+                "Open another stream for another node or life.",
+            )
+        admission.check(node, self._terms.limits)
+        self._renew(node_id, life, None)
+        if node.revision > slot.record.node.revision:
+            self._claims += 1
+            self._replace(slot, membership.change(slot.record, node, self._claims))
+
+    def _detach(self, node_id: str, life: int) -> None:
+        slot = self._slots.get(node_id)
+        if slot is not None and slot.record.life == life:
+            slot.record = replace(slot.record, attached=False)
+
+    def _held(self, node_id: str, life: int) -> _Slot:
+        slot = self._slots.get(node_id)
+        if slot is None or slot.record.life != life:
+            raise Fenced(
+                f"This registration of node {node_id!r} is over: a newer one took its place or it was taken out.",
+                reason="FENCED",
+                fix="Register again with a greater incarnation.",
+                metadata={"node_id": node_id},
+            )
+        return slot
+
+    def _admit_new(self, node: Node) -> None:
+        if node.incarnation <= self._gone.get(node.node_id, 0):
+            raise Fenced(
+                f"Node {node.node_id!r} said goodbye in incarnation {self._gone[node.node_id]}.",
+                reason="FENCED",
+                fix="Register with a greater incarnation.",
+                metadata={"node_id": node.node_id},
+            )
+        if len(self._slots) >= self._terms.limits.nodes:
+            raise Exhausted(
+                f"The mesh has {len(self._slots)} nodes, as many as it may have.",
+                reason="TOO_MANY_NODES",
+                fix="Raise the proxy's setting max_nodes.",
+                retry_after=5,
+            )
+
+    def _succeed(self, before: _Slot, node: Node, source: Source, now: float) -> tuple[float, ...]:
+        """Whether a node may take the place of a known one with its name; the takeovers to remember."""
+        held = before.record
+        node_id, elsewhere = node.node_id, node.grpc_address != held.node.grpc_address
+        agent_holds = held.source is Source.AGENT and held.live
+        if agent_holds and source is not Source.AGENT:
+            raise _conflict(node_id, f"An agent at {held.node.grpc_address} holds the name {node_id!r}.")
+        if held.source is not Source.AGENT and source is Source.AGENT:
+            return ()
+        if node.incarnation < held.node.incarnation:
+            raise Fenced(
+                f"Node {node_id!r} is known with the newer incarnation {held.node.incarnation}; "
+                f"{node.incarnation} is an older life.",
+                reason="FENCED",
+                fix="Start the agent again, so that it has a newer incarnation.",
+                metadata={"node_id": node_id, "incarnation": str(held.node.incarnation)},
+            )
+        recent = tuple(at for at in held.takeovers if now - at < _CONFLICT_WINDOW)
+        if not (agent_holds and held.attached and elsewhere):
+            return recent
+        if node.incarnation == held.node.incarnation:
+            raise _conflict(
+                node_id,
+                f"A connected agent at {held.node.grpc_address} holds the name {node_id!r} in this incarnation.",
+            )
+        if len(recent) + 1 >= _CONFLICT_AFTER:
+            message = (
+                f"Two machines use the name {node_id!r}: {held.node.grpc_address}, which is connected, and "
+                f"{node.grpc_address}; they took it from each other {len(recent)} time(s) in "
+                f"{_CONFLICT_WINDOW / 60:g} minutes."
+            )
+            self._events.add("NODE_CONFLICT", node_id, message)
+            raise _conflict(node_id, message)
+        return (*recent, now)
+
+    # ---------------------------------------------------------------------------------------------------- table
+
+    def _slot(self, node_id: str) -> _Slot:
+        slot = self._slots.get(node_id)
+        if slot is None:
+            known = ", ".join(sorted(self._slots)[:20]) or "none"
+            raise NotFound(
+                f"There is no node {node_id!r}.",
+                reason="UNKNOWN_NODE",
+                fix=f"Nodes: {known}.",
+                metadata={"node_id": node_id},
+            )
+        return slot
+
+    def _probed(self, node_id: str, incarnation: int) -> _Slot | None:
+        slot = self._slots.get(node_id)
+        if slot is None or slot.record.node.incarnation != incarnation:
+            return None
+        return None if slot.record.source is Source.AGENT and slot.record.live else slot
+
+    def _replace(self, slot: _Slot, record: Record) -> None:
+        before, slot.record = slot.record, record
+        if record is not before:
+            self._settle(record.node.node_id, before)
+
+    def _remove(self, slot: _Slot, kind: str, why: str) -> None:
+        record = slot.record
+        del self._slots[record.node.node_id]
+        self._events.add(kind, record.node.node_id, why)
+        slot.lease.outlook.set(
+            Outlook(ended=Fenced(f"Node {record.node.node_id!r} was taken out. {why}", reason="FENCED"))
+        )
+        self._settle(record.node.node_id, record)
+
+    def _settle(self, node_id: str, before: Record | None) -> None:
+        """Judge a node that changed, and all that share an address with it, and show the fleet anew."""
+        slot = self._slots.get(node_id)
+        touched = {node_id}
+        for address in before.addresses if before else ():
+            self._at[address].discard(node_id)
+            touched |= self._at[address]
+            if not self._at[address]:
+                del self._at[address]
+        for address in slot.record.addresses if slot else ():
+            sharing = self._at.setdefault(address, set())
+            touched |= sharing
+            sharing.add(node_id)
+        changed = {each: self._slots[each].member for each in touched if each in self._slots and self._judge(each)}
+        view = self.view.value
+        if changed or slot is None:
+            members = {**view.members, **changed}
+            if slot is None:
+                members.pop(node_id, None)
+            self.view.set(FleetView(view.serial + 1, MappingProxyType(members)))
+
+    def _judge(self, node_id: str) -> bool:
+        """Judge a node again; True when what the fleet shows of it changes."""
+        slot = self._slots[node_id]
+        record, member = slot.record, slot.member
+        rivals = self._rivals(record)
+        verdict = membership.judge(record, max(rivals, key=lambda r: r.strength, default=None))
+        since = member.since if verdict.phase is member.phase else self._clock.wall()
+        changed = replace(
+            member, node=record.node, phase=verdict.phase, source=record.source, since=since, reason=verdict.reason
+        )
+        if verdict.phase is not member.phase:
+            self._report(record.node.node_id, verdict)
+        self._tell(slot)
+        if changed == member and node_id in self.view.value.members:
+            return False
+        slot.member = replace(changed, load=slot.load)
+        return True
+
+    def _rivals(self, record: Record) -> Iterable[Record]:
+        names = {name for address in record.addresses for name in self._at.get(address, ())}
+        return [self._slots[name].record for name in names if name != record.node.node_id and name in self._slots]
+
+    def _report(self, node_id: str, verdict: Verdict) -> None:
+        self._events.add(f"NODE_{verdict.phase.name}", node_id, verdict.reason or "It takes work.")
+
+    def _tell(self, slot: _Slot) -> None:
+        outlook = slot.lease.outlook.value
+        slot.lease.outlook.set(replace(outlook, drain=slot.record.drained, wanted=slot.record.wanted))
+
+
+def _conflict(node_id: str, message: str) -> AlreadyExists:
+    return AlreadyExists(
+        message,
+        reason="NODE_ID_IN_USE",
+        fix="Give each node a name of its own (the agent's setting node_id).",
+        metadata={"node_id": node_id},
+    )

@@ -1,0 +1,151 @@
+"""What an operator may choose about a proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import pydantic
+
+from inferno_runtime.addresses import parse_address
+from inferno_runtime.errors import InvalidInput
+from inferno_runtime.settings import ProcessSettings, option, split_commas
+
+# A Unix socket's path holds 107 bytes; the longest name in the data folder takes 24 of them.
+_MAX_FOLDER = 83
+# sockaddr_un.sun_path is 108 bytes with its final zero.
+Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(split_commas)]
+
+
+class ProxySettings(ProcessSettings):
+    """Settings of ``inferno-proxy``: section ``proxy``, environment ``INFERNO_PROXY_*``."""
+
+    section: ClassVar[str] = "proxy"
+
+    port: int = option(8080, help="Public port; 0 picks a free one.", ge=0, le=65535, metavar="PORT")
+    host: str = option("127.0.0.1", help="Address the public port listens on.", metavar="IP")
+    insecure: bool = option(default=False, help="Allow an address other than loopback without TLS and authentication.")
+    backends: Names = option(
+        (),
+        help="Model servers without an agent: HOST:GRPC_PORT[:HTTP_PORT],...",
+        metavar="H:P[:P],...",
+    )
+    data_dir: Path | None = option(
+        None,
+        help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",
+        metavar="DIR",
+    )
+    governator: str = option(
+        "", help="Where telemetry and cost calls go: HOST:PORT or unix:/path.", metavar="H:P|unix:PATH"
+    )
+    allow_model_control: bool = option(
+        default=False, help="Allow loading and unloading of models over the public port (loading runs code)."
+    )
+    healing: bool = option(default=True, help="Retries, health checks and ejection; off only to show what they do.")
+    lease_duration: float = option(
+        3.0, help="Seconds without a word after which an agent counts as gone.", ge=0.5, le=300, metavar="SECONDS"
+    )
+    forget_after: float = option(
+        600.0,
+        help="Seconds after which a node that nobody vouches for is removed, though it may serve.",
+        ge=1,
+        metavar="SECONDS",
+    )
+    max_nodes: int = option(20_000, help="Most nodes that may register.", ge=1, metavar="N")
+    message_limit: int = option(
+        128 * 1024 * 1024, help="Largest request the public port passes, in bytes.", ge=1024, metavar="BYTES"
+    )
+    repeat_stateless: bool = option(
+        default=True, help="Let a call of a stateless model run again elsewhere when its node dies under it."
+    )
+    never_repeat: Names = option((), help="Models never run twice for one call.", metavar="MODEL,...")
+
+    @pydantic.field_validator("host")
+    @classmethod
+    def _host_is_an_address(cls, host: str) -> str:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
+        return host
+
+    @pydantic.field_validator("backends")
+    @classmethod
+    def _backends_are_addresses(cls, backends: tuple[str, ...]) -> tuple[str, ...]:
+        for each in backends:
+            split_backend(each)
+        return backends
+
+    @pydantic.field_validator("governator")
+    @classmethod
+    def _governator_is_an_address(cls, governator: str) -> str:
+        if governator and not governator.startswith("unix:/"):
+            try:
+                parse_address(governator)
+            except InvalidInput as error:
+                raise ValueError(f"{error} {error.fix} Or unix:/path") from error
+        return governator
+
+    @property
+    def loopback(self) -> bool:
+        """True when only this machine can reach the public port."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def directory(self, env: Mapping[str, str] | None = None) -> Path:
+        """The data folder, absolute.
+
+        Raises:
+            InvalidInput: The path is too long for the sockets that will lie in it.
+        """
+        env = os.environ if env is None else env
+        base = Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME") or Path.home()) / ".local" / "share")
+        folder = (self.data_dir or base / "inferno" / "proxy").absolute()
+        length = len(os.fsencode(folder))
+        if length > _MAX_FOLDER:
+            raise InvalidInput(
+                f"The data folder {folder} is {length} bytes long; sockets in it allow {_MAX_FOLDER}.",
+                reason="PATH_TOO_LONG",
+                fix="Give a shorter one with --data-dir.",
+            )
+        return folder
+
+    def refuse_exposure(self) -> None:
+        """Hold the public port on loopback unless the operator insists.
+
+        Raises:
+            InvalidInput: The address is not loopback and ``insecure`` is not set.
+        """
+        if not self.loopback and not self.insecure:
+            raise InvalidInput(
+                f"The public port would listen on {self.host} without TLS and authentication.",
+                reason="INSECURE_BIND",
+                fix="Listen on 127.0.0.1, or say --insecure if the network in front is trusted.",
+            )
+
+
+def split_backend(text: str) -> tuple[str, int, int | None]:
+    """Split ``HOST:GRPC_PORT[:HTTP_PORT]`` (``[v6]:8001:8000`` for IPv6).
+
+    Raises:
+        ValueError: The text is something else.
+
+    >>> split_backend("10.0.0.7:8001")
+    ('10.0.0.7', 8001, None)
+    >>> split_backend("[fd00::7]:8001:8000")
+    ('fd00::7', 8001, 8000)
+    """
+    rest, http = text, None
+    head, _, last = text.rpartition(":")
+    before_last = head.rpartition(":")[2]
+    if last.isascii() and last.isdigit() and before_last.isascii() and before_last.isdigit() and "]" not in before_last:
+        rest, http = head, int(last)
+        if not 1 <= http <= 65535:
+            raise ValueError(f"{text!r}: the REST port {http} is not from 1 to 65535")
+    try:
+        host, port = parse_address(rest, "backend")
+    except InvalidInput:
+        raise ValueError(f"{text!r} is not HOST:GRPC_PORT or HOST:GRPC_PORT:HTTP_PORT") from None
+    return host, port, http
