@@ -11,8 +11,6 @@ import json
 import os
 import socket
 import struct
-import tempfile
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -44,54 +42,53 @@ def _send(message: str) -> None:
 
 
 class NotifySocket:
-    """The parent's end: an async context manager that receives what children say."""
+    """The parent's end: an async context manager that receives what children say.
+
+    The socket's address is abstract: it has no file that could stay behind or whose path could be too long.
+    """
 
     def __init__(self) -> None:
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self._socket: socket.socket | None = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     @property
     def path(self) -> str:
-        """Value for the children's ``NOTIFY_SOCKET``."""
-        if self._directory is None:
-            raise RuntimeError("NotifySocket is used before it is entered")
-        return str(Path(self._directory.name) / "notify")
+        """Value for the children's ``NOTIFY_SOCKET``; ``@`` stands for the zero byte of an abstract address."""
+        return "@" + bytes(self._socket.getsockname()[1:]).decode()
 
     async def __aenter__(self) -> Self:
-        # A Unix socket path holds 107 bytes: the system's temporary folder is short where a data folder may not be.
-        self._directory = tempfile.TemporaryDirectory(prefix="inferno-")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(self.path)
+        # An empty address lets the kernel choose a free abstract one. Source: unix(7), autobind.
+        self._socket.bind("")
         self._socket.setblocking(False)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        if self._directory is not None:
-            self._directory.cleanup()
+        self._socket.close()
 
     async def receive(self) -> tuple[int, dict[str, str]]:
-        """Wait for one message; return the sender's pid, as the kernel vouches for it, and the fields."""
-        if self._socket is None:
-            raise RuntimeError("NotifySocket is used before it is entered")
-        receiver = self._socket
+        """Wait for one message; return the sender's pid, as the kernel vouches for it, and the fields.
+
+        Messages of other users are ignored: an abstract address has no permissions.
+        """
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
-        loop.add_reader(receiver.fileno(), readable.set)
+        loop.add_reader(self._socket.fileno(), readable.set)
         try:
             while True:
                 try:
-                    data, ancillary, _, _ = receiver.recvmsg(_MAX_DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS.size))
-                    break
+                    data, ancillary, _, _ = self._socket.recvmsg(_MAX_DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS.size))
                 except BlockingIOError:
                     readable.clear()
                     await readable.wait()
+                    continue
+                pid, user, _ = next(
+                    _CREDENTIALS.unpack(c) for _, kind, c in ancillary if kind == socket.SCM_CREDENTIALS
+                )
+                if user in (os.getuid(), 0):
+                    break
         finally:
-            loop.remove_reader(receiver.fileno())
-        pid = next(_CREDENTIALS.unpack(content)[0] for _, kind, content in ancillary if kind == socket.SCM_CREDENTIALS)
+            loop.remove_reader(self._socket.fileno())
         fields = dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line)
         return pid, fields
