@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +27,8 @@ _PROCESS_GRACE = 10.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Order and name the levels, and mark this run's processes."""
+    """Order and name the levels, mark this run's processes, and find the environment's programs first."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     config.pluginmanager.register(LevelReport(config), "inferno-levels")
     os.environ[_RUN_MARK] = uuid.uuid4().hex
 
