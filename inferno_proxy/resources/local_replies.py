@@ -27,16 +27,14 @@ _SENTENCES = (
 
 def local_replies() -> LocalReplyConfig:
     """Mappers in order of precedence; the last pair leaves Envoy's own words and only gives them the right form."""
-    mappers = [
-        mapper
-        for flags, sentence in _SENTENCES
-        for mapper in (_mapper(sentence, flags, True), _mapper(sentence, flags))
-    ]
-    mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), True))
+    mappers = []
+    for flags, sentence in _SENTENCES:
+        mappers += [_mapper(sentence, flags, grpc=True), _mapper(sentence, flags)]
+    mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), grpc=True))
     return LocalReplyConfig(mappers=mappers, body_format=_json("%LOCAL_REPLY_BODY%"))
 
 
-def _mapper(sentence: str, flags: tuple[str, ...], grpc: bool = False) -> ResponseMapper:
+def _mapper(sentence: str, flags: tuple[str, ...], *, grpc: bool = False) -> ResponseMapper:
     wanted = []
     if flags:
         wanted.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(flags))))

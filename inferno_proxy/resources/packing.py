@@ -1,4 +1,4 @@
-"""Small bridges to the generated messages: extensions wrapped in ``Any``, durations, addresses, encoded parts joined."""
+"""Bridges to the generated messages: extensions wrapped in ``Any``, durations, addresses, encoded parts joined."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def envoy_address(where: Address | str) -> EnvoyAddress:
 
 def delimited(field: int, body: bytes) -> bytes:
     """A length-delimited protobuf field, around a body that is already encoded."""
-    return bytes([field << 3 | 2]) + _varint(len(body)) + body
+    return _varint(field << 3 | 2) + _varint(len(body)) + body
 
 
 def _varint(value: int) -> bytes:

@@ -1,9 +1,9 @@
 """When the data plane tries a call again, and on which node.
 
 What is safe depends on the model. A connection that was refused, or a stream the server refused, never ran, so every
-model gets a second try. A server that answers UNAVAILABLE or CANCELLED, or NOT_FOUND for a model the fleet knows (Triton
-says so while it stops or unloads), did not execute the call either. After a reset it may have run: only a model that may
-be executed twice is tried again. A call of a sequence is never moved to another node, where its state is not.
+model gets a second try. A server that answers UNAVAILABLE or CANCELLED, or NOT_FOUND for a model the fleet knows
+(Triton says so while it stops or unloads), did not execute the call either. After a reset it may have run: only a model
+that may be executed twice is tried again. A call of a sequence is never moved to another node, where its state is not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def grpc_retries(route: ModelRoute) -> RetryPolicy:
 
 
 def http_retries(route: ModelRoute) -> RetryPolicy:
-    """Retries of a model's REST calls: 404 and 503 mean that Triton did not run it (it is loading, stopping, unloading)."""
+    """Retries of a model's REST calls: with 404 and 503 Triton says that it did not run the call."""
     if route.stateful:
         return _policy(_NEVER_RAN, elsewhere=False)
     conditions = (*_NEVER_RAN, "retriable-status-codes")

@@ -1,0 +1,177 @@
+"""Bootstrap configurations: what an Envoy, or a gRPC client, must know before it can ask the control plane.
+
+Only the standard library: the process that starts Envoy uses this and stays small.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferno_proxy.fleet import Address
+
+_TYPE = "type.googleapis.com/envoy"
+_XDS_CLUSTER = "inferno_xds"
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoySettings:
+    """How a local Envoy runs.
+
+    ``directory`` holds its files and admin socket. ``xds_socket`` is the control plane's Unix socket. ``workers`` is
+    the number of worker threads. ``max_connections`` bounds the connections of all clients together.
+    """
+
+    directory: Path
+    xds_socket: Path
+    node_id: str = "envoy"
+    workers: int = 2
+    max_connections: int = 10_000
+
+    @property
+    def admin_socket(self) -> Path:
+        """Envoy's admin interface: a Unix socket that only its owner may open."""
+        return self.directory / "envoy-admin.sock"
+
+    @property
+    def standby_file(self) -> Path:
+        """The last good configuration, complete in one file; the control plane writes it."""
+        return self.directory / "standby.pb"
+
+    @property
+    def base_id(self) -> int:
+        """Envoy refuses to start twice with one base id, so this is the lock against a second Envoy on one data
+        directory. Envoy multiplies it by 10 and keeps it in 32 bits."""
+        return zlib.crc32(str(self.directory.resolve()).encode()) % 200_000_000
+
+
+def local_base(settings: EnvoySettings) -> Json:
+    """What every local Envoy has, wherever its resources come from: admin socket, identity, limits."""
+    return {
+        "admin": {"address": {"pipe": {"path": str(settings.admin_socket), "mode": 0o600}}},
+        "node": {"id": settings.node_id, "cluster": "inferno"},
+        **_limits(settings.max_connections),
+    }
+
+
+def local_bootstrap(settings: EnvoySettings) -> Json:
+    """The local Envoy with its resources from the control plane."""
+    endpoint = {"pipe": {"path": str(settings.xds_socket)}}
+    return {**local_base(settings), **_discovery(endpoint, "STATIC")}
+
+
+def external_bootstrap(control: Address, node_id: str, admin: Json | None = None) -> Json:
+    """An Envoy that somebody else runs and that takes its resources from a proxy's public port.
+
+    ``admin`` defaults to none: whoever runs that Envoy decides who may see its admin interface.
+    """
+    endpoint = {"socket_address": {"address": control.host, "port_value": control.port}}
+    return {
+        **({"admin": dict(admin)} if admin else {}),
+        "node": {"id": node_id, "cluster": "inferno"},
+        **_limits(10_000),
+        **_discovery(endpoint, "STRICT_DNS"),
+    }
+
+
+def grpc_bootstrap(control: Address, node_id: str) -> Json:
+    """For gRPC libraries (``GRPC_XDS_BOOTSTRAP``, ``GRPC_XDS_BOOTSTRAP_CONFIG``).
+
+    ``ignore_resource_deletion``: a resource that disappears keeps its last value, so a control plane that lost its
+    memory fails no call.
+    """
+    return {
+        "xds_servers": [
+            {
+                "server_uri": str(control),
+                "channel_creds": [{"type": "insecure"}],
+                "server_features": ["xds_v3", "ignore_resource_deletion"],
+            }
+        ],
+        "node": {"id": node_id, "cluster": "inferno", "locality": {}},
+    }
+
+
+def encode(bootstrap: Json) -> str:
+    """JSON with stable order, for a file or an environment variable."""
+    return json.dumps(bootstrap, indent=2, sort_keys=True) + "\n"
+
+
+def _limits(max_connections: int) -> dict[str, object]:
+    """A cap on connections, since Envoy has none; and clients that open and reset streams in a hurry are cut off."""
+    monitor = "envoy.resource_monitors.global_downstream_max_connections"
+    config = {
+        "@type": f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": max_connections,
+    }
+    return {
+        "overload_manager": {"resource_monitors": [{"name": monitor, "typed_config": config}]},
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "static",
+                    "static_layer": {
+                        "overload.premature_reset_total_stream_count": 500,
+                        "overload.premature_reset_min_stream_lifetime_seconds": 1,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
+    """One aggregated delta stream for everything.
+
+    The reconnect back-off is far below Envoy's default, which takes 8 to 12 s to come back; keepalive finds a control
+    plane that is stopped or cut off. An update that would leave no clusters is refused: it can only be a mistake, since
+    the control plane's own clusters are always there.
+    """
+    validator = {
+        "name": "envoy.config.validators.minimum_clusters_validator",
+        "typed_config": {
+            "@type": f"{_TYPE}.extensions.config.validators.minimum_clusters.v3.MinimumClustersValidator",
+            "min_clusters_num": 1,
+        },
+    }
+    back_off = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
+    source = {"ads": {}, "resource_api_version": "V3"}
+    http2 = {
+        "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {
+            "http2_protocol_options": {"connection_keepalive": {"interval": "5s", "timeout": "2s"}},
+        },
+    }
+    return {
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER, "retry_policy": back_off}}],
+                "config_validators": [validator],
+            },
+            "cds_config": source,
+            "lds_config": source,
+        },
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": _XDS_CLUSTER,
+                    "type": kind,
+                    "connect_timeout": "1s",
+                    "typed_extension_protocol_options": {
+                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2
+                    },
+                    "load_assignment": {
+                        "cluster_name": _XDS_CLUSTER,
+                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": dict(endpoint)}}]}],
+                    },
+                }
+            ]
+        },
+    }
