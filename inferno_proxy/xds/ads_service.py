@@ -69,10 +69,12 @@ class AdsService:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
-        for task in self._tasks:
-            task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        try:
+            await self.close()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._group.__aexit__(kind, error, trace)
 
     async def close(self, within: float = 1.0) -> None:
         """Let every stream return; waits for that up to ``within`` seconds. A client that reads nothing may take

@@ -148,7 +148,8 @@ def _removals(session: Session, world: World) -> Step:
             session = session.holding(replace(sub, clean=available))
             continue
         since = world.now if session.removals_wait is None else session.removals_wait
-        if settled or world.now - since >= world.bounds.removals:
+        # One that names what it wants gives up by itself what it needs no longer, so it is not hurried.
+        if (settled and sub.wildcard) or world.now - since >= world.bounds.removals:
             return _send(session, sub, offer, world)
         return Step(replace(session, removals_wait=since), None, since + world.bounds.removals)
     return Step(replace(session, removals_wait=None))

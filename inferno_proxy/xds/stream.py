@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import grpc
+
 from inferno_proxy.snapshot import Dialect, Snapshot
 from inferno_proxy.xds import delta, order, sotw, wire
 from inferno_proxy.xds.clients import ClientTable, SyncState, TypeStatus
@@ -14,7 +16,7 @@ from inferno_proxy.xds.order import Answer, Bounds, OfferRule, Session, World
 from inferno_proxy.xds.subscription import Caller, Named, Reply, Subscription
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError, InvalidInput
+from inferno_runtime.errors import InvalidInput
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("xds")
@@ -97,7 +99,7 @@ class Stream:
         self._client_id = ""
         self._awake = asyncio.Event()
         self._over = False
-        self._failure: InfernoError | None = None
+        self._failure: Exception | None = None
 
     def wake(self) -> None:
         """Look for something to send."""
@@ -117,7 +119,9 @@ class Stream:
             async for raw in requests:
                 self._receive(raw)
                 self.wake()
-        except InfernoError as error:
+        except grpc.aio.UsageError:
+            _LOG.debug("call ended while a request was awaited", client_id=self._client_id)
+        except Exception as error:  # noqa: BLE001 - raised again by answers(), whose caller turns it into a status
             self._failure = error
         finally:
             self.close()

@@ -8,7 +8,7 @@ docs/root/api-docs/xds_protocol.rst.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -54,7 +54,7 @@ class Offer:
     removed: tuple[str, ...]
     told: Named
     complete: bool = False
-    kept: Named = NOTHING
+    kept: Named = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Subscription:
     wildcard: bool = False
     names: frozenset[str] = frozenset()
     ever_named: bool = False
-    told: Named = NOTHING
+    told: Named = field(default_factory=lambda: NOTHING)
     known: frozenset[str] = frozenset()
     owed: frozenset[str] = frozenset()
     must_answer: bool = False
@@ -94,7 +94,7 @@ class Subscription:
     carried_version: str = ""
     answered: int = 0
     accepted: str = ""
-    refused: Mapping[str, str] = NO_REASONS
+    refused: Mapping[str, str] = field(default_factory=lambda: NO_REASONS)
     quiet: Named | None = None
     clean: Named | None = None
 
