@@ -78,9 +78,14 @@ def print_table(columns: Sequence[Column], rows: Iterable[Row]) -> None:
     print_line(table(columns, rows, colours=coloured()))
 
 
+def one_line(document: object) -> str:
+    """JSON on one line, for programs that read lines."""
+    return json.dumps(document, ensure_ascii=False)
+
+
 def print_json(document: object) -> None:
-    """Write one JSON document and a newline to standard output."""
-    print_line(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    """Write one JSON document and a newline to standard output; on a terminal it is indented."""
+    print_line(json.dumps(document, ensure_ascii=False, indent=2) if sys.stdout.isatty() else one_line(document))
 
 
 def print_line(text: str) -> None:

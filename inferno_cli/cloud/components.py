@@ -1,0 +1,88 @@
+"""Which processes make up a mesh on this machine, and how each is called. Pure: nothing is started here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from inferno_cli.cloud.folder import DataFolder
+
+LOOPBACK = "127.0.0.1"
+
+
+class Rank(IntEnum):
+    """The order of stopping: nodes finish what they have, then the port closes, then the bill."""
+
+    NODE = 0
+    PROXY = 1
+    GOVERNATOR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One process: its name for people and logs, its place in the stopping order, its command line."""
+
+    name: str
+    rank: Rank
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What ``inferno up`` was asked for. ``model_repository`` None means the demonstration model."""
+
+    folder: DataFolder
+    host: str = LOOPBACK
+    port: int = 8080
+    nodes: int = 2
+    model_repository: Path | None = None
+    config: Path | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients on this machine reach the mesh."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104 - a comparison
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+def components(wanted: Wanted) -> tuple[Component, ...]:
+    """Every process of the mesh, the governator first, then the proxy, then the nodes by number."""
+    folder = wanted.folder
+    socket = f"unix:{folder.of('governator') / 'governator.sock'}"
+    config = () if wanted.config is None else ("--config", str(wanted.config))
+    models = () if wanted.model_repository is None else ("--model-repository", str(wanted.model_repository))
+    governator = Component(
+        "governator",
+        Rank.GOVERNATOR,
+        (_program("inferno-governator"), *config, "--data-dir", str(folder.of("governator")), "--listen", socket),
+    )
+    proxy = Component(
+        "proxy",
+        Rank.PROXY,
+        (
+            _program("inferno-proxy"),
+            *config,
+            *("--port", str(wanted.port), "--data-dir", str(folder.of("proxy")), "--governator", socket),
+        ),
+    )
+    nodes = (
+        Component(
+            name,
+            Rank.NODE,
+            (
+                _program("inferno-backend"),
+                *config,
+                *("--node-id", name, "--discovery-lb", wanted.endpoint, "--data-dir", str(folder.of(name))),
+                *models,
+            ),
+        )
+        for name in (f"node-{number}" for number in range(1, wanted.nodes + 1))
+    )
+    return (governator, proxy, *nodes)
+
+
+def _program(name: str) -> str:
+    """The console script beside the interpreter that runs us, so that no other environment's is taken."""
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,60 @@
+"""What is left of a mesh after its components have ended: model servers whose agent could not stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+
+import psutil
+
+_POLL_SECONDS = 0.02
+_GUARD_SECONDS = 0.5
+
+
+def family() -> Sequence[psutil.Process]:
+    """Every process that descends from this one now."""
+    return psutil.Process(os.getpid()).children(recursive=True)
+
+
+async def end(processes: Sequence[psutil.Process], grace: float) -> Sequence[int]:
+    """Wait ``grace`` seconds for the processes to end by themselves, then kill the rest; return the pids killed.
+
+    Guards go last: one that sees its program die removes the shared memory which nobody else knows of.
+    """
+    await _gone(processes, grace)
+    killed = _kill([each for each in processes if not _guards(each)])
+    await _gone(processes, _GUARD_SECONDS if killed else 0.0)
+    return [*killed, *_kill(processes)]
+
+
+async def _gone(processes: Sequence[psutil.Process], within: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            # Not our children: there is nothing to await but the state of the process table.
+            while any(map(_runs, processes)):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+def _kill(processes: Sequence[psutil.Process]) -> list[int]:
+    killed = []
+    for each in processes:
+        if _runs(each):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+                killed.append(each.pid)
+    return killed
+
+
+def _guards(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "inferno_runtime.guard" in process.cmdline()
+    return False
+
+
+def _runs(process: psutil.Process) -> bool:
+    # is_running compares the start time too, so a reused pid does not count.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

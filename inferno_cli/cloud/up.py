@@ -1,0 +1,132 @@
+"""``inferno up``, from the first check to the last process: the composition root of a mesh on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from inferno_backend.settings import BackendSettings
+from inferno_cli import output
+from inferno_cli.cloud import folder, opening, progress, summary
+from inferno_cli.cloud.child import Child
+from inferno_cli.cloud.components import Rank, Wanted, components
+from inferno_cli.cloud.follow import follow
+from inferno_cli.cloud.supervisor import Supervisor
+from inferno_governator.settings import GovernatorSettings
+from inferno_proxy.settings import ProxySettings
+from inferno_runtime import process, settings
+from inferno_runtime.clock import Clock, SystemClock
+from inferno_runtime.errors import InvalidInput, TimedOut, Unavailable
+from inferno_runtime.lifecycle import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for; None means: the file, the environment or the default decides."""
+
+    nodes: int
+    model_repository: Path | None
+    port: int | None
+    data_dir: Path | None
+    config: Path | None
+    output: output.Format
+    verbose: bool
+    timeout: float
+
+
+def decide(request: Request, env: Mapping[str, str]) -> Wanted:
+    """Settle every choice before anything is started.
+
+    Raises:
+        InvalidInput: A key or value in the configuration is wrong, or a folder cannot be used.
+        Unavailable: The public port is taken; the sentence names the holder.
+    """
+    proxy = settings.load(ProxySettings, file=request.config, env=env, flags={"port": request.port}).value
+    settings.load(BackendSettings, file=request.config, env=env)
+    settings.load(GovernatorSettings, file=request.config, env=env)
+    repository = request.model_repository
+    if repository is not None and not repository.is_dir():
+        raise InvalidInput(
+            f"The model repository {repository} is not a folder.",
+            reason="NO_REPOSITORY",
+            fix="Give a folder of Triton models with --model-repository, or leave it out for the demonstration model.",
+        )
+    wanted = Wanted(
+        folder=folder.prepare(request.data_dir or folder.default(env)),
+        host=proxy.host,
+        port=proxy.port or process.free_port(),
+        nodes=request.nodes,
+        model_repository=repository.absolute() if repository else None,
+        config=request.config.absolute() if request.config else None,
+    )
+    holder = process.port_holder(wanted.host, wanted.port)
+    if holder:
+        raise Unavailable(
+            f"{wanted.endpoint} is used by {holder}.",
+            reason="PORT_IN_USE",
+            fix="Stop it, or choose another port with --port (0 picks a free one).",
+            metadata={"address": wanted.endpoint},
+        )
+    return wanted
+
+
+async def up(request: Request, stop: Stop) -> None:
+    """Run a mesh until the stop is requested.
+
+    Raises:
+        InfernoError: It could not start; nothing of it is left running.
+    """
+    clock = SystemClock()
+    wanted = decide(request, os.environ)
+    async with AsyncExitStack() as stack:
+        lock = await stack.enter_async_context(folder.locked(wanted.folder))
+        told = stack.enter_context(progress.for_terminal(clock))
+        mesh = Supervisor(components(wanted), wanted.folder, told, clock, pass_fds=[lock])
+        await stack.enter_async_context(mesh.running())
+        if request.verbose:
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(tasks.create_task(follow(mesh.children, clock)).cancel)
+        try:
+            async with asyncio.timeout(request.timeout):
+                if not await mesh.ready(stop) or not await _open(wanted, mesh.children, stop, clock):
+                    output.say(f"{stop.reason} while starting: stopping.")
+                    return
+        except TimeoutError as error:
+            raise _late(request.timeout, mesh.waiting_for(), wanted) from error
+        told.finish()
+        facts = summary.document(wanted, mesh.children)
+        if request.output == "json":
+            output.print_line(output.one_line(facts))
+        else:
+            output.print_line(summary.text(facts, colours=output.coloured()))
+        await stop.wait()
+        output.say(f"{stop.reason}: stopping; a second Ctrl-C kills.")
+
+
+async def _open(wanted: Wanted, children: Sequence[Child], stop: Stop, clock: Clock) -> bool:
+    """Wait until requests are answered; False when the stop comes first."""
+    nodes = [child for child in children if child.component.rank is Rank.NODE]
+    models = {model for child in nodes for model in cast("Mapping[str, list[str]]", child.facts.value)["models"]}
+    async with asyncio.TaskGroup() as tasks:
+        stopped = tasks.create_task(stop.wait())
+        opened = tasks.create_task(
+            opening.wait_until_open(wanted.endpoint, [each.component.name for each in nodes], sorted(models), clock)
+        )
+        await asyncio.wait((stopped, opened), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        opened.cancel()
+    return not stop.requested
+
+
+def _late(seconds: float, names: Sequence[str], wanted: Wanted) -> TimedOut:
+    missing = f"{', '.join(names)} did not get ready" if names else f"{wanted.endpoint} did not open"
+    return TimedOut(
+        f"{missing} within {seconds:g} s.",
+        reason="START_TIMED_OUT",
+        fix=f"See the logs in {wanted.folder.logs}, or allow more with --timeout.",
+    )
