@@ -55,7 +55,7 @@ def types(session: nox.Session) -> None:
 @nox.session(tags=["checks"])
 def layers(session: nox.Session) -> None:
     """Check which package imports which."""
-    python(session, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+    session.run("lint-imports", "--no-logo", external=True)
 
 
 @nox.session(tags=["checks"])

@@ -14,7 +14,15 @@ LEVELS = {
     "integration": "one component with real sockets, files and databases",
     "end to end": "whole processes with the real Envoy and Triton",
 }
-_FOLDERS = {"unit": "unit", "architecture": "unit", "golden": "unit", "integration": "integration", "e2e": "end to end"}
+_FOLDERS = {
+    "architecture": "unit",
+    "golden": "unit",
+    "unit": "unit",
+    "contract": "integration",
+    "integration": "integration",
+    "chaos": "end to end",
+    "e2e": "end to end",
+}
 # Whole clouds on two busy cores need longer than anything smaller.
 _E2E_TIMEOUT = 240
 
