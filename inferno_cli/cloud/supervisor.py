@@ -24,8 +24,8 @@ from inferno_runtime.notify import NotifySocket
 
 LEASH_VARIABLE = "INFERNO_LEASH_FD"
 # Seconds each rank gets to end by itself; with what is left for the remains they stay below ten in all.
-GRACE: Mapping[Rank, float] = {Rank.NODE: 5.5, Rank.PROXY: 1.5, Rank.GOVERNATOR: 1.0}
-_REMAINS_SECONDS = 1.0
+GRACE: Mapping[Rank, float] = {Rank.NODE: 6.5, Rank.PROXY: 1.0, Rank.GOVERNATOR: 0.7}
+_REMAINS_SECONDS = 0.8
 _STEADY_SECONDS = 30.0
 
 

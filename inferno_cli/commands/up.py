@@ -38,7 +38,7 @@ from inferno_cli import output
 )
 @output.output_option
 @click.pass_context
-def command(ctx: click.RichContext, **given: Any) -> None:
+def command(ctx: click.RichContext, /, **given: Any) -> None:
     """Start a whole mesh on this machine: governator, proxy and nodes.
 
     Every process is a child of this one: Ctrl-C stops the nodes, then the proxy, then the governator, within ten
