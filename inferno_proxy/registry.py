@@ -19,7 +19,7 @@ from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address, FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
 from inferno_proxy.membership import Record, Verdict, Wanted
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, NotFound, Unavailable
+from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, InvalidInput, NotFound, Unavailable
 from inferno_runtime.latest import Latest
 
 _TICK = 0.25
@@ -228,8 +228,15 @@ class Registry:
     def observe(self, node_id: str, incarnation: int, models: tuple[Model, ...], server_version: str = "") -> None:
         """A probe read a node's models. Ignored when that life is gone or an agent speaks for it."""
         slot = self._probed(node_id, incarnation)
-        if slot is not None:
-            self._replace(slot, membership.observe(slot.record, models, server_version))
+        if slot is None:
+            return
+        seen = membership.observe(slot.record, models, server_version)
+        if seen is not slot.record:
+            try:
+                admission.check(seen.node, self._terms.limits)
+            except InvalidInput as error:
+                seen = membership.miss(slot.record, f"What its model server says cannot be used: {error}")
+        self._replace(slot, seen)
 
     def miss(self, node_id: str, incarnation: int, evidence: str) -> None:
         """A probe got no answer. Ignored when that life is gone or an agent speaks for it."""
@@ -291,6 +298,11 @@ class Registry:
     def members(self) -> tuple[Member, ...]:
         """All nodes with their newest load, by node_id."""
         return tuple(self.member(node_id) for node_id in sorted(self._slots))
+
+    def unattended(self) -> tuple[tuple[Node, Source], ...]:
+        """The nodes that no agent speaks for now: a probe is to look after them."""
+        records = (slot.record for slot in self._slots.values())
+        return tuple((r.node, r.source) for r in records if r.source is not Source.AGENT or not r.live)
 
     def applied_revision(self, node_id: str) -> int:
         """The greatest revision of a node that every data plane has applied; 0 before the first."""

@@ -1,0 +1,153 @@
+"""RegistrationService: leases over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+from google.protobuf import duration_pb2
+
+from inferno.registration.v1 import registration_service_pb2 as wire
+from inferno.registration.v1 import registration_service_pb2_grpc as stubs
+from inferno_proxy.admission import refusal
+from inferno_proxy.discovery.names import resolve_node
+from inferno_proxy.fleet import Source
+from inferno_proxy.node_wire import loads_from_wire, node_from_wire
+from inferno_proxy.registry import Lease, Outlook, Registry
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import InfernoError, InvalidInput
+
+ANNOUNCED_FOR = 30.0
+_ANNOUNCED_AT_MOST = 24 * 3600.0
+_FIRST_WORD_WITHIN = 10.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A node without an agent that was let in, for ``duration`` seconds from now."""
+
+    node_id: str
+    incarnation: int
+    duration: float
+
+
+class RegistrationService(stubs.RegistrationServiceServicer):
+    """Translates between the wire and the registry; ``tasks`` owns what a stream needs beside its handler."""
+
+    def __init__(self, registry: Registry, lease_duration: float, clock: Clock, tasks: asyncio.TaskGroup) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._tasks = tasks
+        self._duration = duration_pb2.Duration()
+        self._duration.FromNanoseconds(int(lease_duration * 1e9))
+
+    async def Register(
+        self, request_iterator: AsyncIterator[wire.RegisterRequest], context: Context
+    ) -> AsyncIterator[wire.RegisterResponse]:
+        """Hold a lease for as long as requests arrive.
+
+        The input's end says nothing: gRPC ends it before it cancels a handler, and a network may end it too. So the
+        stream lives on until the lease is over, the control plane stops, or the client is gone.
+        """
+        lease = await self._first(request_iterator)
+        reader = self._tasks.create_task(self._read(request_iterator, lease), name=f"register-{lease.node_id}")
+        try:
+            async for outlook in lease.outlook.watch():
+                if outlook.ended is not None:
+                    raise outlook.ended
+                yield self._response(outlook)
+        finally:
+            # Synchronous: an await in here is where gRPC would cancel the clean-up itself.
+            reader.cancel()
+            lease.detach()
+
+    async def _first(self, requests: AsyncIterator[wire.RegisterRequest]) -> Lease:
+        try:
+            async with asyncio.timeout(_FIRST_WORD_WITHIN):
+                first = await anext(requests, None)
+        except TimeoutError:
+            first = None
+        if first is None or not first.HasField("node"):
+            raise InvalidInput(
+                "The first request of a registration carries no node.",
+                reason="MALFORMED_NODE",
+                fix="Send `node` and `revision` first.",
+                metadata={"field": "node"},
+            )
+        node = await resolve_node(node_from_wire(first.node, first.revision))
+        lease = self._registry.join(node)
+        if first.HasField("load"):
+            lease.renew(loads_from_wire(first.load))
+        return lease
+
+    async def _read(self, requests: AsyncIterator[wire.RegisterRequest], lease: Lease) -> None:
+        """Take in heartbeats and changes; what is wrong with one ends the stream through its outlook."""
+        try:
+            async for request in requests:
+                if request.HasField("node"):
+                    lease.update(await resolve_node(node_from_wire(request.node, request.revision)))
+                lease.renew(loads_from_wire(request.load) if request.HasField("load") else None)
+        except InfernoError as error:
+            lease.outlook.set(replace(lease.outlook.value, ended=error))
+
+    def _response(self, outlook: Outlook) -> wire.RegisterResponse:
+        return wire.RegisterResponse(
+            lease_duration=self._duration,
+            applied_revision=outlook.applied_revision,
+            desired_phase=wire.DESIRED_PHASE_DRAIN if outlook.drain else wire.DESIRED_PHASE_SERVE,
+            desired_models=[
+                wire.DesiredModel(model=model, loaded=wish.loaded, generation=wish.generation)
+                for model, wish in sorted(outlook.wanted.items())
+            ],
+        )
+
+    async def Announce(self, request: wire.AnnounceRequest, context: Context) -> wire.AnnounceResponse:
+        """Let in a node that has no agent."""
+        announced = await self.announce(request)
+        answer = wire.AnnounceResponse(node_id=announced.node_id, incarnation=announced.incarnation)
+        answer.lease_duration.FromNanoseconds(int(announced.duration * 1e9))
+        return answer
+
+    async def announce(self, request: wire.AnnounceRequest) -> Announced:
+        """As Announce, for callers in this process.
+
+        Raises:
+            InvalidInput: The node or the duration is malformed.
+            AlreadyExists: A live agent holds the name.
+        """
+        if not request.HasField("node"):
+            raise refusal("node_id", "the node is missing", "Send at least node_id and grpc_address.")
+        duration = request.lease_duration.ToNanoseconds() / 1e9 if request.HasField("lease_duration") else ANNOUNCED_FOR
+        if not 1 <= duration <= _ANNOUNCED_AT_MOST:
+            raise InvalidInput(
+                f"lease_duration is {duration:g} s, not 1 s to 24 h.",
+                reason="MALFORMED_NODE",
+                fix="Choose a duration in that range and announce again before it ends.",
+                metadata={"field": "lease_duration"},
+            )
+        node = await resolve_node(node_from_wire(request.node, 1))
+        known = self._registry.view.value.members.get(node.node_id)
+        if known is not None and node.incarnation in (0, known.node.incarnation):
+            # The same life: what the probe has read of it stays, unless the caller names models itself.
+            same = known.node
+            node = replace(
+                node,
+                incarnation=same.incarnation,
+                revision=same.revision + 1,
+                models=node.models or same.models,
+                server_version=node.server_version or same.server_version,
+            )
+        elif node.incarnation == 0:
+            node = replace(node, incarnation=int(self._clock.wall() * 1e9))
+        self._registry.join(node, Source.ANNOUNCED, duration, attached=False)
+        return Announced(node.node_id, node.incarnation, duration)
+
+    async def Deregister(self, request: wire.DeregisterRequest, context: Context) -> wire.DeregisterResponse:
+        """Take a node out."""
+        self._registry.deregister(request.node_id, request.incarnation)
+        return wire.DeregisterResponse()
