@@ -242,17 +242,16 @@ def pip(arguments: list[str], claim: int, total: int = 0) -> None:
     """Run pip in the environment; show how far it is, and keep all it says for the case that it fails."""
     lines: list[str] = []
     seen, told = 0, time.monotonic()
-    with (
-        PIP_OUTPUT.open("a", encoding="utf-8") as output,
-        subprocess.Popen(
-            [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(claim,),
-            universal_newlines=True,
-        ) as process,
-    ):
+    process = subprocess.Popen(
+        [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(claim,),
+        encoding="utf-8",
+        errors="replace",
+    )
+    with PIP_OUTPUT.open("a", encoding="utf-8") as output, process:
         try:
             for line in process.stdout or ():
                 output.write(line)
@@ -268,7 +267,8 @@ def pip(arguments: list[str], claim: int, total: int = 0) -> None:
             raise
     if process.returncode != 0:
         errors = [line[7:] for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["no reason given"]
-        reason = errors[-1].rstrip(".")
+        unreachable = any("Retrying (" in line for line in lines)
+        reason = "the package index cannot be reached" if unreachable else errors[-1].rstrip(".")
         raise Refusal(
             f"The installation failed ({reason}): mend that and run this again; pip's words are in {PIP_OUTPUT}."
         )
