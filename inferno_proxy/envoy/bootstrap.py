@@ -22,12 +22,14 @@ Json = Mapping[str, object]
 class EnvoySettings:
     """How a local Envoy runs.
 
-    ``directory`` holds its files and admin socket. ``xds_socket`` is the control plane's Unix socket. ``workers`` is
-    the number of worker threads. ``max_connections`` bounds the connections of all clients together.
+    ``directory`` holds its files and admin socket. ``xds_socket`` is the control plane's Unix socket. ``listen`` is the
+    public address, which the control plane's listener also has. ``workers`` is the number of worker threads.
+    ``max_connections`` bounds the connections of all clients together.
     """
 
     directory: Path
     xds_socket: Path
+    listen: Address
     node_id: str = "envoy"
     workers: int = 2
     max_connections: int = 10_000
@@ -39,14 +41,20 @@ class EnvoySettings:
 
     @property
     def standby_file(self) -> Path:
-        """The last good configuration, complete in one file; the control plane writes it."""
-        return self.directory / "standby.pb"
+        """The last good configuration, complete in one file; the control plane writes it. The name carries the public
+        address, so that a proxy that moved to another port does not open the old one."""
+        return standby_path(self.directory, self.listen)
 
     @property
     def base_id(self) -> int:
         """Envoy refuses to start twice with one base id, so this is the lock against a second Envoy on one data
         directory. Envoy multiplies it by 10 and keeps it in 32 bits."""
         return zlib.crc32(str(self.directory.resolve()).encode()) % 200_000_000
+
+
+def standby_path(directory: Path, listen: Address) -> Path:
+    """Where the standby configuration for one public address lies."""
+    return directory / f"standby-{listen.host.replace(':', '_')}-{listen.port}.pb"
 
 
 def local_base(settings: EnvoySettings) -> Json:

@@ -6,24 +6,66 @@ Everything stands in the file itself (endpoints inside clusters, routes inside t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from inferno_proxy.resources import ResourceSettings
-from inferno_proxy.resources.static import static_resources
-from inferno_proxy.routing import RoutePlan
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterDiscoveryType
+from envoy_data_plane.envoy.config.listener.v3 import Listener
+from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
+
+from inferno_proxy.resources.packing import delimited, packed
+from inferno_proxy.snapshot import ResourceType, Snapshot
+
+# Field numbers of what is joined without decoding: endpoints may be many, and decoding them is slow.
+_STATIC_RESOURCES = 2  # Bootstrap.static_resources
+_LISTENERS = 1  # StaticResources.listeners
+_CLUSTERS = 2  # StaticResources.clusters
+_LOAD_ASSIGNMENT = 33  # Cluster.load_assignment
 
 
-def write_standby(path: Path, plan: RoutePlan, settings: ResourceSettings) -> None:
-    """Replace the standby file at once, so that a reader finds the old one or the new one, never half of one.
+def standby(snapshot: Snapshot) -> bytes:
+    """An encoded ``envoy.config.bootstrap.v3.Bootstrap`` that serves what an Envoy-dialect snapshot describes."""
+    parts = [delimited(_LISTENERS, body) for body in _listeners(snapshot)]
+    parts += [delimited(_CLUSTERS, body) for body in _clusters(snapshot)]
+    return delimited(_STATIC_RESOURCES, b"".join(parts))
 
-    The file is a binary ``envoy.config.bootstrap.v3.Bootstrap`` that holds static resources only.
+
+def write_standby(path: Path, snapshot: Snapshot) -> None:
+    """Replace the standby file at once: a reader finds the old one or the new one, never half of one.
 
     Raises:
         OSError: The file cannot be written.
     """
-    fresh = path.with_suffix(".pb.new")
+    fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
-        file.write(static_resources(plan, settings))
+        file.write(standby(snapshot))
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def _clusters(snapshot: Snapshot) -> Iterator[bytes]:
+    endpoints = snapshot.resources[ResourceType.ENDPOINT]
+    for resource in snapshot.resources[ResourceType.CLUSTER].values():
+        cluster = Cluster.parse(resource.body)
+        if cluster.eds_cluster_config is None:
+            yield resource.body
+            continue
+        found = endpoints[cluster.eds_cluster_config.service_name]
+        cluster.type, cluster.eds_cluster_config = ClusterDiscoveryType.STATIC, None
+        yield bytes(cluster) + delimited(_LOAD_ASSIGNMENT, found.body)
+
+
+def _listeners(snapshot: Snapshot) -> Iterator[bytes]:
+    routes = snapshot.resources[ResourceType.ROUTE]
+    for resource in snapshot.resources[ResourceType.LISTENER].values():
+        listener = Listener.parse(resource.body)
+        for chain in listener.filter_chains:
+            for each in chain.filters:
+                manager = each.typed_config.unpack() if each.typed_config else None
+                if isinstance(manager, HttpConnectionManager) and manager.rds is not None:
+                    body = routes[manager.rds.route_config_name].body
+                    manager.rds, manager.route_config = None, RouteConfiguration.parse(body)
+                    each.typed_config = packed(manager)
+        yield bytes(listener)

@@ -68,14 +68,11 @@ _MANY = 1_000_000
 _MAX_RETRIES = 1024
 
 
-def cluster_resources(route: ModelRoute, healing: bool, *, static: bool = False) -> Iterator[Resource]:
-    """The gRPC and the REST cluster of one model.
-
-    ``static`` clusters wait for no endpoint resource: their endpoints are to be added to their encoding.
-    """
-    yield _model_cluster(grpc_cluster(route.name), route.stateful, healing, static, ready_path="")
+def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
+    """The gRPC and the REST cluster of one model."""
+    yield _model_cluster(grpc_cluster(route.name), route.stateful, healing, ready_path="")
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
-    yield _model_cluster(http_cluster(route.name), route.stateful, healing, static, ready_path=ready_path)
+    yield _model_cluster(http_cluster(route.name), route.stateful, healing, ready_path=ready_path)
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
@@ -87,13 +84,13 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 
 
 @lru_cache(maxsize=4096)
-def _model_cluster(name: str, stateful: bool, healing: bool, static: bool, *, ready_path: str) -> Resource:
+def _model_cluster(name: str, stateful: bool, healing: bool, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
     http2 = not ready_path
     cluster = Cluster(
         name=name,
-        type=ClusterDiscoveryType.STATIC if static else ClusterDiscoveryType.EDS,
-        eds_cluster_config=None if static else ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
+        type=ClusterDiscoveryType.EDS,
+        eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
         connect_timeout=seconds(_CONNECT_TIMEOUT),
         load_balancing_policy=_balancing(stateful),
         # Below half of the hosts healthy, the default of 50 % sends calls to dead ones as well.

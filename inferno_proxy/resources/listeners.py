@@ -28,29 +28,18 @@ from inferno_proxy.resources import call_filter
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.local_replies import local_replies
 from inferno_proxy.resources.names import PUBLIC
-from inferno_proxy.resources.packing import delimited, envoy_address, packed, seconds
+from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.snapshot import Resource
-
-_ROUTE_CONFIG = 4  # HttpConnectionManager.route_config
 
 
 @lru_cache(maxsize=8)
 def listener_resource(listen: Address) -> Resource:
     """The listener. It depends on the address alone: what the fleet does changes routes and endpoints, never this."""
-    return Resource.of(PUBLIC, _listener(listen, Rds(config_source=ads(), route_config_name=PUBLIC), b""))
-
-
-def static_listener(listen: Address, routes: bytes) -> bytes:
-    """The listener with its encoded route configuration inside."""
-    return _listener(listen, None, delimited(_ROUTE_CONFIG, routes))
-
-
-def _listener(listen: Address, rds: Rds | None, routes: bytes) -> bytes:
     manager = HttpConnectionManager(
         stat_prefix=PUBLIC,
         codec_type=HttpConnectionManagerCodecType.AUTO,
-        rds=rds,
+        rds=Rds(config_source=ads(), route_config_name=PUBLIC),
         http_filters=[
             HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
             HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
@@ -74,17 +63,14 @@ def _listener(listen: Address, rds: Rds | None, routes: bytes) -> bytes:
         stream_idle_timeout=seconds(300),
         drain_timeout=seconds(5),
     )
-    encoded = packed(manager)
-    encoded.value += routes
-    chain = FilterChain(filters=[Filter(name="envoy.filters.network.http_connection_manager", typed_config=encoded)])
-    return bytes(
-        Listener(
-            name=PUBLIC,
-            address=envoy_address(listen),
-            filter_chains=[chain],
-            per_connection_buffer_limit_bytes=1024 * 1024,
-        )
+    network_filter = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
+    listener = Listener(
+        name=PUBLIC,
+        address=envoy_address(listen),
+        filter_chains=[FilterChain(filters=[network_filter])],
+        per_connection_buffer_limit_bytes=1024 * 1024,
     )
+    return Resource.of(PUBLIC, bytes(listener))
 
 
 def _call_filter() -> PluginConfig:

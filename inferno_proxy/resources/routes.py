@@ -95,7 +95,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
     for route in map(_without_endpoints, plan.models.values()):
-        own = _rest_model(route, settings.healing, settings.retry_buffer)
+        own = _rest_model(route, settings.healing, settings.message_limit)
         paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), own, nowhere)
     virtual_host = VirtualHost(
         name=PUBLIC,
@@ -115,7 +115,7 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     that finds nothing either, the answer is that there is no such model.
     """
     models = {
-        header_value(route.name): _run(_grpc_model(route, settings.healing, settings.retry_buffer))
+        header_value(route.name): _run(_grpc_model(route, settings.healing, settings.message_limit))
         for route in map(_without_endpoints, plan.models.values())
     }
     missing = _run(_nowhere(f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})', grpc=True))

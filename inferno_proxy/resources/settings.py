@@ -12,9 +12,9 @@ class ResourceSettings:
     """Where the public port and the local services are, and how hard the data plane tries.
 
     ``control_grpc`` and ``control_http`` are the paths of the control plane's Unix sockets. ``governator`` is a TCP
-    address (IP and port), the path of a Unix socket, or None when no governator is known. ``retry_buffer``: a request
-    up to this many bytes keeps its chance of a second try on another node; a larger one still passes. ``healing`` False
-    turns retries, health checks, keepalive and outlier detection off: the control run of a fault test, never a
+    address (IP and port), the path of a Unix socket, or None when no governator is known. A request of up to
+    ``message_limit`` bytes keeps its chance of a second try on another node; a larger one passes without. ``healing``
+    False turns retries, health checks, keepalive and outlier detection off: the control run of a fault test, never a
     production choice.
     """
 
@@ -22,5 +22,5 @@ class ResourceSettings:
     control_http: str
     listen: Address = Address("127.0.0.1", 8080)
     governator: Address | str | None = None
-    retry_buffer: int = 128 * 1024 * 1024
+    message_limit: int = 128 * 1024 * 1024
     healing: bool = True
