@@ -128,17 +128,25 @@ def check_machine() -> None:
     if (system, machine) != ("Linux", "x86_64"):
         message = "Triton and Envoy are installed as wheels, which exist for Linux on x86-64 only"
         raise Refusal(f"{message}; this is {system} on {machine}: use such a machine.")
-    library, version = platform.libc_ver()
-    if library != "glibc" or tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_GLIBC:
+    library = c_library()
+    found = re.match(r"glibc (\d+)\.(\d+)", library)
+    if not found or (int(found[1]), int(found[2])) < OLDEST_GLIBC:
         oldest = ".".join(str(part) for part in OLDEST_GLIBC)
-        has = f"{library or 'another C library'} {version}".strip()
         raise Refusal(
-            f"Triton's wheel needs glibc {oldest}, this system has {has}: use Debian 12, Ubuntu 22.04 or newer."
+            f"Triton's wheel needs glibc {oldest}, this system has {library}: use Debian 12, Ubuntu 22.04 or newer."
         )
     free = shutil.disk_usage(str(ROOT)).free
     if free < DISK_BYTES:
         needs = f"The installation needs {DISK_BYTES / 1e9:.0f} GB"
         raise Refusal(f"{needs}, and the disk of {ROOT} has {free / 1e9:.1f} GB left: make room and run this again.")
+
+
+def c_library() -> str:
+    """The C library's own name and version, for example ``glibc 2.36``."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "another C library"
+    except (OSError, ValueError):
+        return "another C library"
 
 
 def become_fitting_python(arguments: list[str]) -> None:
