@@ -274,7 +274,9 @@ def pip(arguments: list[str], claim: int, total: int = 0) -> None:
             process.terminate()
             raise
     if process.returncode != 0:
-        errors = [line[7:] for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["no reason given"]
+        # Of an error it did not expect, pip says "ERROR: Exception:" and then a traceback, whose last line tells.
+        errors = [line[7:] for line in lines if line.startswith("ERROR: ") and not line.endswith("Exception:")]
+        errors = errors or lines[-1:] or ["no reason given"]
         unreachable = any("Retrying (" in line for line in lines)
         reason = "the package index cannot be reached" if unreachable else errors[-1].rstrip(".")
         raise Refusal(
