@@ -9,11 +9,19 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 INTERVAL = 0.01
+
+
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], within: float, what: str) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], within: float, what: str) -> T: ...
 
 
 async def eventually(check: Callable[[], T | Awaitable[T]], within: float, what: str) -> T:
