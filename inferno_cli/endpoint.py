@@ -20,15 +20,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-def endpoint_options(command: Command) -> Command:
-    """Give a command ``--endpoint`` and ``--timeout``."""
-    command = click.option(
-        "--timeout",
-        type=click.FloatRange(min=0.001),
-        default=10.0,
-        metavar="SECONDS",
-        help="Give up after (default 10).",
-    )(command)
+def endpoint_option(command: Command) -> Command:
+    """Give a command ``--endpoint``."""
     return click.option(
         "--endpoint",
         envvar="INFERNO_ENDPOINT",
@@ -36,6 +29,17 @@ def endpoint_options(command: Command) -> Command:
         metavar="HOST:PORT",
         help=f"Public port of the mesh (default {DEFAULT}, or INFERNO_ENDPOINT).",
     )(command)
+
+
+def timeout_option(seconds: float) -> Callable[[Command], Command]:
+    """Give a command ``--timeout`` with this default."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.001),
+        default=seconds,
+        metavar="SECONDS",
+        help=f"Give up after (default {seconds:g}).",
+    )
 
 
 @asynccontextmanager

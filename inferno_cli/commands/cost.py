@@ -16,7 +16,8 @@ from inferno_cli import output
 )
 @click.option("--start", metavar="TIME", help="Start of the period, ISO 8601; without an offset it is UTC.")
 @click.option("--end", metavar="TIME", help="End of the period, ISO 8601 (default: now).")
-@mesh.endpoint_options
+@mesh.endpoint_option
+@mesh.timeout_option(10.0)
 @output.output_option
 def command(
     since: str | None, start: str | None, end: str | None, endpoint: str, timeout: float, output: output.Format

@@ -9,7 +9,8 @@ from inferno_cli import output
 
 
 @click.command("status")
-@mesh.endpoint_options
+@mesh.endpoint_option
+@mesh.timeout_option(10.0)
 @output.output_option
 def command(endpoint: str, timeout: float, output: output.Format) -> None:
     """Show whether the mesh serves, from where, and what is wrong.
