@@ -31,14 +31,18 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What ``inferno up`` was asked for. ``model_repository`` None means the demonstration model."""
+    """What ``inferno up`` was asked for.
+
+    ``own_database`` False leaves the database to the configuration.
+    """
 
     folder: DataFolder
+    model_repository: Path
     host: str = LOOPBACK
     port: int = 8080
     nodes: int = 2
-    model_repository: Path | None = None
     config: Path | None = None
+    own_database: bool = True
 
     @property
     def endpoint(self) -> str:
@@ -52,11 +56,10 @@ def components(wanted: Wanted) -> tuple[Component, ...]:
     folder = wanted.folder
     socket = f"unix:{folder.of('governator') / 'governator.sock'}"
     config = () if wanted.config is None else ("--config", str(wanted.config))
-    models = () if wanted.model_repository is None else ("--model-repository", str(wanted.model_repository))
+    models = ("--model-repository", str(wanted.model_repository))
+    database = ("--db", f"sqlite:///{folder.of('governator') / 'governator.db'}") if wanted.own_database else ()
     governator = Component(
-        "governator",
-        Rank.GOVERNATOR,
-        (_program("inferno-governator"), *config, "--data-dir", str(folder.of("governator")), "--listen", socket),
+        "governator", Rank.GOVERNATOR, (_program("inferno-governator"), *config, *database, "--listen", socket)
     )
     proxy = Component(
         "proxy",

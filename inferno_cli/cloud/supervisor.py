@@ -71,6 +71,7 @@ class Supervisor:
                 await self._stop(held)
 
     def _child(self, component: Component, notify: NotifySocket, leash: int) -> Child:
+        self._folder.of(component.name).mkdir(mode=0o700, exist_ok=True)
         log = self._folder.logs / f"{component.name}.log"
         if log.exists():
             log.replace(log.with_suffix(".log.1"))

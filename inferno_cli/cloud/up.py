@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import inferno_backend
 from inferno_backend.settings import BackendSettings
 from inferno_cli import output
 from inferno_cli.cloud import folder, opening, progress, summary
@@ -23,6 +24,9 @@ from inferno_runtime import process, settings
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InvalidInput, TimedOut, Unavailable
 from inferno_runtime.lifecycle import Stop
+
+# One small real model, so that a first run has something to answer.
+DEMONSTRATION = Path(inferno_backend.__file__).parent / "examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,10 @@ def decide(request: Request, env: Mapping[str, str]) -> Wanted:
         Unavailable: The public port is taken; the sentence names the holder.
     """
     proxy = settings.load(ProxySettings, file=request.config, env=env, flags={"port": request.port}).value
-    settings.load(BackendSettings, file=request.config, env=env)
-    settings.load(GovernatorSettings, file=request.config, env=env)
-    repository = request.model_repository
-    if repository is not None and not repository.is_dir():
+    backend = settings.load(BackendSettings, file=request.config, env=env).value
+    governator = settings.load(GovernatorSettings, file=request.config, env=env)
+    repository = request.model_repository or backend.model_repository or DEMONSTRATION
+    if not repository.is_dir():
         raise InvalidInput(
             f"The model repository {repository} is not a folder.",
             reason="NO_REPOSITORY",
@@ -61,8 +65,9 @@ def decide(request: Request, env: Mapping[str, str]) -> Wanted:
         host=proxy.host,
         port=proxy.port or process.free_port(),
         nodes=request.nodes,
-        model_repository=repository.absolute() if repository else None,
+        model_repository=repository.absolute(),
         config=request.config.absolute() if request.config else None,
+        own_database=governator.origins["db"] == "default",
     )
     holder = process.port_holder(wanted.host, wanted.port)
     if holder:
