@@ -19,6 +19,8 @@ import pytest_asyncio
 from tests.levels import LevelReport
 from tests.waiting import eventually_sync
 
+collect_ignore = ["models"]  # Triton's own interpreter runs these
+
 # Every process a test starts inherits it, however many parents it loses.
 _RUN_MARK = "INFERNO_TEST_RUN"
 # Cancelled tasks and closing processes end by themselves within this time, in seconds; a leak does not.
