@@ -10,7 +10,7 @@ from tests.architecture import tree
 
 LONGEST = 400
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
-MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work|home/[a-z]|Users/[A-Za-z])[/\w]")
+MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work)/")
 
 
 def test_no_module_is_longer_than_a_reader_holds_in_mind() -> None:
@@ -46,14 +46,14 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert not missing
 
 
-def test_tests_mock_nothing_and_never_sleep() -> None:
-    forbidden = re.compile(r"unittest\.mock|MagicMock|mocker\b|\btime\.sleep\(")
-    allowed = {"tests/waiting.py", "tests/architecture/test_modules.py"}
-    found = [
-        tree.name(path)
-        for path in tree.modules_of_tests()
-        if tree.name(path) not in allowed and forbidden.search(path.read_text(encoding="utf-8"))
-    ]
+def test_tests_mock_nothing_and_sleep_only_to_wait_for_a_condition() -> None:
+    found = []
+    for path in tree.modules_of_tests():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            mocks = isinstance(node, ast.ImportFrom | ast.Import) and "mock" in ast.unparse(node)
+            sleeps = isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep"
+            if mocks or (sleeps and path != tree.ROOT / "tests" / "waiting.py"):
+                found.append(f"{tree.name(path)}:{getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
     assert not found
 
 
