@@ -1,0 +1,1 @@
+"""The governator: takes telemetry in, keeps it, and says what each node and model did and cost."""

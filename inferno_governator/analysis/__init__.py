@@ -1,0 +1,1 @@
+"""Judgement on what was measured: pure functions of values."""

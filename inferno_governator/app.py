@@ -1,0 +1,136 @@
+"""The governator's composition root: builds the stages in flow order and owns their lifetimes.
+
+Order of the end: streams are told and settle what they have handed in; the gRPC server stops; the intake commits the
+rest of streams that broke off; the store closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from inferno.governance.v1 import governance_service_pb2 as wire
+from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
+from inferno_governator.governance_service import GovernanceService
+from inferno_governator.intake import Intake
+from inferno_governator.metrics import Metrics
+from inferno_governator.metrics_page import serve_metrics
+from inferno_governator.settings import GovernatorSettings
+from inferno_governator.store.address import parse_database
+from inferno_governator.store.retention import Retention
+from inferno_governator.store.store import Store
+from inferno_runtime import logs, notify, rpc
+from inferno_runtime.clock import Clock, SystemClock
+from inferno_runtime.errors import InfernoError, InvalidInput
+from inferno_runtime.lifecycle import Stop
+
+_LOG = logs.get("governator")
+# Seconds for what broken-off streams left behind, after the streams have had shutdown_seconds to settle.
+_LAST_SECONDS = 1.0
+SERVICE = wire.DESCRIPTOR.services_by_name["GovernanceService"].full_name
+
+
+async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = None) -> None:
+    """Run the governator until it is asked to stop.
+
+    Raises:
+        InfernoError: It cannot start (database, address), or it broke down.
+    """
+    clock = clock or SystemClock()
+    check_listen(settings.listen, insecure=settings.insecure)
+    metrics = Metrics()
+    kept = Retention(
+        raw_micros=settings.raw_retention_minutes * 60_000_000,
+        minute_micros=settings.minute_retention_days * 86_400_000_000,
+    )
+    async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
+        intake = Intake(store.commit, settings.queue_samples, clock, metrics)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(intake.run())
+            forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
+            try:
+                async with (
+                    serve_metrics(settings.metrics_listen, metrics),
+                    GovernanceService(store, intake, clock, metrics) as service,
+                    _listening(settings, service) as address,
+                ):
+                    _LOG.info("governator ready", address=address, db=str(store.address))
+                    notify.ready(address=address, db=str(store.address))
+                    await stop.wait()
+                    _LOG.info("governator stopping", reason=stop.reason)
+                    notify.stopping()
+            finally:
+                forgetting.cancel()
+                intake.close()
+            try:
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await writing
+            except TimeoutError:
+                # Nobody was told that it is stored: the nodes send it again.
+                _LOG.warning("some telemetry that had arrived was not stored in time")
+
+
+def check_listen(listen: str, *, insecure: bool) -> None:
+    """Refuse to open an unprotected port to other machines.
+
+    Raises:
+        InvalidInput: The address is not of this machine alone and ``insecure`` is not given.
+    """
+    if listen.startswith("unix:") or insecure:
+        return
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        raise InvalidInput(
+            f"{listen} can be reached by other machines, and nothing there would ask who calls.",
+            reason="INSECURE_LISTEN",
+            fix="Listen on 127.0.0.1 and let the proxy carry calls here, or give --insecure.",
+        )
+
+
+@asynccontextmanager
+async def _listening(settings: GovernatorSettings, service: GovernanceService) -> AsyncIterator[str]:
+    """A gRPC server for the service, health and reflection; yields the bound address."""
+    server: grpc.aio.Server = rpc.server()
+    health = health_aio.HealthServicer()
+    wire_grpc.add_GovernanceServiceServicer_to_server(service, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    await health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    address = rpc.bind(server, settings.listen)
+    await server.start()
+    try:
+        yield address
+    finally:
+        service.stop()
+        await health.enter_graceful_shutdown()
+        # A stream that is stopped from outside loses its last acknowledgements: let each end by itself first.
+        try:
+            async with asyncio.timeout(settings.shutdown_seconds):
+                await service.idle()
+        except TimeoutError:
+            _LOG.warning("streams did not end in time")
+        await server.stop(grace=0.5)
+
+
+async def _forget(store: Store, kept: Retention, every: float, clock: Clock, metrics: Metrics) -> None:
+    """Delete what is old, for ever; a database that cannot now is asked again next time."""
+    while True:
+        try:
+            metrics.forgotten_rows.inc(await store.forget(kept))
+        except InfernoError as error:
+            if not error.temporary:
+                raise
+            _LOG.warning("old telemetry is not deleted now", error=str(error))
+        await clock.sleep(every)

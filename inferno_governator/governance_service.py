@@ -1,0 +1,143 @@
+"""GovernanceService on the wire: telemetry in, the bill out. It translates and holds no judgement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferno.governance.v1 import governance_service_pb2 as wire
+from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
+from inferno_governator.analysis.cost import Line
+from inferno_governator.billing import Report, period, report
+from inferno_governator.intake import Intake
+from inferno_governator.metrics import Metrics
+from inferno_governator.store.store import Store
+from inferno_governator.telemetry_decoder import decode
+from inferno_governator.telemetry_stream import TelemetryStream
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import InfernoError, Unavailable
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GovernanceService(wire_grpc.GovernanceServiceServicer):
+    """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
+
+    def __init__(self, store: Store, intake: Intake, clock: Clock, metrics: Metrics) -> None:
+        self._store = store
+        self._intake = intake
+        self._clock = clock
+        self._metrics = metrics
+        self._readers = asyncio.TaskGroup()
+        self._streams: set[TelemetryStream] = set()
+        self._stopping: InfernoError | None = None
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+
+    async def __aenter__(self) -> Self:
+        await self._readers.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        await self._readers.__aexit__(kind, error, trace)
+
+    def stop(self) -> None:
+        """End every stream once what it has handed in is settled, and refuse new ones. Safe to call again."""
+        self._stopping = Unavailable(
+            "The governator is stopping.",
+            reason="STOPPING",
+            fix="Keep the batches that were not acknowledged and reconnect.",
+            retry_after=1.0,
+        )
+        for stream in self._streams:
+            stream.fail(self._stopping)
+
+    async def idle(self) -> None:
+        """Return when no telemetry stream is open."""
+        await self._none_open.wait()
+
+    async def StreamTelemetry(
+        self, request_iterator: AsyncIterator[wire.StreamTelemetryRequest], context: Context
+    ) -> AsyncIterator[wire.StreamTelemetryResponse]:
+        """Store batches and acknowledge what is committed."""
+        if self._stopping is not None:
+            raise self._stopping
+        stream = TelemetryStream()
+        reader = self._readers.create_task(self._read(request_iterator, stream))
+        self._streams.add(stream)
+        self._opened()
+        try:
+            while (news := await stream.acknowledgements()) is not None:
+                for key, sequence in news.items():
+                    yield wire.StreamTelemetryResponse(
+                        node_id=key.node_id, incarnation=key.incarnation, acknowledged_sequence=sequence
+                    )
+        finally:
+            # No await here: when the call is cancelled, so is every await in its clean-up.
+            reader.cancel()
+            self._streams.discard(stream)
+            self._opened()
+
+    async def GetCostReport(self, request: wire.GetCostReportRequest, context: Context) -> wire.GetCostReportResponse:
+        """The bill of a period."""
+        start = request.start.seconds if request.HasField("start") else None
+        end = _ceil_seconds(request.end) if request.HasField("end") else None
+        return _encode(await report(self._store, period(start, end, self._clock.wall())))
+
+    async def _read(self, requests: AsyncIterator[wire.StreamTelemetryRequest], stream: TelemetryStream) -> None:
+        try:
+            async for request in requests:
+                await stream.room()
+                if stream.ending:
+                    return
+                batch = decode(request.batch, int(self._clock.wall() * 1_000_000))
+                self._intake.submit(batch, stream)
+                stream.submitted()
+        except InfernoError as error:
+            stream.fail(error)
+        else:
+            stream.end()
+
+    def _opened(self) -> None:
+        self._metrics.streams.set(len(self._streams))
+        if self._streams:
+            self._none_open.clear()
+        else:
+            self._none_open.set()
+
+
+def _ceil_seconds(time: Timestamp) -> int:
+    return time.seconds + (1 if time.nanos else 0)
+
+
+def _encode(bill: Report) -> wire.GetCostReportResponse:
+    return wire.GetCostReportResponse(
+        start=Timestamp(seconds=bill.period.start_minute * 60),
+        end=Timestamp(seconds=bill.period.end_minute * 60),
+        lines=[_encode_line(line) for line in bill.lines],
+        total_cost_micros=bill.total_cost_micros,
+        dropped_samples=bill.dropped_samples,
+    )
+
+
+def _encode_line(line: Line) -> wire.CostLine:
+    return wire.CostLine(
+        node_id=line.node,
+        model=line.model,
+        requests=line.requests,
+        errors=line.errors,
+        inferences=line.inferences,
+        mean_latency_micros=line.mean_latency_micros,
+        mean_queue_micros=line.mean_queue_micros,
+        utilization=line.utilization,
+        cost_micros=line.cost_micros,
+        measured_seconds=line.measured_micros / 1_000_000,
+    )

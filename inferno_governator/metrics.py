@@ -1,0 +1,44 @@
+"""What the governator counts about itself, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """The governator's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.batches = Counter(
+            "inferno_telemetry_batches",
+            "Telemetry batches by what became of them: stored, duplicate, or refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.samples = Counter("inferno_telemetry_samples", "Telemetry samples stored.", registry=self.registry)
+        self.missing_batches = Counter(
+            "inferno_telemetry_missing_batches",
+            "Telemetry batches that never arrived: gaps in the nodes' numbering.",
+            registry=self.registry,
+        )
+        self.dropped_samples = Counter(
+            "inferno_telemetry_dropped_samples",
+            "Telemetry samples that nodes say they dropped.",
+            registry=self.registry,
+        )
+        self.queued_samples = Gauge(
+            "inferno_telemetry_queued_samples",
+            "Telemetry samples accepted and not yet stored.",
+            registry=self.registry,
+        )
+        self.streams = Gauge("inferno_telemetry_streams", "Open telemetry streams.", registry=self.registry)
+        self.commit_seconds = Histogram(
+            "inferno_store_commit_seconds",
+            "Time to commit one group of batches.",
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+            registry=self.registry,
+        )
+        self.forgotten_rows = Counter(
+            "inferno_store_forgotten_rows", "Rows deleted because they were old.", registry=self.registry
+        )

@@ -1,0 +1,1 @@
+"""Where telemetry is kept: embedded SQLite or PostgreSQL, behind one interface."""

@@ -1,0 +1,77 @@
+"""The ``--db`` URL: which database, and how it is shown without its password."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from inferno_runtime.errors import InvalidInput
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """A database. ``file`` is its path when it is embedded SQLite, None when it is PostgreSQL."""
+
+    url: URL
+    file: Path | None
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return str(self.file)
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def parse_database(text: str, env: Mapping[str, str] = os.environ) -> DatabaseAddress:
+    """Read a URL; an empty one means ``inferno/governator.db`` in the XDG data folder.
+
+    Raises:
+        InvalidInput: It is not a URL of a database we know.
+    """
+    if not text:
+        file = _data_home(env) / "inferno" / "governator.db"
+        return DatabaseAddress(URL.create("sqlite+aiosqlite", database=str(file)), file)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise _malformed(text) from error
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise _malformed(text)
+    if driver.startswith("sqlite"):
+        if not url.database or url.database == ":memory:" or url.host:
+            raise InvalidInput(
+                f"{text!r} names no file.",
+                reason="BAD_DATABASE_URL",
+                fix="Write sqlite:///relative/path or sqlite:////absolute/path; telemetry in memory would not be kept.",
+            )
+        file = Path(url.database).expanduser().absolute()
+        return DatabaseAddress(url.set(drivername=driver, database=str(file)), file)
+    return DatabaseAddress(_for_asyncpg(url.set(drivername=driver)), None)
+
+
+def _for_asyncpg(url: URL) -> URL:
+    """asyncpg calls libpq's ``sslmode`` ``ssl``."""
+    mode = url.query.get("sslmode")
+    return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+
+
+def _data_home(env: Mapping[str, str]) -> Path:
+    """Source: XDG Base Directory Specification; a relative path counts as unset."""
+    given = Path(env.get("XDG_DATA_HOME", ""))
+    return given if given.is_absolute() else Path(env.get("HOME") or Path.home()) / ".local" / "share"
+
+
+def _malformed(text: str) -> InvalidInput:
+    # A URL that cannot be read may hold a password anywhere: only its beginning is shown.
+    return InvalidInput(
+        f"{text.split(':', 1)[0]!r} does not begin the URL of a database we know.",
+        reason="BAD_DATABASE_URL",
+        fix="Write sqlite:///path/to/file.db or postgresql://user:password@host:5432/name.",
+    )

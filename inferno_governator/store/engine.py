@@ -1,0 +1,114 @@
+"""Connections: one that writes and some that read, set up so that what is committed is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from inferno_governator.store.address import DatabaseAddress
+from inferno_governator.store.faults import explained
+
+# Any number of our own: who holds it is the one writer of this PostgreSQL database.
+_WRITER_LOCK = 0x496E6672
+_CONNECT_SECONDS = 10
+_STATEMENT_SECONDS = 60
+
+
+class Database:
+    """Engines of one database. Transactions that write are one at a time, here and among processes."""
+
+    def __init__(self, address: DatabaseAddress, busy_seconds: float) -> None:
+        self.address = address
+        self._writing = asyncio.Lock()
+        if address.file is not None:
+            self._writer = _sqlite(address, busy_seconds, writes=True)
+            self._reader = _sqlite(address, busy_seconds, writes=False)
+        else:
+            self._writer = self._reader = _postgres(address)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, on disk when this returns, and undone by an exception.
+
+        Raises:
+            InfernoError: As :func:`inferno_governator.store.faults.explained`.
+        """
+        with explained(str(self.address)):
+            async with self._writing, self._writer.begin() as connection:
+                if self.address.file is None:
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK})
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database and changes nothing.
+
+        Raises:
+            InfernoError: As :func:`inferno_governator.store.faults.explained`.
+        """
+        with explained(str(self.address)):
+            async with self._reader.connect() as connection:
+                if self.address.file is None:
+                    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection. Safe to call again."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> AsyncEngine:
+    engine = create_async_engine(address.url, pool_size=1 if writes else 4, connect_args={"timeout": busy_seconds})
+    pragmas = [
+        f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}",
+        # FULL: with NORMAL a commit is in the log but not yet on disk, and a power cut would take back what the node
+        # was told is stored.
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA temp_store = MEMORY",
+    ]
+    if writes:
+        pragmas += [
+            "PRAGMA journal_mode = WAL",
+            # A log that grew under a long report is cut back to this.
+            "PRAGMA journal_size_limit = 67108864",
+        ]
+    else:
+        pragmas.append("PRAGMA query_only = ON")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        # Python's driver begins transactions by itself, too late to be IMMEDIATE; here it does not.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        # IMMEDIATE: a transaction that reads before it writes could not wait for another writer to finish.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres(address: DatabaseAddress) -> AsyncEngine:
+    return create_async_engine(
+        address.url,
+        pool_size=5,
+        # A connection that died while idle is replaced unnoticed.
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS,
+            # Whatever the server's default: a commit returns when it is on disk.
+            "server_settings": {"application_name": "inferno-governator", "synchronous_commit": "on", "jit": "off"},
+        },
+    )

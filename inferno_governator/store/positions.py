@@ -1,0 +1,105 @@
+"""How far each stream is stored: what makes a batch that arrives twice count once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inferno_governator.store.schema import StreamPosition, table
+
+_POSITION = table(StreamPosition)
+# Two parameters each, below both databases' bound of 32,766.
+_CHUNK = 10_000
+
+
+class StreamNumber(NamedTuple):
+    """A stream by the number of its node."""
+
+    node: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last batch stored of a stream and what is missing up to there."""
+
+    last_sequence: int = 0
+    dropped_samples: int = 0
+    missing_batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch does to a position: whether it is new, and how much more is missing since."""
+
+    position: Position
+    stored: bool
+    missing_batches: int = 0
+    dropped_samples: int = 0
+
+
+def advance(position: Position, sequence: int, dropped_samples: int) -> Step:
+    """Take one batch into account.
+
+    A batch at or before the position has been stored; one that leaves a gap says that those between are lost. The
+    node's count of dropped samples never falls within an incarnation.
+    """
+    if sequence <= position.last_sequence:
+        return Step(position, stored=False)
+    gap = sequence - position.last_sequence - 1
+    dropped = max(0, dropped_samples - position.dropped_samples)
+    after = replace(
+        position,
+        last_sequence=sequence,
+        dropped_samples=position.dropped_samples + dropped,
+        missing_batches=position.missing_batches + gap,
+    )
+    return Step(after, stored=True, missing_batches=gap, dropped_samples=dropped)
+
+
+async def load(connection: AsyncConnection, streams: Iterable[StreamNumber]) -> dict[StreamNumber, Position]:
+    """The positions of streams; one never seen is at the beginning."""
+    wanted = sorted(set(streams))
+    positions = dict.fromkeys(wanted, Position())
+    columns = (_POSITION.c.node, _POSITION.c.incarnation)
+    for at in range(0, len(wanted), _CHUNK):
+        chunk = wanted[at : at + _CHUNK]
+        found = await connection.execute(
+            select(*columns, _POSITION.c.last_sequence, _POSITION.c.dropped_samples, _POSITION.c.missing_batches).where(
+                tuple_(*columns).in_(chunk)
+            )
+        )
+        for node, incarnation, *rest in found:
+            positions[StreamNumber(node, incarnation)] = Position(*rest)
+    return positions
+
+
+async def save(connection: AsyncConnection, positions: dict[StreamNumber, Position], now_micros: int) -> None:
+    """Write positions in the transaction that stores their batches."""
+    if not positions:
+        return
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = make(_POSITION)
+    changed = ("last_sequence", "dropped_samples", "missing_batches", "stored_micros")
+    await connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=[_POSITION.c.node, _POSITION.c.incarnation],
+            set_={name: insert.excluded[name] for name in changed},
+        ),
+        [
+            {
+                "node": stream.node,
+                "incarnation": stream.incarnation,
+                "last_sequence": position.last_sequence,
+                "dropped_samples": position.dropped_samples,
+                "missing_batches": position.missing_batches,
+                "stored_micros": now_micros,
+            }
+            for stream, position in sorted(positions.items(), key=lambda item: item[0])
+        ],
+    )

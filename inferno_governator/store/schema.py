@@ -1,0 +1,163 @@
+"""Tables. Times are Unix microseconds, a minute is Unix time divided by 60 s, counts are 64-bit.
+
+Samples and roll-ups name their series by a small number: a row of text would be three times as large, and 1,000 GPUs
+at 1 Hz make 86 million rows a day.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import BigInteger, Index, Table, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+_NO_ROWID = {"sqlite_with_rowid": False}
+
+
+class Node(SQLModel, table=True):
+    """A node that has sent telemetry."""
+
+    __tablename__ = "node"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+
+
+class NodeFacts(SQLModel, table=True):
+    """What the bill needs of a node, from a minute on, until the next row of that node."""
+
+    __tablename__ = "node_facts"
+    __table_args__ = (_NO_ROWID,)
+
+    node: int = Field(primary_key=True, foreign_key="node.id")
+    effective_minute: int = Field(primary_key=True, sa_type=BigInteger)
+    price_micros_per_hour: int = Field(sa_type=BigInteger)
+    region: str
+    device: str
+    gpu_count: int
+    instance_type: str
+    spot: bool
+
+
+class StreamPosition(SQLModel, table=True):
+    """How far one life of a node is stored; written in the transaction that stores the batch."""
+
+    __tablename__ = "stream_position"
+    __table_args__ = (_NO_ROWID,)
+
+    node: int = Field(primary_key=True, foreign_key="node.id")
+    incarnation: int = Field(primary_key=True, sa_type=BigInteger)
+    last_sequence: int = Field(sa_type=BigInteger)
+    dropped_samples: int = Field(sa_type=BigInteger)
+    # Batches that never arrived: gaps in the sequence.
+    missing_batches: int = Field(sa_type=BigInteger)
+    stored_micros: int = Field(sa_type=BigInteger)
+
+
+class Series(SQLModel, table=True):
+    """A model version or a device of a node. Rows are never deleted: other processes may hold their numbers."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("node", "kind", "name", "version", name="series_key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    node: int = Field(foreign_key="node.id")
+    # "model", "cpu" or "gpu".
+    kind: str
+    # Model name, or device id.
+    name: str
+    # Model version; empty for a device.
+    version: str
+
+
+class ModelSample(SQLModel, table=True):
+    """A sample of a model version as it arrived; kept for a short while."""
+
+    __tablename__ = "model_sample"
+    # No key in the database: a sample is told from its copy by its batch, and an index would cost a third of the rate.
+    __mapper_args__ = {"primary_key": ["series", "time_micros"]}
+    __table_args__ = (Index("model_sample_time", "time_micros"),)
+
+    series: int
+    time_micros: int = Field(sa_type=BigInteger)
+    window_micros: int = Field(sa_type=BigInteger)
+    requests: int = Field(sa_type=BigInteger)
+    errors: int = Field(sa_type=BigInteger)
+    inferences: int = Field(sa_type=BigInteger)
+    executions: int = Field(sa_type=BigInteger)
+    request_micros: int = Field(sa_type=BigInteger)
+    queue_micros: int = Field(sa_type=BigInteger)
+    compute_micros: int = Field(sa_type=BigInteger)
+    pending: int = Field(sa_type=BigInteger)
+
+
+class DeviceSample(SQLModel, table=True):
+    """A sample of a device as it arrived; kept for a short while."""
+
+    __tablename__ = "device_sample"
+    __mapper_args__ = {"primary_key": ["series", "time_micros"]}
+    __table_args__ = (Index("device_sample_time", "time_micros"),)
+
+    series: int
+    time_micros: int = Field(sa_type=BigInteger)
+    window_micros: int = Field(sa_type=BigInteger)
+    busy_micros: int = Field(sa_type=BigInteger)
+    memory_used_bytes: int = Field(sa_type=BigInteger)
+    memory_total_bytes: int = Field(sa_type=BigInteger)
+    energy_millijoules: int = Field(sa_type=BigInteger)
+
+
+class ModelMinute(SQLModel, table=True):
+    """What a model version did in a minute: sums of its samples, and the longest queue."""
+
+    __tablename__ = "model_minute"
+    __table_args__ = (_NO_ROWID,)
+
+    minute: int = Field(primary_key=True, sa_type=BigInteger)
+    series: int = Field(primary_key=True, foreign_key="series.id")
+    window_micros: int = Field(sa_type=BigInteger)
+    requests: int = Field(sa_type=BigInteger)
+    errors: int = Field(sa_type=BigInteger)
+    inferences: int = Field(sa_type=BigInteger)
+    executions: int = Field(sa_type=BigInteger)
+    request_micros: int = Field(sa_type=BigInteger)
+    queue_micros: int = Field(sa_type=BigInteger)
+    compute_micros: int = Field(sa_type=BigInteger)
+    max_pending: int = Field(sa_type=BigInteger)
+
+
+class DeviceMinute(SQLModel, table=True):
+    """How a device was used in a minute: sums of its samples, and the most memory."""
+
+    __tablename__ = "device_minute"
+    __table_args__ = (_NO_ROWID,)
+
+    minute: int = Field(primary_key=True, sa_type=BigInteger)
+    series: int = Field(primary_key=True, foreign_key="series.id")
+    window_micros: int = Field(sa_type=BigInteger)
+    busy_micros: int = Field(sa_type=BigInteger)
+    energy_millijoules: int = Field(sa_type=BigInteger)
+    max_memory_used_bytes: int = Field(sa_type=BigInteger)
+    max_memory_total_bytes: int = Field(sa_type=BigInteger)
+
+
+class NodeMinute(SQLModel, table=True):
+    """What is missing of a node's telemetry in a minute; there is a row only where something is."""
+
+    __tablename__ = "node_minute"
+    __table_args__ = (_NO_ROWID,)
+
+    minute: int = Field(primary_key=True, sa_type=BigInteger)
+    node: int = Field(primary_key=True, foreign_key="node.id")
+    # Samples the node says it dropped.
+    dropped_samples: int = Field(sa_type=BigInteger)
+    # Batches that never arrived.
+    missing_batches: int = Field(sa_type=BigInteger)
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The Core table of a model: bulk writes go around the ORM, which is ten times slower."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+METADATA = SQLModel.metadata

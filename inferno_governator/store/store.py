@@ -1,0 +1,125 @@
+"""The store as the rest of the governator sees it: batches in, usage out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from inferno_governator.analysis.cost import PriceChange
+from inferno_governator.store import retention, usage_reader
+from inferno_governator.store.address import DatabaseAddress
+from inferno_governator.store.engine import Database
+from inferno_governator.store.faults import CORRUPT
+from inferno_governator.store.ingest import Stored, ingest
+from inferno_governator.store.migration import migrate
+from inferno_governator.store.names import Names
+from inferno_governator.store.retention import Retention
+from inferno_governator.store.sqlite_file import prepare, set_aside
+from inferno_governator.store.usage_reader import UsageChunk
+from inferno_governator.usage import Batch
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import Unavailable
+
+
+class Store:
+    """A database that is open from ``async with`` on: checked, brought to this schema, ready.
+
+    A damaged SQLite file, found at start or later, is renamed and a new one is begun.
+
+    Raises on entering:
+        InvalidInput: The database is another program's or a newer version's.
+        Unavailable, NotFound, Unauthenticated: It cannot be opened.
+    """
+
+    def __init__(self, address: DatabaseAddress, clock: Clock, busy_seconds: float = 5.0) -> None:
+        self.address = address
+        self._clock = clock
+        self._busy_seconds = busy_seconds
+        self._database = Database(address, busy_seconds)
+        self._names = Names()
+        self._replacing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        if self.address.file is not None:
+            await asyncio.to_thread(prepare, self.address.file)
+        try:
+            await self._open()
+        except BaseException:
+            await self._database.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._database.close()
+
+    async def _open(self) -> None:
+        async with self._database.write() as connection:
+            await connection.run_sync(migrate, str(self.address))
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Stored]:
+        """Store batches in one transaction; when this returns they are on disk.
+
+        Raises:
+            Unavailable: Nothing is stored; the same batches may be tried again.
+        """
+        names, draft = self._names, Names()
+        async with self._mended() as database, database.write() as connection:
+            stored = await ingest(connection, names, draft, batches, self._now())
+        names.keep(draft)
+        return stored
+
+    async def forget(self, kept: Retention) -> int:
+        """Delete what is older than is kept, in short transactions; returns how many rows went.
+
+        Raises:
+            Unavailable: It cannot be deleted now.
+        """
+        total = 0
+        for horizon in retention.horizons(kept, self._now()):
+            gone = retention.PIECE
+            while gone >= retention.PIECE:
+                async with self._mended() as database, database.write() as connection:
+                    gone = await retention.forget(connection, horizon)
+                total += gone
+        return total
+
+    async def prices(self, end_minute: int) -> dict[str, list[PriceChange]]:
+        """The price history of every node up to a minute, oldest first."""
+        async with self._mended() as database, database.read() as connection:
+            return await usage_reader.prices(connection, end_minute)
+
+    async def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
+        """What nodes did from one minute until before another, in chunks of whole minutes, of one moment's state."""
+        async with self._mended() as database, database.read() as connection:
+            async for chunk in usage_reader.usage(connection, start_minute, end_minute):
+                yield chunk
+
+    def _now(self) -> int:
+        return int(self._clock.wall() * 1_000_000)
+
+    @asynccontextmanager
+    async def _mended(self) -> AsyncIterator[Database]:
+        """The database for one piece of work; if it proves damaged, the file is set aside and a new one is begun."""
+        database = self._database
+        try:
+            yield database
+        except Unavailable as error:
+            if error.reason == CORRUPT:
+                await self._replace(database, str(error))
+            raise
+
+    async def _replace(self, damaged: Database, damage: str) -> None:
+        async with self._replacing:
+            file = self.address.file
+            if file is None or self._database is not damaged:
+                return
+            await damaged.close()
+            await asyncio.to_thread(set_aside, file, damage)
+            self._names = Names()
+            self._database = Database(self.address, self._busy_seconds)
+            await self._open()

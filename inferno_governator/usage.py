@@ -1,0 +1,62 @@
+"""Telemetry as values: what a node measured, decoded and found possible.
+
+Points are plain tuples in the order of their columns: a governator takes in hundreds of thousands of them a second,
+and a tuple is the cheapest value Python has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Kind = Literal["model", "cpu", "gpu"]
+
+# end and window (Unix microseconds, microseconds), requests, errors, inferences, executions, request_micros,
+# queue_micros, compute_micros, pending
+ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int]
+# end, window, busy_micros, memory_used_bytes, memory_total_bytes, energy_millijoules
+DevicePoint = tuple[int, int, int, int, int, int]
+
+
+class SeriesKey(NamedTuple):
+    """What a point belongs to on its node: a version of a model, or a device (version empty)."""
+
+    kind: Kind
+    name: str
+    version: str
+
+
+class StreamKey(NamedTuple):
+    """One life of a node: the numbering of its batches begins at 1 in each."""
+
+    node_id: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the bill needs to know of a node. ``price`` is in micro-dollars an hour."""
+
+    price: int
+    region: str = ""
+    device: str = ""
+    gpu_count: int = 0
+    instance_type: str = ""
+    spot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of one node. ``dropped_samples`` counts from the beginning of the incarnation."""
+
+    stream: StreamKey
+    sequence: int
+    models: Mapping[SeriesKey, list[ModelPoint]]
+    devices: Mapping[SeriesKey, list[DevicePoint]]
+    sample_count: int
+    facts: Facts | None = None
+    dropped_samples: int = 0
+    # Start of the earliest window and end of the latest, Unix microseconds; of an empty batch, when it arrived.
+    first_micros: int = 0
+    last_micros: int = 0
