@@ -134,22 +134,32 @@ def _say(line: str) -> None:
 
 def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
     """The table for people."""
+    where = f"{about['cpu']}, {about['cores']} cores, {about['date']}, commit {about['commit']}, {about['versions']}"
+    heads = ("#", "fault", "path", "promise", "failed / sent", "worst s", "noticed s", "recovered s")
     lines = [
         "# Faults: promised and measured",
         "",
-        f"100 requests/s, 3 nodes, one fault at a time. {about['cpu']}, {about['cores']} cores, {about['date']}, "
-        f"commit {about['commit']}, {about['versions']}.",
+        f"100 requests/s, 3 nodes, one fault at a time. {where}.",
         "",
-        "| # | fault | path | promise | failed / sent | worst s | noticed s | recovered s | control failed / sent | pass |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(heads)} | control failed / sent | pass |",
+        "|" + "---|" * (len(heads) + 2),
     ]
     for row in rows:
         control = "never recovered" if row.control_sent is None else f"{row.control_failed} / {row.control_sent}"
         verdict = "yes" if row.passed else "missed: " + "; ".join(row.missed)
-        lines.append(
-            f"| {row.row} | {row.fault} | {row.path} | {row.promise} | {row.failed} / {row.sent} | {row.worst:g} "
-            f"| {_cell(row.detected)} | {_cell(row.recovered)} | {control} | {verdict}{' – ' + row.note if row.note else ''} |"
+        cells = (
+            str(row.row),
+            row.fault,
+            row.path,
+            row.promise,
+            f"{row.failed} / {row.sent}",
+            f"{row.worst:g}",
+            _cell(row.detected),
+            _cell(row.recovered),
+            control,
+            verdict + (f" – {row.note}" if row.note else ""),
         )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -253,7 +253,7 @@ async def control_plane_killed(cloud: Cloud, path: Route) -> Measured:
             old = cloud.control_plane()
             since = time.monotonic()
             old.kill()
-            await view.until(lambda nodes: bool(nodes), _RECOVERY, "the control plane answers again")
+            await view.until(bool, _RECOVERY, "the control plane answers again")
             back = time.monotonic()
             while not await view.clients():
                 if time.monotonic() - back > _RECOVERY:
@@ -325,7 +325,11 @@ async def _first_answer(cloud: Cloud, since: float, known: set[int], held: list[
     request = service_pb2.ModelInferRequest(model_name="whoami")
     tensor = request.inputs.add(name="hold_ms", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(0)
-    options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 100), ("grpc.initial_reconnect_backoff_ms", 20)]
+    options = [
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.max_reconnect_backoff_ms", 100),
+        ("grpc.initial_reconnect_backoff_ms", 20),
+    ]
     async with grpc.aio.insecure_channel(cloud.endpoint, options=options) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         while time.monotonic() - since < 15:

@@ -136,9 +136,7 @@ async def _main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    load = Load(
-        options.target, options.model, options.rate, options.timeout, options.channels, options.hold_ms
-    )
+    load = Load(options.target, options.model, options.rate, options.timeout, options.channels, options.hold_ms)
     report = await load.run(options.seconds, stop)
     sys.stdout.write(json.dumps(asdict(report)) + "\n")
     sys.stdout.flush()

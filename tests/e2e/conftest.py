@@ -64,8 +64,6 @@ def healing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Reposito
 @pytest.fixture
 def unhealing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
     """Three nodes, healing off: the control run. Fresh for each test, since nothing mends it."""
-    manager = cloud(
-        tmp_path_factory.mktemp("control"), nodes=3, model_repository=repository("whoami"), config=CONTROL
-    )
+    manager = cloud(tmp_path_factory.mktemp("control"), nodes=3, model_repository=repository("whoami"), config=CONTROL)
     with _held(manager) as running:
         yield running

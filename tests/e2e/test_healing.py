@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import psutil
@@ -48,16 +47,18 @@ async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cl
     victim = healing_cloud.tritons()[0]
     stubs = {each.pid for each in victim.children(recursive=True)}
     assert stubs, "Triton runs no python stub: the test would prove nothing"
-    before = set(os.listdir("/dev/shm"))
-    owned = {name for name in before if name in _open_shared_memory(victim)}
+    owned = _mapped_shared_memory(victim)
+    assert owned, "Triton maps no shared memory: the test would prove nothing"
     victim.kill()
     await wait_until(lambda: not _leftovers(stubs), 5, "the stubs of the killed Triton are gone")
-    await wait_until(lambda: not owned & set(os.listdir("/dev/shm")), 5, "its shared memory is gone")
+    await wait_until(
+        lambda: not owned & {each.name for each in Path("/dev/shm").iterdir()}, 5, "its shared memory is gone"
+    )
     async with mesh_of(healing_cloud) as view:
         await view.until(lambda nodes: len(nodes) == 3, 30, "every node is listed")
 
 
-def _open_shared_memory(process: psutil.Process) -> set[str]:
+def _mapped_shared_memory(process: psutil.Process) -> set[str]:
     maps = Path(f"/proc/{process.pid}/maps").read_text()
     return {line.rsplit("/dev/shm/", 1)[1].split()[0] for line in maps.splitlines() if "/dev/shm/" in line}
 

@@ -84,7 +84,9 @@ async def test_a_model_is_unloaded_and_loaded_on_every_node_without_a_failed_req
                 index = await stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True))
                 return "READY" if "identity" in {one.name for one in index.models} else "GONE"
 
-            await stub.RepositoryModelUnload(service_pb2.RepositoryModelUnloadRequest(model_name="identity"), timeout=20)
+            await stub.RepositoryModelUnload(
+                service_pb2.RepositoryModelUnloadRequest(model_name="identity"), timeout=20
+            )
             assert await state() == "GONE"
             await stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name="identity"), timeout=30)
             assert await state() == "READY"
@@ -140,9 +142,9 @@ async def test_a_triton_without_an_agent_joins_by_json_and_by_flag_and_by_attach
 @asynccontextmanager
 async def _proxy(*argv: str) -> AsyncIterator[str]:
     """Run a proxy of its own and give its public address, which it tells by sd_notify."""
-    from inferno_runtime.notify import NotifySocket
-
     import os
+
+    from inferno_runtime.notify import NotifySocket
 
     async with NotifySocket() as listening:
         process = await asyncio.create_subprocess_exec(
@@ -174,9 +176,7 @@ async def _proxy(*argv: str) -> AsyncIterator[str]:
         ({"node_id": "x", "grpc_adress": "127.0.0.1:8001"}, "grpc_adress"),
     ],
 )
-def test_a_malformed_registration_is_refused_with_the_field(
-    protocol_cloud: Cloud, body: object, pattern: str
-) -> None:
+def test_a_malformed_registration_is_refused_with_the_field(protocol_cloud: Cloud, body: object, pattern: str) -> None:
     status, answer = _post(protocol_cloud.endpoint, "/register", body)
     assert status == 400, answer
     assert pattern in answer["error"]

@@ -231,10 +231,10 @@ NODE_CALLS = {
 
 @pytest.mark.parametrize("call", NODE_CALLS)
 def test_calls_for_one_node_are_refused_with_a_reason(client: Any, rest: Any, call: str) -> None:
-    with pytest.raises(InferenceServerException, match="one (node|server)") as refused:
+    with pytest.raises(InferenceServerException, match=r"one (node|server)") as refused:
         NODE_CALLS[call](client)
     assert "UNIMPLEMENTED" in str(refused.value.status())
-    with pytest.raises(InferenceServerException, match="one (node|server)"):
+    with pytest.raises(InferenceServerException, match=r"one (node|server)"):
         NODE_CALLS[call](rest)
 
 
@@ -298,7 +298,8 @@ def test_grpcurl_lists_describes_and_calls_every_service(protocol_cloud: Cloud) 
     assert len(json.loads(curl("inferno.mesh.v1.MeshService/ListNodes"))["nodes"]) == 2
     report = json.loads(curl("inferno.health.v1.HealthService/GetHealth"))["report"]
     assert report["status"] == "SERVING_STATUS_SERVING"
-    infer = '{"model_name": "identity", "inputs": [{"name": "numbers", "datatype": "FP32", "shape": [1], "contents": {"fp32_contents": [2.5]}}]}'
+    tensor = {"name": "numbers", "datatype": "FP32", "shape": [1], "contents": {"fp32_contents": [2.5]}}
+    infer = json.dumps({"model_name": "identity", "inputs": [tensor]})
     answer = json.loads(_grpcurl(protocol_cloud.endpoint, "inference.GRPCInferenceService/ModelInfer", data=infer))
     assert answer["modelName"] == "identity"
 
@@ -307,7 +308,8 @@ async def test_the_standard_health_service_can_be_watched(protocol_cloud: Cloud)
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     async with grpc.aio.insecure_channel(protocol_cloud.endpoint) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="whoami"))
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="whoami"))
         async with asyncio.timeout(10):
             first = await watch.read()
         assert first.status == health_pb2.HealthCheckResponse.SERVING

@@ -32,12 +32,16 @@ def _alive(processes: list[psutil.Process]) -> list[str]:
     return found
 
 
+def _shared_memory() -> set[str]:
+    return {each.name for each in Path("/dev/shm").iterdir()}
+
+
 def _listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _run(*arguments: str, **keywords: object) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [INFERNO, *arguments], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
     )
@@ -67,7 +71,7 @@ async def test_the_default_cloud_tells_file_types_and_the_commands_see_it(tmp_pa
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
 async def test_nothing_is_left_however_it_ends(tmp_path: Path, how: signal.Signals) -> None:
-    shared_memory = set(os.listdir("/dev/shm"))
+    shared_memory = _shared_memory()
     async with cloud(tmp_path / "data") as running:
         family = running.descendants()
         assert len(family) >= 9, "processes are missing: the test would prove little"
@@ -78,7 +82,7 @@ async def test_nothing_is_left_however_it_ends(tmp_path: Path, how: signal.Signa
             await running.process.wait()
         await wait_until(lambda: not _alive(family), 12, "every process has ended")
         assert not _listening(port)
-        await wait_until(lambda: set(os.listdir("/dev/shm")) <= shared_memory, 5, "no shared memory file is left")
+        await wait_until(lambda: _shared_memory() <= shared_memory, 5, "no shared memory file is left")
         sockets = [path for path in (tmp_path / "data").rglob("*") if path.is_socket()]
         if how is not signal.SIGKILL:
             assert running.process.returncode in (0, 130)
@@ -119,7 +123,15 @@ def test_a_broken_model_configuration_shows_tritons_reason(tmp_path: Path) -> No
     (broken / "config.pbtxt").write_text('backend: "python"\nmax_batch_sise: 3\n')
     _wrong(
         lambda: _run(
-            "up", "--port", "0", "--nodes", "1", "--data-dir", str(tmp_path / "d"), "--model-repository", str(tmp_path / "models")
+            "up",
+            "--port",
+            "0",
+            "--nodes",
+            "1",
+            "--data-dir",
+            str(tmp_path / "d"),
+            "--model-repository",
+            str(tmp_path / "models"),
         ),
         2,
         "max_batch_sise",
@@ -129,9 +141,7 @@ def test_a_broken_model_configuration_shows_tritons_reason(tmp_path: Path) -> No
 def test_an_unknown_configuration_key_names_the_nearest_one_and_its_line(tmp_path: Path) -> None:
     file = tmp_path / "inferno.yaml"
     file.write_text("proxy:\n  prot: 9000\n")
-    _wrong(
-        lambda: _run("up", "--config", str(file), "--data-dir", str(tmp_path / "d")), 2, r"inferno\.yaml:2.*'port'"
-    )
+    _wrong(lambda: _run("up", "--config", str(file), "--data-dir", str(tmp_path / "d")), 2, r"inferno\.yaml:2.*'port'")
 
 
 def test_a_proxy_that_is_not_there_is_said_to_be_unreachable() -> None:
