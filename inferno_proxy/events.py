@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -29,12 +29,13 @@ class Event:
 
 
 class EventLog:
-    """The last ``capacity`` events."""
+    """The last ``capacity`` events, and how many of each kind there were in all."""
 
     def __init__(self, clock: Clock, capacity: int = 1000) -> None:
         self._clock = clock
         self._kept: deque[Event] = deque(maxlen=capacity)
         self._last = Latest(0)
+        self.counts: Counter[str] = Counter()
 
     @property
     def kept(self) -> tuple[Event, ...]:
@@ -45,6 +46,7 @@ class EventLog:
         """Keep an event and log it."""
         number = self._last.value + 1
         self._kept.append(Event(number, self._clock.wall(), kind, subject, message))
+        self.counts[kind] += 1
         _LOG.info(message, event_kind=kind, subject=subject)
         self._last.set(number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import duration_pb2
@@ -56,15 +56,21 @@ class RegistrationService(stubs.RegistrationServiceServicer):
         """
         lease = await self._first(request_iterator)
         reader = self._tasks.create_task(self._read(request_iterator, lease), name=f"register-{lease.node_id}")
+
+        def clean_up() -> None:
+            # Synchronous: an await in here is where gRPC would cancel the clean-up itself.
+            reader.cancel()
+            lease.detach()
+
+        # When a client cancels, a generator suspended at its yield hears of that late; the call itself at once.
+        context.add_done_callback(cast("Any", lambda _: clean_up()))
         try:
             async for outlook in lease.outlook.watch():
                 if outlook.ended is not None:
                     raise outlook.ended
                 yield self._response(outlook)
         finally:
-            # Synchronous: an await in here is where gRPC would cancel the clean-up itself.
-            reader.cancel()
-            lease.detach()
+            clean_up()
 
     async def _first(self, requests: AsyncIterator[wire.RegisterRequest]) -> Lease:
         try:
