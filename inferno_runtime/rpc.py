@@ -7,6 +7,7 @@ ones, ``google.rpc.RetryInfo``. Source: AIP-193.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -175,7 +176,9 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
             "_stream" if handler.response_streaming else "_unary"
         )
         inner: Callable[..., Any] = getattr(handler, kind)
-        wrapped = _streaming(method, inner) if handler.response_streaming else _unary(method, inner)
+        # A coroutine function that streams writes to the context itself, as grpc_health's Watch does.
+        yields = handler.response_streaming and not inspect.iscoroutinefunction(inner)
+        wrapped = _streaming(method, inner) if yields else _unary(method, inner)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
