@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferno.governance.v1.telemetry_pb2 import DeviceSample, ModelSample, NodeFacts, Sample, TelemetryBatch
+from inferno_governator.telemetry_decoder import decode
+from inferno_governator.usage import Facts, SeriesKey, StreamKey
+from inferno_runtime.errors import InvalidInput
+
+NOW = 1_760_000_000
+
+
+def sample(at: int = NOW, seconds: int = 1, **measurement: Any) -> Sample:
+    return Sample(time=Timestamp(seconds=at), window=Duration(seconds=seconds), **measurement)
+
+
+def model(**fields: Any) -> Sample:
+    return sample(model=ModelSample(**{"model": "m", "version": "1", **fields}))
+
+
+def device(**fields: Any) -> Sample:
+    return sample(device=DeviceSample(**{"device_id": "cpu", "kind": "cpu", **fields}))
+
+
+def batch(*samples: Sample, **fields: Any) -> TelemetryBatch:
+    return TelemetryBatch(**{"node_id": "n", "incarnation": 7, "sequence": 3, "samples": samples, **fields})
+
+
+def test_a_batch_becomes_points_by_series() -> None:
+    decoded = decode(
+        batch(
+            model(requests=1, errors=2, inferences=3, executions=4, request_micros=5, queue_micros=6),
+            model(compute_micros=7, pending=8),
+            device(utilization=0.25, memory_used_bytes=1, memory_total_bytes=2, energy_joules=1.5),
+            sample(at=NOW + 9, seconds=3, device=DeviceSample(device_id="GPU-1", kind="gpu")),
+            facts=NodeFacts(price_micros_per_hour=5, region="r", device="d", gpu_count=2, instance_type="t", spot=True),
+            dropped_samples=4,
+        ),
+        NOW * 1_000_000,
+    )
+    end = NOW * 1_000_000
+    assert decoded.stream == StreamKey("n", 7)
+    assert decoded.models == {
+        SeriesKey("model", "m", "1"): [(end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0), (end, 1_000_000, *[0] * 6, 7, 8)]
+    }
+    assert decoded.devices[SeriesKey("cpu", "cpu", "")] == [(end, 1_000_000, 250_000, 1, 2, 1500)]
+    assert (decoded.sample_count, decoded.dropped_samples, decoded.sequence) == (4, 4, 3)
+    assert decoded.facts == Facts(5, "r", "d", 2, "t", spot=True)
+    assert (decoded.first_micros, decoded.last_micros) == (end - 1_000_000, end + 9_000_000)
+
+
+def test_a_batch_without_samples_stands_at_the_moment_it_arrived() -> None:
+    decoded = decode(batch(), NOW * 1_000_000)
+    assert (decoded.first_micros, decoded.last_micros, decoded.facts) == (NOW * 1_000_000, NOW * 1_000_000, None)
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("wire", "field"),
+    [
+        (batch(node_id=""), "node_id"),
+        (batch(node_id="a/b"), "node_id"),
+        (batch(node_id="n" * 129), "node_id"),
+        (batch(incarnation=0), "incarnation"),
+        (batch(incarnation=2**63), "incarnation"),
+        (batch(sequence=0), "sequence"),
+        (batch(sequence=2**63), "sequence"),
+        (batch(dropped_samples=2**48 + 1), "dropped_samples"),
+        (batch(*[model()] * 501), "samples"),
+        (batch(model(), sample()), "samples[1]"),
+        (batch(model(), sample(at=NOW + DAY + 1, model=ModelSample(model="m"))), "samples[1].time"),
+        (batch(sample(at=NOW - 31 * DAY - 1, model=ModelSample(model="m"))), "samples[0].time"),
+        (batch(sample(at=-(10**15), model=ModelSample(model="m"))), "samples[0].time"),
+        (batch(sample(seconds=0, model=ModelSample(model="m"))), "samples[0].window"),
+        (batch(sample(seconds=-1, model=ModelSample(model="m"))), "samples[0].window"),
+        (batch(sample(seconds=3601, model=ModelSample(model="m"))), "samples[0].window"),
+        (batch(model(model="")), "samples[0].model.model"),
+        (batch(model(model="a\0b")), "samples[0].model.model"),
+        (batch(model(version="1" * 257)), "samples[0].model.version"),
+        (batch(model(queue_micros=2**63)), "samples[0].model.queue_micros"),
+        (batch(model(pending=2**64 - 1)), "samples[0].model.pending"),
+        (batch(device(kind="tpu")), "samples[0].device.kind"),
+        (batch(device(device_id="")), "samples[0].device.device_id"),
+        (batch(device(utilization=-0.1)), "samples[0].device.utilization"),
+        (batch(device(utilization=1.1)), "samples[0].device.utilization"),
+        (batch(device(utilization=float("nan"))), "samples[0].device.utilization"),
+        (batch(device(energy_joules=-1)), "samples[0].device.energy_joules"),
+        (batch(device(energy_joules=float("nan"))), "samples[0].device.energy_joules"),
+        (batch(device(energy_joules=float("inf"))), "samples[0].device.energy_joules"),
+        (batch(device(memory_used_bytes=2**60)), "samples[0].device.memory_total_bytes"),
+        (batch(facts=NodeFacts(price_micros_per_hour=-1)), "facts.price_micros_per_hour"),
+        (batch(facts=NodeFacts(price_micros_per_hour=2**62)), "facts.price_micros_per_hour"),
+        (batch(facts=NodeFacts(gpu_count=2**32 - 1)), "facts.gpu_count"),
+        (batch(facts=NodeFacts(region="\n")), "facts.region"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_batch_and_field(wire: TelemetryBatch, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode(wire, NOW * 1_000_000)
+    assert refused.value.metadata["field"] == field
+    assert f"Batch {wire.sequence} of node" in str(refused.value)
+    assert f" {field}: " in str(refused.value)
