@@ -14,6 +14,7 @@ from inferno_proxy.xds.subscription import (
     Offer,
     Reply,
     Subscription,
+    absent,
     changes,
     narrow,
     settle,
@@ -70,7 +71,7 @@ def offer(sub: Subscription, available: Named, *, removals: bool) -> Offer | Non
     if not told and not removed and not sub.must_answer:
         return None
     resources = tuple(told.values())
-    told |= {name: Resource(name, b"", "") for name in removed}
+    told |= {name: absent(name) for name in removed}
     return Offer(resources, tuple(removed), told)
 
 

@@ -171,10 +171,8 @@ def _answered(session: Session, sub: Subscription, world: World) -> Session:
 
 
 def _offer(sub: Subscription, available: Named, world: World, *, removals: bool) -> tuple[Subscription, Offer | None]:
-    sub, found = next_group(sub, available)
-    if found:
-        return sub, Offer(tuple(found.values()), (), found)
-    return sub, world.offer(sub, available, removals=removals)
+    sub, again = next_group(sub, available)
+    return sub, again or world.offer(sub, available, removals=removals)
 
 
 def _with_blanks(dialect: Dialect, sub: Subscription, available: Named, *, removals: bool) -> Named:

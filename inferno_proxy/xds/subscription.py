@@ -23,6 +23,8 @@ FULL_STATE = frozenset({str(ResourceType.CLUSTER), str(ResourceType.LISTENER)})
 WILDCARD = "*"
 # Stands for "the whole answer" among refused names, when the refusal concerns no single resource.
 _ANSWER = ""
+# The version of what a client may or may not have; no content hash looks like it.
+_UNSURE = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +148,20 @@ def settle(sub: Subscription, nonce: str, error: str | None) -> tuple[Subscripti
     if error is None:
         left = {} if complete else {n: why for n, why in sub.refused.items() if n not in names and n != _ANSWER}
         return replace(done, accepted=sub.carried_version, refused=left), Reply.ACK
-    concerned = (_ANSWER,) if complete or not names else names
+    concerned = (_ANSWER,) if complete or not names else [n for n in names if sub.wants(n)]
     return replace(done, refused={**sub.refused, **dict.fromkeys(concerned, error or "no reason given")}), Reply.NACK
 
 
 def split(sub: Subscription, carried: Named) -> Subscription:
     """After a refusal: try the halves of the refused answer apart from each other, ever smaller, until the bad resource
     stands alone. A client may refuse a whole answer for one resource (Envoy does when one is invalid by its schema)."""
-    names = sorted(n for n, resource in carried.items() if resource.version)
+    names = sorted(carried)
     if len(names) < 2:
         return sub
     half = len(names) // 2
-    return replace(sub, groups=(frozenset(names[:half]), frozenset(names[half:]), *sub.groups))
+    # Whether the client took any of it is unknown, so no version counts as told until it is tried again.
+    told = {n: Resource(n, r.body, _UNSURE) if n in carried and r.version else r for n, r in sub.told.items()}
+    return replace(sub, told=told, groups=(frozenset(names[:half]), frozenset(names[half:]), *sub.groups))
 
 
 def sent(sub: Subscription, offer: Offer, *, nonce: str, version: str, serial: int) -> Subscription:
@@ -202,10 +206,19 @@ def changes(sub: Subscription, available: Named) -> dict[str, Resource]:
     return dict(sorted(found.items()))
 
 
-def next_group(sub: Subscription, available: Named) -> tuple[Subscription, dict[str, Resource]]:
-    """Take the first group that still has something to try; the resources are empty when none has."""
+def next_group(sub: Subscription, available: Named) -> tuple[Subscription, Offer | None]:
+    """Take the first group of which something is still to be tried."""
     for index, group in enumerate(sub.groups):
-        found = {n: available[n] for n in sorted(group) if n in available and sub.wants(n)}
-        if found:
-            return replace(sub, groups=sub.groups[index + 1 :]), found
-    return (replace(sub, groups=()) if sub.groups else sub), {}
+        wanted = sorted(n for n in group if sub.wants(n))
+        found = {n: available[n] for n in wanted if n in available}
+        # What existed when it was refused and is gone now is not told here: its removal may have to wait.
+        gone = {n: absent(n) for n in wanted if n not in available and (n not in sub.told or not sub.told[n].version)}
+        if found or gone:
+            rest = replace(sub, groups=sub.groups[index + 1 :])
+            return rest, Offer(tuple(found.values()), tuple(gone), found | gone)
+    return (replace(sub, groups=()) if sub.groups else sub), None
+
+
+def absent(name: str) -> Resource:
+    """What a client is told of a name that does not exist."""
+    return Resource(name, b"", "")
