@@ -1,7 +1,7 @@
 """What the data plane should do, in our own words: which model is served where, and what is safe to repeat.
 
-:func:`plan` turns a :class:`~inferno_proxy.fleet.FleetView` into a :class:`RoutePlan`. Nothing here knows Envoy, gRPC or
-xDS; :mod:`inferno_proxy.resources` translates a plan for them.
+:func:`plan` turns a :class:`~inferno_proxy.fleet.FleetView` into a :class:`RoutePlan`. Nothing here knows Envoy, gRPC
+or xDS; :mod:`inferno_proxy.resources` translates a plan for them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ class RoutingSettings:
 class Endpoint:
     """One place that serves a model. ``address.host`` is always an IP address, ``weight`` is at least 1.
 
-    A ``draining`` endpoint finishes what runs and gets nothing new. ``region`` and ``zone`` may be empty.
+    A ``draining`` endpoint finishes what runs and gets nothing new. ``node`` is the node's id, the same for its gRPC
+    and its REST address. ``region`` and ``zone`` may be empty.
     """
 
     address: Address
+    node: str = ""
     weight: int = 1
     draining: bool = False
     region: str = ""
@@ -129,6 +131,7 @@ def _endpoints(members: Iterable[tuple[Address, Member]]) -> tuple[Endpoint, ...
         sorted(
             Endpoint(
                 address=address,
+                node=member.node.node_id,
                 draining=not member.takes_work,
                 region=member.node.region,
                 zone=member.node.zone,

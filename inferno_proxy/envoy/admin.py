@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from inferno_runtime.errors import Unavailable
@@ -20,12 +22,14 @@ async def call(socket: Path, path: str, *, method: str = "GET", within: float = 
         async with asyncio.timeout(within):
             reader, writer = await asyncio.open_unix_connection(str(socket), limit=_LARGEST_REPLY)
             try:
-                writer.write(f"{method} {path} HTTP/1.0\r\nhost: envoy\r\ncontent-length: 0\r\n\r\n".encode())
-                head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+                # Envoy refuses HTTP/1.0, so the reply comes in chunks.
+                head = f"{method} {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                writer.write(head.encode())
+                status = int((await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1])
+                return status, b"".join([chunk async for chunk in _chunks(reader)]).decode(errors="replace")
             finally:
                 writer.close()
-        return int(head.split(b" ", 2)[1]), body.decode(errors="replace")
-    except (OSError, TimeoutError, IndexError) as error:
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
         raise Unavailable(
             f"Envoy's admin interface at {socket} does not answer.",
             reason="ENVOY_ADMIN_UNREACHABLE",
@@ -33,13 +37,21 @@ async def call(socket: Path, path: str, *, method: str = "GET", within: float = 
         ) from error
 
 
-async def is_live(socket: Path) -> bool:
-    """True when Envoy has its first configuration and its listeners are open."""
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield await reader.readexactly(size)
+        await reader.readexactly(2)
+
+
+async def live_epoch(socket: Path) -> int | None:
+    """The restart epoch of the Envoy that answers, once it has its first configuration and its listeners are open;
+    None before that."""
     try:
-        status, _ = await call(socket, "/ready", within=0.5)
-    except Unavailable:
-        return False
-    return status == 200
+        _, text = await call(socket, "/server_info", within=0.5)
+        info = json.loads(text)
+        return int(info["command_line_options"]["restart_epoch"]) if info["state"] == "LIVE" else None
+    except (Unavailable, ValueError, KeyError):
+        return None
 
 
 async def active_model_calls(socket: Path) -> int:

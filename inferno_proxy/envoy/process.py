@@ -228,7 +228,7 @@ class EnvoyProcess:
         deadline = life.born + patience
         while life.process.returncode is None:
             # During a hot restart the admin socket passes from the old process to the new one: ask who answers.
-            if await self._answers(life):
+            if await admin.live_epoch(self._settings.admin_socket) == life.epoch:
                 return
             if self._clock.monotonic() > deadline:
                 raise Unavailable(
@@ -243,13 +243,6 @@ class EnvoyProcess:
             reason="ENVOY_FAILED",
             fix="Another proxy may run in the same data directory." if "bind domain socket" in reason else "",
         )
-
-    async def _answers(self, life: Life) -> bool:
-        if not await admin.is_live(self._settings.admin_socket):
-            return False
-        status, text = await admin.call(self._settings.admin_socket, "/stats?filter=^server.hot_restart_generation$")
-        generation = int(text.rpartition(":")[2]) if status == 200 and ":" in text else 0
-        return generation == life.epoch + 1
 
     async def _drain(self) -> None:
         socket = self._settings.admin_socket

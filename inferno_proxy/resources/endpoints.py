@@ -10,9 +10,10 @@ import itertools
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from envoy_data_plane.envoy.config.core.v3 import HealthStatus, Locality
+from envoy_data_plane.envoy.config.core.v3 import HealthStatus, Locality, Metadata
 from envoy_data_plane.envoy.config.endpoint.v3 import Endpoint as EnvoyEndpoint
 from envoy_data_plane.envoy.config.endpoint.v3 import LbEndpoint, LocalityLbEndpoints
+from envoy_data_plane.google.protobuf import Struct, Value
 
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited, envoy_address
@@ -26,11 +27,11 @@ _ENDPOINTS = 2  # ClusterLoadAssignment.endpoints and LocalityLbEndpoints.lb_end
 
 def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
     """The gRPC and the REST endpoints of one model."""
-    yield Resource.of(grpc_cluster(route.name), _assignment(grpc_cluster(route.name), route.grpc))
-    yield Resource.of(http_cluster(route.name), _assignment(http_cluster(route.name), route.http))
+    for name, endpoints in ((grpc_cluster(route.name), route.grpc), (http_cluster(route.name), route.http)):
+        yield Resource.of(name, _assignment(name, endpoints, keyed=route.stateful))
 
 
-def _assignment(name: str, endpoints: Iterable[Endpoint]) -> bytes:
+def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> bytes:
     """A ClusterLoadAssignment with one locality group per (region, zone).
 
     gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities stay at 0.
@@ -40,18 +41,22 @@ def _assignment(name: str, endpoints: Iterable[Endpoint]) -> bytes:
     for (region, zone), group in itertools.groupby(by_place, key=lambda e: (e.region, e.zone)):
         members = list(group)
         place = _locality(region, zone, sum(e.weight for e in members))
-        inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, _endpoint(e)) for e in members)))
+        inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, _endpoint(e, keyed)) for e in members)))
         body.append(delimited(_ENDPOINTS, inner))
     return b"".join(body)
 
 
 @lru_cache(maxsize=65536)
-def _endpoint(endpoint: Endpoint) -> bytes:
+def _endpoint(endpoint: Endpoint, keyed: bool) -> bytes:
+    """``keyed``: take the node's id for its place on the hash ring, so that a sequence finds the same node over gRPC
+    and REST, and again after the node restarted on other ports."""
+    key = Struct(fields={"hash_key": Value(string_value=endpoint.node)})
     return bytes(
         LbEndpoint(
             endpoint=EnvoyEndpoint(address=envoy_address(endpoint.address)),
             health_status=HealthStatus.DRAINING if endpoint.draining else HealthStatus.UNKNOWN,
             load_balancing_weight=endpoint.weight,
+            metadata=Metadata(filter_metadata={"envoy.lb": key}) if keyed else None,
         )
     )
 

@@ -91,7 +91,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
         paths[_GOVERNANCE] = _run(_service(GOVERNATOR))
     known = _known(plan.models)
     paths[_MODEL_CALLS] = MatcherOnMatch(matcher=_by_model(plan, settings, known))
-    nowhere = _nowhere(f'no such model: "%PATH(NQ:ORIG)%" ({_plain(known)})')
+    nowhere = _nowhere(f'no such model: "%PATH(NQ:PATH)%" ({_plain(known)})')
     paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
     for route in map(_without_endpoints, plan.models.values()):
@@ -205,7 +205,7 @@ def _no_such_path() -> bytes:
             name="no-such-path",
             match=RouteMatch(prefix="/"),
             direct_response=DirectResponseAction(
-                status=404, body_format=_format("nothing is served at %PATH(NQ:ORIG)% on this port")
+                status=404, body_format=_format("nothing is served at %PATH(NQ:PATH)% on this port")
             ),
             typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
         )
