@@ -1,0 +1,221 @@
+"""The agent, put together: which stages there are, in flow order, and in which order they end.
+
+::
+
+    ROUTING    server -> supervisor -> state -> registrars -> proxies
+    LOAD       meter -> load -> registrars; meter -> supervisor (does work move?)
+    TELEMETRY  meter -> sampler -> mailbox -> uplink -> governator
+    WISHES     proxies -> registrars -> steering -> supervisor
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+import pynvml
+
+from inferno.governance.v1 import telemetry_pb2
+from inferno_backend import identity as names
+from inferno_backend import inventory
+from inferno_backend.liveness import Patience
+from inferno_backend.meter import Meter
+from inferno_backend.node import Endpoints, Identity
+from inferno_backend.registration import Registrar
+from inferno_backend.sampler import Sampler
+from inferno_backend.settings import BackendSettings, check
+from inferno_backend.steering import Steering
+from inferno_backend.supervisor import Rhythm, Supervisor
+from inferno_backend.triton import installation, metrics_page, repository
+from inferno_backend.triton.command import Ports
+from inferno_backend.triton.process import Place
+from inferno_backend.triton.server import AttachedServer, OwnServer, Server
+from inferno_backend.uplink import Uplink
+from inferno_runtime import logs, notify
+from inferno_runtime.addresses import parse_address
+from inferno_runtime.clock import Clock, SystemClock
+from inferno_runtime.errors import InfernoError
+from inferno_runtime.lifecycle import Stop
+from inferno_runtime.mailbox import Mailbox
+
+_LOG = logs.get("agent")
+# Bounds of the steps of a stop, in seconds; with the drain and Triton's own end they stay under ten.
+_GOODBYE = 0.5
+_FLUSH = 2.0
+_PAGE = 1.0
+# Triton's ports unless it is told otherwise.
+_TRITON_HTTP, _TRITON_GRPC, _TRITON_METRICS = 8000, 8001, 8002
+
+
+async def serve(settings: BackendSettings, stop: Stop) -> None:
+    """Run the agent until ``stop``.
+
+    Raises:
+        InfernoError: It cannot start, or a newer life of this node has taken over.
+    """
+    check(settings)
+    with names.held(settings.data_dir), ExitStack() as closing:
+        clock = SystemClock()
+        probes = inventory.probes(closing, pynvml)
+        identity = _identity(settings, probes)
+        server = await _server(settings)
+        supervisor = Supervisor(
+            server,
+            clock,
+            healing=settings.healing,
+            patience=Patience(least=settings.stall_after),
+            rhythm=Rhythm(start=settings.start_timeout),
+        )
+        await _Agent(settings, identity, supervisor, probes, clock).run(stop)
+
+
+class _Agent:
+    """The stages and their lifetimes."""
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        identity: Identity,
+        supervisor: Supervisor,
+        probes: Sequence[inventory.Probe],
+        clock: Clock,
+    ) -> None:
+        self._identity = identity
+        self._supervisor = supervisor
+        self._meter = Meter(supervisor.counters, clock)
+        self._registrars = [
+            Registrar(proxy, identity, supervisor.state, self._meter.load, clock) for proxy in settings.discovery_lb
+        ]
+        self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
+        mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(settings.telemetry_buffer)
+        self._sampler = Sampler(self._meter.readings, probes, mailbox, settings.sample_window)
+        self._uplink = (
+            Uplink(settings.discovery_lb, identity, mailbox, clock)
+            if settings.telemetry and settings.discovery_lb
+            else None
+        )
+
+    async def run(self, stop: Stop) -> None:
+        """Run every stage until the stop is requested, then end them in order."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                stages = [self._supervisor.run(), self._meter.run(), self._judge(), self._steering.run()]
+                stages += [registrar.run() for registrar in self._registrars]
+                if self._uplink is not None:
+                    stages += [self._sampler.run(), self._uplink.run()]
+                stages.append(self._announce())
+                tasks = [group.create_task(stage) for stage in stages]
+                await stop.wait()
+                notify.stopping()
+                await self._shut_down(stop.reason)
+                for task in tasks:
+                    task.cancel()
+        except* InfernoError:
+            # An end that was meant; a defect of ours leaves Triton serving for the next agent.
+            await self._supervisor.stop()
+            raise
+
+    async def _judge(self) -> None:
+        async for reading in self._meter.readings.watch():
+            if reading is not None:
+                self._supervisor.take(reading)
+
+    async def _announce(self) -> None:
+        """Tell whoever started us that the node serves and is registered."""
+        revised = await self._supervisor.state.wait_for(lambda one: one.revision > 0)
+        if self._registrars:
+            accepted = [asyncio.create_task(one.view.wait_for(lambda v: v.connected)) for one in self._registrars]
+            try:
+                await asyncio.wait(accepted, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in accepted:
+                    each.cancel()
+        endpoints = revised.state.endpoints
+        notify.ready(
+            node_id=self._identity.node_id,
+            grpc=endpoints.grpc,
+            http=endpoints.http,
+            metrics=endpoints.metrics,
+            models=[model.name for model in revised.state.models if model.ready],
+            triton_pid=self._supervisor.triton_pid,
+        )
+        _LOG.info("ready", node=self._identity.node_id, grpc=endpoints.grpc)
+
+    async def _shut_down(self, reason: str) -> None:
+        """Withdraw, wait for data planes and running work, say goodbye, end Triton, hand in what was measured."""
+        _LOG.info("stopping", reason=reason)
+        revision = self._supervisor.drain("The node stops.")
+        await self._steering.confirmed(revision)
+        if not await self._steering.idle():
+            _LOG.warning("work was still running when its time was over")
+        async with asyncio.TaskGroup() as goodbyes:
+            for registrar in self._registrars:
+                goodbyes.create_task(registrar.deregister(_GOODBYE))
+        async with asyncio.TaskGroup() as ends:
+            if self._uplink is not None:
+                ends.create_task(self._hand_in(self._uplink))
+            ends.create_task(self._supervisor.stop())
+
+    async def _hand_in(self, uplink: Uplink) -> None:
+        if self._meter.readings.value is not None:
+            self._sampler.take(self._meter.readings.value)
+        await uplink.flushed(_FLUSH)
+
+
+def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> Identity:
+    return Identity(
+        node_id=names.node_id(settings.node_id, settings.data_dir),
+        incarnation=time.time_ns(),
+        hardware=inventory.hardware(probes),
+        agent_version=version("inferno-mesh"),
+        advertise_host=settings.advertise_host,
+        price_micros_per_hour=settings.price_micros_per_hour,
+        region=settings.region,
+        zone=settings.zone,
+        labels=settings.labels,
+        provider=settings.provider,
+        instance_type=settings.instance_type,
+        spot=settings.spot,
+    )
+
+
+async def _server(settings: BackendSettings) -> Server:
+    if settings.model_repository is None:
+        return AttachedServer(await _attached(settings))
+    found = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
+    models = repository.scan(Path(settings.model_repository).absolute())
+    for name, reason in models.broken.items():
+        _LOG.error("a model cannot be read: the others go on without it", model=name, reason=reason)
+    return OwnServer(
+        found,
+        Place(settings.data_dir.absolute() / "triton"),
+        models,
+        repository.choose(models, settings.model),
+        wanted_ports=Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
+        env=os.environ,
+        leash_fd=settings.leash_fd,
+    )
+
+
+async def _attached(settings: BackendSettings) -> Endpoints:
+    """Where a Triton that somebody else runs answers: as given, or by Triton's usual ports if something is there."""
+    host, port = parse_address(settings.triton_url)
+    bracketed = f"[{host}]" if ":" in host else host
+    http, metrics = settings.triton_http_url, settings.triton_metrics_url
+    if port == _TRITON_GRPC:
+        http = http or await _answering(f"{bracketed}:{_TRITON_HTTP}", "/v2/health/live")
+        metrics = metrics or await _answering(f"{bracketed}:{_TRITON_METRICS}", "/metrics")
+    return Endpoints(settings.triton_url, http, metrics)
+
+
+async def _answering(address: str, path: str) -> str:
+    try:
+        await metrics_page.fetch(address, _PAGE, path)
+    except InfernoError:
+        return ""
+    return address

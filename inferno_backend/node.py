@@ -1,0 +1,137 @@
+"""The node as its agent knows it: frozen values, no wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class ModelState(StrEnum):
+    """Whether one version of a model can serve; the words are Triton's."""
+
+    READY = "READY"
+    LOADING = "LOADING"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class Condition(StrEnum):
+    """What the agent says of the node as a whole."""
+
+    STARTING = "STARTING"
+    SERVING = "SERVING"
+    DRAINING = "DRAINING"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a Triton answers, each as ``host:port``; ``http`` and ``metrics`` are empty when it has none."""
+
+    grpc: str
+    http: str = ""
+    metrics: str = ""
+
+
+NOWHERE = Endpoints("")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a model, with the server's own reason when it cannot serve."""
+
+    version: str
+    state: ModelState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model; ``max_batch_size`` 0 means it does not batch, ``instance_count`` 0 that it is unknown."""
+
+    name: str
+    versions: tuple[ModelVersion, ...] = ()
+    stateful: bool = False
+    decoupled: bool = False
+    max_batch_size: int = 0
+    instance_count: int = 0
+    platform: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """True when some version can serve."""
+        return any(one.state is ModelState.READY for one in self.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What changes about a node: its condition and its models."""
+
+    condition: Condition = Condition.STARTING
+    reason: str = ""
+    endpoints: Endpoints = NOWHERE
+    models: tuple[Model, ...] = ()
+    server_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """A node state with its number: what a proxy is sent and confirms. Number 0 is not for sending yet."""
+
+    revision: int
+    state: NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device: its UUID, its name and its memory in bytes."""
+
+    uuid: str
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the node runs on; memory in bytes."""
+
+    cpu_count: int
+    memory_bytes: int
+    gpus: tuple[Gpu, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What never changes within one life of a node; the price is in millionths of a US dollar an hour.
+
+    ``advertise_host`` stands in for the host of Triton's addresses where others reach it by another name; empty: the
+    same.
+    """
+
+    node_id: str
+    incarnation: int
+    hardware: Hardware
+    agent_version: str
+    advertise_host: str = ""
+    price_micros_per_hour: int = 0
+    region: str = ""
+    zone: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    provider: str = ""
+    instance_type: str = ""
+    spot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """Work of one model now; ``latency_micros`` is the mean over the last window, 0 when no request ended in it."""
+
+    model: str
+    queued: int
+    completed: int
+    failed: int
+    latency_micros: int

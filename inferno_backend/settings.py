@@ -1,0 +1,146 @@
+"""What can be set for a node, and nothing else: one option a field."""
+
+from __future__ import annotations
+
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import pydantic
+
+from inferno_runtime import settings as runtime
+from inferno_runtime.addresses import parse_address
+from inferno_runtime.errors import InfernoError, InvalidInput
+from inferno_runtime.settings import option, split_commas
+
+_NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def default_data_dir() -> Path:
+    """Where a node keeps its name and its Triton's files: under the XDG data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "inferno" / "backend"
+
+
+def _labels(value: object) -> object:
+    """``a=1,b=2`` from a flag or the environment as a mapping."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not equals or not key.strip() for key, equals, _ in pairs):
+        raise ValueError("labels are written key=value,key=value")
+    return {key.strip(): text.strip() for key, _, text in pairs}
+
+
+def _address(value: str) -> str:
+    try:
+        if value:
+            parse_address(value)
+    except InfernoError as error:
+        raise ValueError(error.message) from error
+    return value
+
+
+Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(split_commas)]
+Address = Annotated[str, pydantic.AfterValidator(_address)]
+Addresses = Annotated[tuple[Address, ...], pydantic.BeforeValidator(split_commas)]
+Labels = Annotated[dict[str, str], pydantic.BeforeValidator(_labels)]
+
+
+class BackendSettings(runtime.ProcessSettings):
+    """Settings of a node."""
+
+    section: ClassVar[str] = "backend"
+
+    model: Names = option((), help="Models to load, comma-separated; every model of the repository when empty.")
+    model_repository: Path | None = option(
+        None, help="Folder with one folder for each model, as Triton reads it.", metavar="DIR"
+    )
+    discovery_lb: Addresses = option(
+        (), help="Public addresses of the proxies to register with, comma-separated.", metavar="HOST:PORT[,...]"
+    )
+    triton_url: Address = option(
+        "", help="Attach to a Triton that somebody else runs: its gRPC address.", metavar="HOST:PORT"
+    )
+    triton_http_url: Address = option(
+        "",
+        help="REST address of the attached Triton (port 8000 is tried when its gRPC port is 8001).",
+        metavar="HOST:PORT",
+    )
+    triton_metrics_url: Address = option(
+        "", help="Metrics address of the attached Triton (port 8002 when its gRPC port is 8001).", metavar="HOST:PORT"
+    )
+    triton_binary: Path | None = option(None, help="The tritonserver program to run.", metavar="FILE")
+    node_id: str = option("", help="The node's name in the mesh; the host's name and a kept suffix when empty.")
+    data_dir: Path = option(default_data_dir(), help="Where the node keeps its name and state.", metavar="DIR")
+    host: str = option("127.0.0.1", help="Address Triton listens on.")
+    advertise_host: str = option("", help="Host the proxies reach this node by; --host when empty.")
+    insecure: bool = option(False, help="Allow listening beyond loopback without TLS.")
+    grpc_port: int = option(0, help="Triton's gRPC port; 0 picks a free one.", ge=0, le=65535)
+    http_port: int = option(0, help="Triton's REST port; 0 picks a free one.", ge=0, le=65535)
+    metrics_port: int = option(0, help="Triton's metrics port; 0 picks a free one.", ge=0, le=65535)
+    price_per_hour: Decimal = option(
+        Decimal(0), help="What an hour of this node costs, in US dollars.", ge=0, le=1_000_000, metavar="DOLLARS"
+    )
+    region: str = option("", help="Cloud region, for example us-east-1.")
+    zone: str = option("", help="Availability zone, for example us-east-1a.")
+    labels: Labels = option({}, help="Labels, key=value, comma-separated.", metavar="K=V[,...]")
+    provider: str = option("", help="Cloud provider's name.")
+    instance_type: str = option("", help="Provider's instance type, for example g6.xlarge.")
+    spot: bool = option(False, help="The provider may reclaim this node at short notice.")
+    healing: bool = option(True, help="Restart a dead or hung Triton and withdraw what does not move.")
+    stall_after: float = option(1.5, help="Seconds work may wait without any progress.", gt=0)
+    start_timeout: float = option(600.0, help="Seconds Triton may take to load its models.", gt=0)
+    drain_timeout: float = option(5.0, help="Seconds for running work to end before a stop.", ge=0)
+    telemetry: bool = option(True, help="Send measurements to the governator.")
+    telemetry_buffer: int = option(100_000, help="Samples kept while the governator is away.", ge=1)
+    sample_window: float = option(1.0, help="Seconds one sample covers.", gt=0, le=3600)
+    leash_fd: int = option(-1, help="Descriptor whose end ends Triton too (given by inferno up).", metavar="FD")
+
+    @pydantic.field_validator("node_id")
+    @classmethod
+    def _checked_node_id(cls, value: str) -> str:
+        if value and not _NODE_ID.fullmatch(value):
+            raise ValueError("a node id has letters, digits, '.', '_' and '-', at most 128")
+        return value
+
+    @property
+    def price_micros_per_hour(self) -> int:
+        """The price in millionths of a US dollar."""
+        return int((self.price_per_hour * 1_000_000).to_integral_value())
+
+
+def check(settings: BackendSettings) -> None:
+    """Refuse what no single field can judge.
+
+    Raises:
+        InvalidInput: Nothing to serve, two things to serve, or a bind beyond loopback without ``insecure``.
+    """
+    if settings.triton_url and settings.model_repository is not None:
+        raise InvalidInput(
+            "--triton-url and --model-repository exclude one another: an attached Triton has a repository of its own.",
+            reason="BAD_CONFIG",
+            fix="Give one of them.",
+        )
+    if not settings.triton_url and settings.model_repository is None:
+        raise InvalidInput(
+            "There is nothing to serve: no model repository and no Triton is given.",
+            reason="BAD_CONFIG",
+            fix="Give --model-repository DIR, or --triton-url HOST:PORT to attach to a running Triton.",
+        )
+    if settings.host not in _LOOPBACK and not settings.triton_url and not settings.insecure:
+        raise InvalidInput(
+            f"Triton would listen on {settings.host} without TLS or authentication.",
+            reason="INSECURE_BIND",
+            fix="Use --host 127.0.0.1, or --insecure where the network is trusted.",
+        )
+    if settings.host in _WILDCARDS and not settings.triton_url and not settings.advertise_host:
+        raise InvalidInput(
+            f"Triton listens on every address ({settings.host}), and no proxy can reach it by that.",
+            reason="BAD_CONFIG",
+            fix="Give the name others reach this machine by: --advertise-host HOST.",
+        )

@@ -1,0 +1,300 @@
+"""Keeps a Triton serving, and says at every moment what it can do: the owner of the node's state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from inferno_backend.liveness import Patience, Probe, Progress, Pulse, advance, feel
+from inferno_backend.meter import Reading
+from inferno_backend.node import Model, ModelState, NodeState, Revised
+from inferno_backend.triton import metrics_page
+from inferno_backend.triton.client import TritonClient, models_of
+from inferno_backend.triton.metrics_page import Counters, Key
+from inferno_backend.triton.server import Life, Server
+from inferno_backend.verdict import Facts, state_of
+from inferno_runtime import logs
+from inferno_runtime.backoff import Backoff
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.latest import Latest
+
+_LOG = logs.get("supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often and how long, in seconds.
+
+    ``index``: between two looks at the models. ``probe``: between two questions, each allowed ``answer``. ``configs``:
+    after which a model's configuration is read again. ``deaf``: without an answer before Triton is killed. ``start``:
+    for a start. ``steady``: of service after which an earlier crash counts no more. ``page``: for the metrics page.
+    """
+
+    index: float = 0.1
+    probe: float = 0.25
+    answer: float = 0.3
+    configs: float = 5.0
+    deaf: float = 10.0
+    start: float = 600.0
+    steady: float = 30.0
+    page: float = 1.0
+    progress: float = 5.0
+
+
+class Supervisor:
+    """Starts Triton, watches it, starts it again. ``state`` is the node's state with its revision."""
+
+    def __init__(self, server: Server, clock: Clock, *, healing: bool, patience: Patience, rhythm: Rhythm) -> None:
+        self.state = Latest(Revised(0, NodeState()))
+        self._server = server
+        self._clock = clock
+        self._healing = healing
+        self._rhythm = rhythm
+        self._facts = Facts()
+        self._progress = Progress(patience)
+        self._patience = patience
+        self._configs: dict[str, Model] = {}
+        self._client: TritonClient | None = None
+        self._life: Life | None = None
+        self._stopping = asyncio.Event()
+        self._first_starts = 0
+        self._backoff = Backoff(0.1, 30.0)
+
+    @property
+    def triton_pid(self) -> int:
+        """Triton's process id; 0 when it is not ours or not running."""
+        return self._life.pid if self._life else 0
+
+    async def run(self) -> None:
+        """Keep a Triton running until :meth:`stop`.
+
+        Raises:
+            InfernoError: The first one cannot be started.
+        """
+        while not self._stopping.is_set():
+            try:
+                life = self._life = await self._start()
+            except InfernoError as error:
+                if not self._facts.answered:
+                    raise
+                self._know(down=f"Triton cannot be started: {error.message}")
+                _LOG.error("triton cannot be started", error=error.message)
+                await self._clock.sleep(self._backoff.next())
+                continue
+            began = self._clock.monotonic()
+            await self._session(life)
+            cause = await life.ended()
+            self._life = None
+            if self._stopping.is_set():
+                return
+            self._first_starts += 1
+            # A first start may fail because somebody took a free port in the meantime: it is tried twice.
+            if not self._facts.answered and self._first_starts > 1:
+                raise Unavailable(
+                    f"Triton does not start. {cause}",
+                    reason="TRITON_FAILED",
+                    fix="Its log is in the node's data folder.",
+                )
+            if not self._healing:
+                await asyncio.Event().wait()
+            if self._clock.monotonic() - began > self._rhythm.steady:
+                self._backoff.reset()
+            delay = self._backoff.next()
+            self._know(down=f"{cause} It is started again.")
+            _LOG.warning("triton is started again", cause=cause, after_seconds=round(delay, 2))
+            await self._clock.sleep(delay)
+
+    async def _start(self) -> Life:
+        life = await self._server.start()
+        if self._stopping.is_set():
+            await life.stop()
+        return life
+
+    async def stop(self) -> None:
+        """End Triton, if it is ours, and :meth:`run` with it."""
+        self._stopping.set()
+        if self._life is not None:
+            await self._life.stop()
+
+    def drain(self, reason: str) -> int:
+        """Say that no new work is wanted (an empty reason: that it is wanted again); return the revision saying so."""
+        self._know(draining=reason)
+        return self.state.value.revision
+
+    async def counters(self) -> Mapping[Key, Counters]:
+        """Triton's counters now.
+
+        Raises:
+            InfernoError: It does not answer.
+        """
+        endpoints = self._facts.endpoints
+        if endpoints.metrics:
+            return metrics_page.parse(await metrics_page.fetch(endpoints.metrics, self._rhythm.page))
+        return await self._connected().statistics()
+
+    def take(self, reading: Reading) -> None:
+        """Judge from a reading whether every model's work moves."""
+        self._progress = advance(self._progress, reading.counters, reading.at)
+        stalled = self._progress.stalled(reading.at) if self._healing else {}
+        for name in stalled.keys() - self._facts.stalled.keys():
+            _LOG.warning("a model's work does not move: it is withdrawn", model=name, reason=stalled[name])
+        # The sentence counts seconds; it is kept as first said, so that it makes no revision each time.
+        self._know(stalled={name: self._facts.stalled.get(name, reason) for name, reason in stalled.items()})
+
+    def withdraw(self, model: str) -> int:
+        """Let the mesh send a model no more work; return the revision saying so."""
+        self._know(withdrawn=self._facts.withdrawn | {model})
+        return self.state.value.revision
+
+    async def load(self, model: str) -> None:
+        """Load a model and offer it.
+
+        Raises:
+            InfernoError: Triton's own reason why not.
+        """
+        await self._connected().load(model)
+        self._server.keep(model, loaded=True)
+        self._know(withdrawn=self._facts.withdrawn - {model})
+
+    async def unload(self, model: str) -> None:
+        """Unload a model that was withdrawn.
+
+        Raises:
+            InfernoError: Triton's own reason why not; the model is offered again.
+        """
+        client = self._connected()
+        try:
+            await client.unload(model)
+            self._server.keep(model, loaded=False)
+            # Triton finishes what runs after it has answered.
+            while any(one.ready for one in await self._look(client) if one.name == model):
+                await self._clock.sleep(self._rhythm.index)
+        finally:
+            self._know(withdrawn=self._facts.withdrawn - {model})
+
+    def _connected(self) -> TritonClient:
+        if self._client is None:
+            raise Unavailable("Triton is not running now.", reason="NO_TRITON", fix="Try again in a few seconds.")
+        return self._client
+
+    def _know(self, **changes: object) -> None:
+        """Change facts and publish what they amount to."""
+        self._facts = replace(self._facts, **changes)  # type: ignore[arg-type]
+        new, old = state_of(self._facts), self.state.value
+        if not self._facts.answered or new == old.state:
+            return
+        if new.condition is not old.state.condition:
+            _LOG.info("node", condition=new.condition.value, reason=new.reason)
+        self.state.set(Revised(old.revision + 1, new))
+
+    async def _session(self, life: Life) -> None:
+        """Watch one life of Triton until it ends."""
+        self._configs.clear()
+        self._progress = Progress(self._patience)
+        async with TritonClient(life.endpoints.grpc) as client, asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(client, life))
+            await life.gone()
+            self._client = None
+            if self._healing and not self._stopping.is_set():
+                self._know(down="Triton has ended.", stalled={})
+            watching.cancel()
+
+    async def _watch(self, client: TritonClient, life: Life) -> None:
+        await self._first_answer(client, life)
+        while not (version := await self._try_version(client)):
+            await self._clock.sleep(self._rhythm.index)
+        await self._first_models(client)
+        self._client = client
+        self._know(endpoints=life.endpoints, server_version=version, answered=True, down="")
+        _LOG.info("triton serves", grpc=life.endpoints.grpc, version=version, models=_names(self._facts.models))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_models(client))
+            group.create_task(self._probe(client, life))
+
+    async def _first_answer(self, client: TritonClient, life: Life) -> None:
+        """Wait until Triton answers: it does so only when every model has been loaded or has failed."""
+        began = told = self._clock.monotonic()
+        while not await client.answers("", self._rhythm.page):
+            now = self._clock.monotonic()
+            if now - told >= self._rhythm.progress:
+                told = now
+                _LOG.info(
+                    "triton does not answer yet: it loads its models", at=client.address, seconds=round(now - began)
+                )
+            if now - began > self._rhythm.start:
+                _LOG.error("triton did not get ready in time: it is ended", seconds=round(now - began))
+                life.kill()
+            await self._clock.sleep(self._rhythm.index)
+
+    @staticmethod
+    async def _try_version(client: TritonClient) -> str:
+        try:
+            return await client.server_version()
+        except InfernoError:
+            return ""
+
+    async def _first_models(self, client: TritonClient) -> None:
+        while True:
+            try:
+                self._know(models=await self._look(client))
+                return
+            except InfernoError as error:
+                _LOG.debug("no index", error=error.message)
+                await self._clock.sleep(self._rhythm.index)
+
+    async def _look(self, client: TritonClient, *, again: bool = False) -> tuple[Model, ...]:
+        """Ask for the models, and for the configuration of those that have become ready (``again``: of all)."""
+        rows = await client.index()
+        ready = {row.name for row in rows if row.state == ModelState.READY}
+        self._configs = {name: config for name, config in self._configs.items() if name in ready}
+        for name in sorted(ready if again else ready - self._configs.keys()):
+            try:
+                self._configs[name] = await client.config(name)
+            except InfernoError as error:
+                _LOG.debug("no configuration", model=name, error=error.message)
+        return models_of(rows, self._configs, self._server.broken)
+
+    async def _follow_models(self, client: TritonClient) -> None:
+        read_at = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self._rhythm.index)
+            # A reload that began and ended between two looks may have changed a configuration.
+            again = self._clock.monotonic() - read_at > self._rhythm.configs
+            read_at = self._clock.monotonic() if again else read_at
+            try:
+                models = await self._look(client, again=again)
+            except InfernoError as error:
+                _LOG.debug("no index", error=error.message)
+                continue
+            self._tell_failures(models)
+            self._know(models=models)
+
+    def _tell_failures(self, models: tuple[Model, ...]) -> None:
+        before = {one for model in self._facts.models for one in model.versions}
+        for model in models:
+            for one in model.versions:
+                if one not in before and one.state is ModelState.UNAVAILABLE and one.reason != "unloaded":
+                    _LOG.warning("a model cannot serve", model=model.name, version=one.version, reason=one.reason)
+
+    async def _probe(self, client: TritonClient, life: Life) -> None:
+        """Ask again and again whether it answers; withdraw it when it does not, kill it when it stays silent."""
+        pulse, allowed = Pulse(), self._rhythm.answer
+        while True:
+            model = next((one.name for one in self._facts.models if one.ready), "")
+            asked = self._clock.monotonic()
+            answered = await client.answers(model, allowed)
+            now = self._clock.monotonic()
+            pulse = feel(pulse, Probe(now, answered, now - asked, allowed))
+            # A server that is told to end stops answering before it is gone.
+            if self._healing and not self._stopping.is_set():
+                self._know(down=f"Triton does not answer on {client.address}." if pulse.failed else "")
+                if pulse.silent_for(now) > self._rhythm.deaf:
+                    _LOG.error("triton has been silent too long: it is killed", seconds=round(pulse.silent_for(now)))
+                    life.kill()
+            await self._clock.sleep(self._rhythm.probe if answered else 0.02)
+
+
+def _names(models: tuple[Model, ...]) -> str:
+    return ", ".join(one.name for one in models if one.ready)

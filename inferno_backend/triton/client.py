@@ -1,0 +1,159 @@
+"""Triton's gRPC interface in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from tritonclient.grpc import service_pb2 as wire
+from tritonclient.grpc import service_pb2_grpc
+
+from inferno_backend.node import Model, ModelState, ModelVersion
+from inferno_backend.triton.metrics_page import Counters, Key
+from inferno_runtime import rpc
+
+_CALL_SECONDS = 5.0
+# Loading a large model takes minutes; Triton itself says when it failed.
+_LOAD_SECONDS = 3600.0
+_STATES = {state.value: state for state in ModelState}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the repository's index. ``version`` and ``state`` are empty for a model never loaded."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class TritonClient:
+    """A connection to one Triton; an async context manager.
+
+    Every method raises :class:`inferno_runtime.errors.InfernoError` as :func:`inferno_runtime.rpc.error_from_rpc` does.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = rpc.channel(address)
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close(None)
+
+    async def answers(self, model: str, timeout: float) -> bool:
+        """True when the server answers a question about ``model`` (or about itself, when empty) within ``timeout`` s.
+
+        What the answer says is not looked at: the index tells that. A server whose HTTP port answers may have died on
+        its gRPC side, so the question goes the way of the requests.
+        """
+        try:
+            if model:
+                await self._stub.ModelReady(wire.ModelReadyRequest(name=model), timeout=timeout)
+            else:
+                await self._stub.ServerLive(wire.ServerLiveRequest(), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            return error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        return True
+
+    async def server_version(self) -> str:
+        """The server's version, like ``2.51.0``."""
+        answer = await self._call("ServerMetadata", wire.ServerMetadataRequest())
+        return str(answer.version)
+
+    async def index(self) -> tuple[Row, ...]:
+        """Every model of the repository, with its versions' states."""
+        answer = await self._call("RepositoryIndex", wire.RepositoryIndexRequest())
+        return tuple(Row(one.name, one.version, one.state, one.reason) for one in answer.models)
+
+    async def config(self, name: str) -> Model:
+        """What the mesh must know of a loaded model; without its versions."""
+        answer = await self._call("ModelConfig", wire.ModelConfigRequest(name=name))
+        config = answer.config
+        return Model(
+            name,
+            stateful=config.HasField("sequence_batching"),
+            decoupled=config.model_transaction_policy.decoupled,
+            max_batch_size=config.max_batch_size,
+            instance_count=sum(group.count * max(1, len(group.gpus)) for group in config.instance_group),
+            platform=config.backend or config.platform,
+        )
+
+    async def statistics(self) -> Mapping[Key, Counters]:
+        """Counters of every version, for a Triton whose metrics page is out of reach: the queue is unknown (0)."""
+        answer = await self._call("ModelStatistics", wire.ModelStatisticsRequest())
+        return {
+            (one.name, one.version): Counters(
+                success=one.inference_stats.success.count,
+                failure=one.inference_stats.fail.count,
+                inferences=one.inference_count,
+                executions=one.execution_count,
+                request_micros=one.inference_stats.success.ns // 1000,
+                queue_micros=one.inference_stats.queue.ns // 1000,
+                compute_micros=(
+                    one.inference_stats.compute_input.ns
+                    + one.inference_stats.compute_infer.ns
+                    + one.inference_stats.compute_output.ns
+                )
+                // 1000,
+            )
+            for one in answer.model_stats
+        }
+
+    async def load(self, name: str) -> None:
+        """Load a model and wait until it is ready."""
+        await self._call("RepositoryModelLoad", wire.RepositoryModelLoadRequest(model_name=name), _LOAD_SECONDS)
+
+    async def unload(self, name: str) -> None:
+        """Unload a model; what runs is finished by the server."""
+        await self._call("RepositoryModelUnload", wire.RepositoryModelUnloadRequest(model_name=name))
+
+    async def _call(self, method: str, request: Any, timeout: float = _CALL_SECONDS) -> Any:
+        try:
+            return await getattr(self._stub, method)(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise rpc.error_from_rpc(error, f"Triton at {self.address}") from error
+
+
+def models_of(rows: Iterable[Row], configs: Mapping[str, Model], known: Mapping[str, str]) -> tuple[Model, ...]:
+    """Put the index, the configurations and the models known to be broken (name to reason) together, by name.
+
+    A model that is ready but whose configuration is not read yet is left out: whether it is stateful decides how its
+    requests are routed.
+    """
+    versions: dict[str, list[ModelVersion]] = {}
+    for row in rows:
+        if row.state:
+            state = _STATES.get(row.state, ModelState.UNAVAILABLE)
+            # Triton's reasons end with a Python traceback; its first line says what is wrong.
+            reason = row.reason.split("\n", 1)[0].strip()
+            versions.setdefault(row.name, []).append(ModelVersion(row.version, state, reason))
+        elif row.name in known:
+            versions[row.name] = [ModelVersion("", ModelState.UNAVAILABLE, known[row.name])]
+    models = []
+    for name, found in sorted(versions.items()):
+        config = configs.get(name)
+        if config is None and any(one.state is ModelState.READY for one in found):
+            continue
+        base = config or Model(name)
+        models.append(
+            Model(
+                name,
+                tuple(found),
+                base.stateful,
+                base.decoupled,
+                base.max_batch_size,
+                base.instance_count,
+                base.platform,
+            )
+        )
+    return tuple(models)

@@ -1,0 +1,89 @@
+"""The command line and environment Triton is started with: a pure function of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferno_backend.triton.installation import Installation, library_path
+
+# Seconds Triton waits for running inferences once it was told to end; the guard kills it a little later.
+EXIT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a Triton listens: a host and three ports."""
+
+    host: str
+    grpc: int
+    http: int
+    metrics: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to execute."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def command(
+    installation: Installation,
+    *,
+    repository: Path,
+    models: Sequence[str],
+    ports: Ports,
+    backends: Path | None,
+    shm_prefix: str,
+    env: Mapping[str, str],
+) -> Command:
+    """Build the command.
+
+    Args:
+        installation: Which Triton.
+        repository: Model repository.
+        models: Models to load at start; empty for all of them.
+        ports: Where to listen.
+        backends: Our copy of the backends; None for Triton's own.
+        shm_prefix: Begins the name of each shared memory region, so that they can be found and removed.
+        env: The environment to build on.
+    """
+    argv = [
+        str(installation.binary),
+        f"--model-repository={repository}",
+        "--model-control-mode=explicit",
+        *(f"--load-model={name}" for name in models or ["*"]),
+        # One model that does not load must not take the others with it, nor the health of the whole server.
+        "--exit-on-error=false",
+        "--strict-readiness=false",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--grpc-address={ports.host}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={ports.host}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={ports.host}",
+        f"--metrics-port={ports.metrics}",
+        # Envoy pings every 0.5 s to find a hung server; at Triton's defaults a call of 12 s dies after 4.6 s with
+        # "Too many pings".
+        "--grpc-http2-max-ping-strikes=0",
+        "--grpc-http2-min-recv-ping-interval-without-data=500",
+        "--grpc-keepalive-permit-without-calls=true",
+        "--metrics-config=summary_latencies=true",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+    ]
+    if backends is not None:
+        argv.append(f"--backend-directory={backends}")
+    return Command(tuple(argv), _environment(installation, env))
+
+
+def _environment(installation: Installation, env: Mapping[str, str]) -> Mapping[str, str]:
+    # Readiness is the agent's to tell, and what measures our own Python does not belong into a model's.
+    made = {key: value for key, value in env.items() if key != "NOTIFY_SOCKET" and not key.startswith("COVERAGE_")}
+    if installation.libraries:
+        made["LD_LIBRARY_PATH"] = library_path(installation.libraries, env)
+    if installation.python is not None:
+        made["PATH"] = f"{installation.python}:{env.get('PATH', '/usr/bin:/bin')}"
+    return made

@@ -1,0 +1,67 @@
+"""Triton's log file, followed into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from pathlib import Path
+
+from inferno_backend.triton import log
+from inferno_runtime import logs
+
+_LOG = logs.get("triton")
+_EVERY = 0.2
+# Once read, a file larger than this is emptied: Triton appends, so it goes on at the new end.
+_MAX_BYTES = 16 * 1024 * 1024
+_KEPT_ERRORS = 20
+
+
+class LogFollower:
+    """Reads what was added to a log file and repeats it, line by line, at its own level."""
+
+    def __init__(self, file: Path, *, from_end: bool = False, max_bytes: int = _MAX_BYTES) -> None:
+        self._file = file
+        self._position = file.stat().st_size if from_end and file.exists() else 0
+        self._rest = b""
+        self._max_bytes = max_bytes
+        self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+
+    @property
+    def errors(self) -> list[str]:
+        """The last errors, oldest first, without their tracebacks."""
+        return list(self._errors)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            self.read()
+            await asyncio.sleep(_EVERY)
+
+    def read(self) -> None:
+        """Repeat what is new."""
+        if not self._file.exists():
+            return
+        with self._file.open("rb") as file:
+            file.seek(self._position)
+            new = file.read()
+        self._position += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for each in lines:
+            text = each.decode(errors="replace").rstrip()
+            if text:
+                self._repeat(log.parse(text))
+        if self._position > self._max_bytes:
+            os.truncate(self._file, 0)
+            self._position = 0
+
+    def _repeat(self, line: log.Line) -> None:
+        if line.level == "debug":
+            _LOG.debug(line.text, source=line.source)
+            return
+        text = log.first_line(line.text)
+        if line.level == "error":
+            self._errors.append(text)
+            _LOG.error(text, source=line.source)
+        else:
+            _LOG.warning(text, source=line.source)

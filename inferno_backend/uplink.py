@@ -1,0 +1,182 @@
+"""Telemetry on its way to the governator: nothing is forgotten before it was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from inferno.governance.v1 import governance_service_pb2, governance_service_pb2_grpc, telemetry_pb2
+from inferno_backend.node import Identity
+from inferno_runtime import logs, rpc
+from inferno_runtime.backoff import Backoff
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.latest import Latest
+from inferno_runtime.mailbox import Mailbox
+
+_LOG = logs.get("uplink")
+_BATCH = 500
+_LINGER = 1.0
+# Batches sent and not acknowledged; beyond it the mailbox holds what comes, and counts what it drops.
+_UNACKNOWLEDGED = 32
+_ACKNOWLEDGE_SECONDS = 15.0
+
+
+def facts_of(identity: Identity) -> telemetry_pb2.NodeFacts:
+    """What the bill needs to know of the node."""
+    gpus = identity.hardware.gpus
+    return telemetry_pb2.NodeFacts(
+        price_micros_per_hour=identity.price_micros_per_hour,
+        region=identity.region,
+        device=gpus[0].name if gpus else "cpu",
+        gpu_count=len(gpus),
+        instance_type=identity.instance_type,
+        spot=identity.spot,
+    )
+
+
+class Uplink:
+    """Streams batches through the first proxy that lets it, in order; resends what was not acknowledged."""
+
+    def __init__(
+        self, proxies: Sequence[str], identity: Identity, mailbox: Mailbox[telemetry_pb2.Sample], clock: Clock
+    ) -> None:
+        self._proxies = proxies
+        self._identity = identity
+        self._mailbox = mailbox
+        self._clock = clock
+        self._facts = facts_of(identity)
+        self._sequence = 0
+        self._unacknowledged: deque[telemetry_pb2.TelemetryBatch] = deque()
+        # How many batches wait for their acknowledgement.
+        self._waiting = Latest(0)
+        self._acknowledged_at = clock.monotonic()
+        self._backoff = Backoff(0.2, 10.0)
+        self._told = ""
+
+    @property
+    def outstanding(self) -> int:
+        """Samples that the governator has not acknowledged."""
+        return len(self._mailbox) + sum(len(batch.samples) for batch in self._unacknowledged)
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        channels = [rpc.channel(proxy) for proxy in self._proxies]
+        stubs: list[Any] = [governance_service_pb2_grpc.GovernanceServiceStub(channel) for channel in channels]
+        try:
+            while True:
+                for proxy, stub in zip(self._proxies, stubs, strict=True):
+                    error = await self._stream(stub, f"the governator behind {proxy}")
+                    self._tell(error)
+                    await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
+        finally:
+            for channel in channels:
+                await channel.close(None)
+
+    async def flushed(self, timeout: float) -> bool:
+        """Wait until everything is acknowledged; False when it took longer than ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.outstanding:
+                    await self._clock.sleep(0.02)
+        except TimeoutError:
+            _LOG.warning("samples are left behind", samples=self.outstanding)
+            return False
+        return True
+
+    def _tell(self, error: InfernoError) -> None:
+        if self._told != error.reason:
+            self._told = error.reason
+            _LOG.warning("telemetry waits", error=error.sentence(), samples=self.outstanding)
+
+    async def _stream(self, stub: Any, peer: str) -> InfernoError:
+        """Use one stream until it ends; return why it did."""
+        call = stub.StreamTelemetry()
+        self._acknowledged_at = self._clock.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(self._write(call))
+                watching = group.create_task(self._watch(call))
+                error = await self._read(call, peer)
+                writing.cancel()
+                watching.cancel()
+        finally:
+            call.cancel()
+        return error
+
+    async def _watch(self, call: Any) -> None:
+        """End a stream whose batches are not acknowledged: the peer may be there and its store not."""
+        while True:
+            await self._waiting.wait_for(bool)
+            await self._clock.sleep(1.0)
+            if self._waiting.value and self._clock.monotonic() - self._acknowledged_at > _ACKNOWLEDGE_SECONDS:
+                call.cancel()
+
+    async def _read(self, call: Any, peer: str) -> InfernoError:
+        try:
+            async for response in call:
+                self._acknowledge(response)
+        except grpc.aio.AioRpcError as error:
+            return rpc.error_from_rpc(error, peer)
+        except asyncio.CancelledError:
+            # Our own cancel of the call arrives here too; a cancel of this task must go on.
+            if not call.cancelled() or _being_cancelled():
+                raise
+        return Unavailable(f"{peer} does not acknowledge.", reason="NOT_ACKNOWLEDGED")
+
+    def _acknowledge(self, response: governance_service_pb2.StreamTelemetryResponse) -> None:
+        self._backoff.reset()
+        self._told = ""
+        self._acknowledged_at = self._clock.monotonic()
+        if response.incarnation != self._identity.incarnation:
+            return
+        while self._unacknowledged and self._unacknowledged[0].sequence <= response.acknowledged_sequence:
+            self._unacknowledged.popleft()
+        self._waiting.set(len(self._unacknowledged))
+
+    async def _write(self, call: Any) -> None:
+        """Send again what was not acknowledged, then what comes."""
+        try:
+            facts: telemetry_pb2.NodeFacts | None = self._facts
+            for batch in list(self._unacknowledged):
+                await call.write(governance_service_pb2.StreamTelemetryRequest(batch=_with(batch, facts)))
+                facts = None
+            while True:
+                await self._waiting.wait_for(lambda waiting: waiting < _UNACKNOWLEDGED)
+                batch = self._batch(await self._mailbox.take(_BATCH, _LINGER))
+                await call.write(governance_service_pb2.StreamTelemetryRequest(batch=_with(batch, facts)))
+                facts = None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # The stream has ended; the reader knows why.
+
+    def _batch(self, taken: Sequence[telemetry_pb2.Sample]) -> telemetry_pb2.TelemetryBatch:
+        """Number a batch and keep it until it is acknowledged."""
+        self._sequence += 1
+        batch = telemetry_pb2.TelemetryBatch(
+            node_id=self._identity.node_id,
+            incarnation=self._identity.incarnation,
+            sequence=self._sequence,
+            samples=taken,
+            dropped_samples=self._mailbox.dropped,
+        )
+        if not self._unacknowledged:
+            self._acknowledged_at = self._clock.monotonic()
+        self._unacknowledged.append(batch)
+        self._waiting.set(len(self._unacknowledged))
+        return batch
+
+
+def _with(batch: telemetry_pb2.TelemetryBatch, facts: telemetry_pb2.NodeFacts | None) -> telemetry_pb2.TelemetryBatch:
+    """The batch, with the facts when it is the first of a stream."""
+    if facts is not None:
+        batch.facts.CopyFrom(facts)
+    return batch
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

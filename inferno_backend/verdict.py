@@ -1,0 +1,66 @@
+"""What the agent makes of all it knows of its Triton: one node state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from inferno_backend.node import NOWHERE, Condition, Endpoints, Model, ModelState, ModelVersion, NodeState
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known.
+
+    Attributes:
+        endpoints: Where Triton answers.
+        server_version: Its version.
+        answered: True once it has answered for the first time in the agent's life.
+        down: Why it can take no work; empty when it can.
+        draining: Why it shall take no new work; empty when it shall.
+        models: Its models, as it says.
+        stalled: Models whose work does not move, with the reason.
+        withdrawn: Models that are about to be unloaded.
+    """
+
+    endpoints: Endpoints = NOWHERE
+    server_version: str = ""
+    answered: bool = False
+    down: str = ""
+    draining: str = ""
+    models: tuple[Model, ...] = ()
+    stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    withdrawn: frozenset[str] = frozenset()
+
+
+def state_of(facts: Facts) -> NodeState:
+    """The node state that these facts amount to: a dead server outweighs a drain."""
+    if not facts.answered:
+        condition, reason = Condition.STARTING, facts.down
+    elif facts.down:
+        condition, reason = Condition.FAILED, facts.down
+    elif facts.draining:
+        condition, reason = Condition.DRAINING, facts.draining
+    else:
+        condition, reason = Condition.SERVING, ""
+    models = tuple(_model(one, facts) for one in facts.models)
+    return NodeState(condition, reason, facts.endpoints, models, facts.server_version)
+
+
+def _model(model: Model, facts: Facts) -> Model:
+    if model.name in facts.withdrawn:
+        return _instead(model, ModelState.UNLOADING, "It is being unloaded on request.")
+    if model.name in facts.stalled:
+        return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
+    return model
+
+
+def _instead(model: Model, state: ModelState, reason: str) -> Model:
+    """The model with its ready versions in another state."""
+    versions = tuple(
+        ModelVersion(one.version, state, reason) if one.state is ModelState.READY else one for one in model.versions
+    )
+    return replace(model, versions=versions)

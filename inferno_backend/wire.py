@@ -1,0 +1,91 @@
+"""Node values to registration messages: the only place where the two meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inferno.registration.v1 import node_pb2
+from inferno_backend.node import Condition, Hardware, Identity, Model, ModelLoad, ModelState, NodeState
+
+_CONDITIONS = {
+    # A node that starts for the first time is not registered; one that starts again is still failed.
+    Condition.STARTING: node_pb2.NODE_CONDITION_FAILED,
+    Condition.SERVING: node_pb2.NODE_CONDITION_SERVING,
+    Condition.DRAINING: node_pb2.NODE_CONDITION_DRAINING,
+    Condition.FAILED: node_pb2.NODE_CONDITION_FAILED,
+}
+_STATES = {
+    ModelState.READY: node_pb2.MODEL_STATE_READY,
+    ModelState.LOADING: node_pb2.MODEL_STATE_LOADING,
+    ModelState.UNLOADING: node_pb2.MODEL_STATE_UNLOADING,
+    ModelState.UNAVAILABLE: node_pb2.MODEL_STATE_UNAVAILABLE,
+}
+
+
+def node_message(identity: Identity, state: NodeState) -> node_pb2.Node:
+    """The registration of a node."""
+    return node_pb2.Node(
+        node_id=identity.node_id,
+        incarnation=identity.incarnation,
+        grpc_address=_advertised(state.endpoints.grpc, identity),
+        http_address=_advertised(state.endpoints.http, identity),
+        region=identity.region,
+        zone=identity.zone,
+        labels=dict(identity.labels),
+        hardware=_hardware(identity, identity.hardware),
+        price_micros_per_hour=identity.price_micros_per_hour,
+        models=[_model(one) for one in state.models],
+        server_version=state.server_version,
+        agent_version=identity.agent_version,
+        spot=identity.spot,
+        condition=_CONDITIONS[state.condition],
+        condition_reason=state.reason,
+    )
+
+
+def load_message(models: Iterable[ModelLoad]) -> node_pb2.Load:
+    """The load of a node."""
+    return node_pb2.Load(
+        models=[
+            node_pb2.ModelLoad(
+                model=one.model,
+                queued=one.queued,
+                completed=one.completed,
+                failed=one.failed,
+                latency_micros=one.latency_micros,
+            )
+            for one in models
+        ]
+    )
+
+
+def _advertised(address: str, identity: Identity) -> str:
+    host = identity.advertise_host
+    if not host or not address:
+        return address
+    return f"{f'[{host}]' if ':' in host else host}:{address.rpartition(':')[2]}"
+
+
+def _hardware(identity: Identity, hardware: Hardware) -> node_pb2.Hardware:
+    return node_pb2.Hardware(
+        cpu_count=hardware.cpu_count,
+        memory_bytes=hardware.memory_bytes,
+        gpus=[node_pb2.Gpu(uuid=gpu.uuid, name=gpu.name, memory_bytes=gpu.memory_bytes) for gpu in hardware.gpus],
+        provider=identity.provider,
+        instance_type=identity.instance_type,
+    )
+
+
+def _model(model: Model) -> node_pb2.Model:
+    return node_pb2.Model(
+        name=model.name,
+        versions=[
+            node_pb2.ModelVersion(version=one.version, state=_STATES[one.state], reason=one.reason)
+            for one in model.versions
+        ],
+        stateful=model.stateful,
+        decoupled=model.decoupled,
+        max_batch_size=model.max_batch_size,
+        instance_count=model.instance_count,
+        platform=model.platform,
+    )
