@@ -51,7 +51,7 @@ async def spawn(
     """
     parent = os.getpid()
 
-    def before_exec() -> None:
+    def before_exec() -> None:  # pragma: no cover - runs between fork and exec, where nothing can be traced
         if die_with_parent is not None:
             _prctl(_PR_SET_PDEATHSIG, int(die_with_parent))
             # The parent may have ended before prctl: then no signal would ever come.
