@@ -19,14 +19,19 @@ async def resolve_node(node: Node) -> Node:
     Raises:
         InvalidInput: A name does not resolve; the field is named.
     """
-    grpc = await _resolve("grpc_address", node.grpc_address)
-    http = await _resolve("http_address", node.http_address) if node.http_address else None
+    grpc = await resolve_address("grpc_address", node.grpc_address)
+    http = await resolve_address("http_address", node.http_address) if node.http_address else None
     if grpc is node.grpc_address and http is node.http_address:
         return node
     return replace(node, grpc_address=grpc, http_address=http)
 
 
-async def _resolve(field: str, address: Address) -> Address:
+async def resolve_address(field: str, address: Address) -> Address:
+    """The same address with an IP address for a host; ``field`` names it in the error.
+
+    Raises:
+        InvalidInput: The name does not resolve.
+    """
     try:
         ipaddress.ip_address(address.host)
     except ValueError:

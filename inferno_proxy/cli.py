@@ -1,0 +1,76 @@
+"""``inferno proxy``: run a proxy, or print what a client needs to know of one. Heavy modules load when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from inferno_proxy.settings import ProxySettings
+from inferno_runtime import settings as settings_loader
+
+
+@click.group("proxy", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="YAML file; its section proxy is read.")
+@settings_loader.click_options(ProxySettings)
+@click.pass_context
+def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None:
+    """Run a proxy: the public port (Envoy) and its control plane.
+
+    The port speaks the Open Inference Protocol over gRPC and REST; nodes register through it; operators look through
+    it. SIGINT or SIGTERM ends it in order within ten seconds.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from inferno_runtime import lifecycle, logs
+
+    loaded = settings_loader.load(ProxySettings, file=config, env=os.environ, flags=flags).value
+    logs.configure(loaded.log_format, loaded.log_level)
+    from inferno_proxy import app
+
+    async def main(stop: lifecycle.Stop) -> None:
+        await app.serve(loaded, stop)
+
+    ctx.exit(lifecycle.run(main))
+
+
+@command.command("bootstrap")
+@click.option(
+    "--grpc", "kind", flag_value="grpc", default="grpc", help="For gRPC libraries: GRPC_XDS_BOOTSTRAP (default)."
+)
+@click.option("--envoy", "kind", flag_value="envoy", help="For an Envoy of your own.")
+@click.option("--proxy", default="127.0.0.1:8080", show_default=True, metavar="H:P", help="The proxy's public port.")
+@click.option("--node-id", default="", metavar="NAME", help="Name of this client in the mesh (default: host and kind).")
+def bootstrap(kind: str, proxy: str, node_id: str) -> None:
+    """Print the xDS bootstrap with which a client takes its configuration from a proxy.
+
+    With GRPC_XDS_BOOTSTRAP naming the file, tritonclient balances by itself: its URL is xds:///MODEL.
+    """
+    import socket
+
+    from inferno_proxy.envoy.bootstrap import encode, external_bootstrap, grpc_bootstrap
+    from inferno_proxy.fleet import Address
+    from inferno_runtime.addresses import parse_address
+
+    control = Address(*parse_address(proxy, "proxy"))
+    name = node_id or f"{socket.gethostname()}-{kind}"
+    made = grpc_bootstrap(control, name) if kind == "grpc" else external_bootstrap(control, name)
+    click.echo(encode(made), nl=False)
+
+
+def main() -> None:
+    """``inferno-proxy``: run the command and end the process with its exit code."""
+    from inferno_runtime.errors import InfernoError
+    from inferno_runtime.lifecycle import present_error
+
+    try:
+        command.main(prog_name="inferno-proxy")
+    except InfernoError as error:
+        present_error(error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The control plane's process: builds the stages in flow order and owns their lifetimes.
+
+``python -m inferno_proxy.control_plane FILE``, started by :mod:`inferno_proxy.app`, which writes the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import prometheus_client
+from aiohttp import web
+
+from inferno_proxy.acknowledgement import carry_back
+from inferno_proxy.admission import Limits
+from inferno_proxy.closing import Closing
+from inferno_proxy.discovery.names import resolve_address
+from inferno_proxy.discovery.probe import Prober
+from inferno_proxy.discovery.registration_service import RegistrationService
+from inferno_proxy.discovery.static import StaticDiscovery, static_node
+from inferno_proxy.envoy.bootstrap import standby_path
+from inferno_proxy.envoy.standby import write_standby
+from inferno_proxy.events import EventLog
+from inferno_proxy.fleet import Address, Node, Source
+from inferno_proxy.fleet_inference import FleetInference
+from inferno_proxy.grpc_server import ControlServices, grpc_server
+from inferno_proxy.health_service import GrpcHealth, HealthService
+from inferno_proxy.inference_service import InferenceService
+from inferno_proxy.layout import Layout
+from inferno_proxy.memory import Memory
+from inferno_proxy.mesh_service import MeshService
+from inferno_proxy.metrics import ControlPlaneCollector
+from inferno_proxy.publisher import Publisher, Recipe
+from inferno_proxy.registry import Registry, Terms
+from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.rest import Rest
+from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.settings import ProxySettings
+from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
+from inferno_proxy.xds.ads_service import AdsService
+from inferno_proxy.xds.clients import ClientTable
+from inferno_runtime import lifecycle, logs, notify, rpc
+from inferno_runtime.addresses import parse_address
+from inferno_runtime.clock import SystemClock
+from inferno_runtime.errors import InfernoError
+from inferno_runtime.latest import Latest
+
+_LOG = logs.get("control-plane")
+_STOP_WITHIN = 2.0
+
+
+async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: lifecycle.Stop) -> None:
+    """Run the control plane until asked to stop. ``listen`` is the public address, its port never 0."""
+    clock = SystemClock()
+    events = EventLog(clock)
+    governator = await _governator(settings.governator)
+    registry = Registry(_terms(settings, listen, governator), clock, events)
+    memory = Memory(layout.fleet)
+    remembered = await _remember(memory, registry, settings)
+    recipe = _recipe(settings, listen, layout, governator)
+    clients = ClientTable(clock, report=lambda e: events.add(e.kind, e.client_id, e.message))
+    publisher = Publisher(
+        registry.view,
+        Latest(recipe),
+        clock,
+        plan=plan,
+        build=build,
+        announce=clients.published,
+        directory=layout.directory,
+    )
+    fleet = FleetInference(registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control)
+    closing = Closing()
+    async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
+        registration = RegistrationService(registry, settings.lease_duration, clock, group)
+        services = ControlServices(
+            ads=ads,
+            registration=registration,
+            health=HealthService(registry.view, closing),
+            grpc_health=GrpcHealth(registry.view, closing),
+            mesh=MeshService(registry, clients, events, clock, closing),
+            inference=InferenceService(fleet),
+            governed=governator is not None,
+        )
+        metrics = prometheus_client.CollectorRegistry()
+        metrics.register(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)))
+        rest = Rest(fleet, registry, registration, metrics)
+        tasks = [
+            group.create_task(registry.run(), name="registry"),
+            group.create_task(Prober(registry, clock).run(), name="prober"),
+            group.create_task(StaticDiscovery(settings.backends, registry, clock).run(), name="static"),
+            group.create_task(memory.keep(registry, clock), name="memory"),
+            group.create_task(carry_back(publisher.snapshots, clients.applied, registry), name="acknowledgement"),
+            group.create_task(_keep_standby(publisher, standby_path(layout.directory, listen)), name="standby"),
+        ]
+        async with AsyncExitStack() as doors:
+            await doors.enter_async_context(_grpc(services, layout.control_grpc))
+            await doors.enter_async_context(_http(rest.application(), layout.control_http))
+            if not remembered:
+                await _wait_for_agents(layout.directory, settings.lease_duration, stop)
+            tasks.append(group.create_task(publisher.run(), name="publisher"))
+            notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))
+            await stop.wait()
+            notify.stopping()
+            # Streams return with a reason of ours before the server cancels what is left.
+            registry.close()
+            closing.begin()
+            await ads.close()
+        for task in tasks:
+            task.cancel()
+
+
+def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:
+    reserved = {Address(host, listen.port): "the mesh's own public port" for host in {listen.host, "127.0.0.1", "::1"}}
+    if isinstance(governator, Address):
+        reserved[governator] = "the governator's own port"
+    limits = Limits(nodes=settings.max_nodes, reserved=reserved)
+    return Terms(lease=settings.lease_duration, forget_after=settings.forget_after, limits=limits)
+
+
+def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
+    return Recipe(
+        RoutingSettings(repeat_stateless=settings.repeat_stateless, never_repeat=frozenset(settings.never_repeat)),
+        ResourceSettings(
+            control_grpc=str(layout.control_grpc),
+            control_http=str(layout.control_http),
+            listen=listen,
+            governator=governator,
+            message_limit=settings.message_limit,
+            healing=settings.healing,
+        ),
+    )
+
+
+async def _governator(where: str) -> Address | str | None:
+    """Where governance calls go; None, with a line in the log, when its name does not resolve."""
+    if not where:
+        return None
+    if where.startswith("unix:"):
+        return where.removeprefix("unix:")
+    host, port = parse_address(where, "governator")
+    try:
+        return await resolve_address("governator", Address(host, port))
+    except InfernoError as error:
+        _LOG.error("no route to the governator", reason=error.sentence())
+        return None
+
+
+async def _remember(memory: Memory, registry: Registry, settings: ProxySettings) -> int:
+    """Put back the nodes of the control plane's earlier life, but for backends no longer configured; how many."""
+    listed = {node.node_id: node for node in map(static_node, settings.backends)}
+    count = 0
+    for each in await asyncio.to_thread(memory.read):
+        node = each.record.node
+        if each.record.source is Source.STATIC:
+            named = listed.get(node.node_id)
+            if named is None or _rest_port(named) != _rest_port(node):
+                continue
+        registry.restore(each.record, each.duration)
+        count += 1
+    return count
+
+
+def _rest_port(node: Node) -> int:
+    return node.http_address.port if node.http_address else 0
+
+
+async def _wait_for_agents(directory: Path, seconds: float, stop: lifecycle.Stop) -> None:
+    """Give agents time to return before a first configuration, if there was a fleet and it is forgotten.
+
+    A data plane that runs the last one keeps it meanwhile: an empty fleet now would take its models away.
+    """
+    before = await asyncio.to_thread(read_last_good, last_good_path(directory, Dialect.ENVOY))
+    if before is None or not before.revisions:
+        return
+    _LOG.warning("the last fleet is not known; waiting for agents to return", seconds=seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _keep_standby(publisher: Publisher, path: Path) -> None:
+    """Keep the file an Envoy starts from while no control plane is there."""
+    async for newest in publisher.snapshots.watch():
+        if Dialect.ENVOY in newest:
+            await asyncio.to_thread(_write_standby, path, newest)
+
+
+def _write_standby(path: Path, newest: Mapping[Dialect, Snapshot]) -> None:
+    try:
+        write_standby(path, newest[Dialect.ENVOY])
+    except OSError as error:
+        _LOG.error("standby configuration not kept", path=str(path), reason=error.strerror)
+
+
+def _serial(publisher: Publisher) -> int:
+    return max((snapshot.serial for snapshot in publisher.snapshots.value.values()), default=0)
+
+
+@asynccontextmanager
+async def _grpc(services: ControlServices, path: Path) -> AsyncIterator[grpc.aio.Server]:
+    server = grpc_server(services)
+    rpc.bind(server, f"unix:{path}")
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(_STOP_WITHIN)
+        path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _http(application: web.Application, path: Path) -> AsyncIterator[None]:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_WITHIN)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(path)).start()
+        yield
+    finally:
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Read what the supervisor wrote, and serve."""
+    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    settings = ProxySettings.model_validate(document["settings"])
+    listen = Address(**document["listen"])
+    logs.configure(settings.log_format, settings.log_level)
+    # Sockets and files are for this user alone.
+    os.umask(0o077)
+
+    async def run(stop: lifecycle.Stop) -> None:
+        await serve(settings, listen, Layout(Path(sys.argv[1]).parent), stop)
+
+    return lifecycle.run(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

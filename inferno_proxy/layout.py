@@ -1,0 +1,38 @@
+"""Where a proxy's files lie in its data folder. Supervisor, control plane and Envoy agree on these names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one data folder, which only its owner may enter."""
+
+    directory: Path
+
+    @property
+    def control_grpc(self) -> Path:
+        """Unix socket: the control plane's gRPC services, xDS among them."""
+        return self.directory / "control.sock"
+
+    @property
+    def control_http(self) -> Path:
+        """Unix socket: the control plane's HTTP."""
+        return self.directory / "control-http.sock"
+
+    @property
+    def fleet(self) -> Path:
+        """The last good fleet."""
+        return self.directory / "fleet.json"
+
+    @property
+    def plan(self) -> Path:
+        """What the supervisor hands the control plane: settings and the public address."""
+        return self.directory / "control-plane.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor for as long as it runs; holds its pid."""
+        return self.directory / "lock"
