@@ -22,7 +22,7 @@ from inferno_runtime.clock import Clock
 from inferno_runtime.lifecycle import Stop
 from inferno_runtime.notify import NotifySocket
 
-LEASH_VARIABLE = "INFERNO_LEASH_FD"
+LEASH_VARIABLE = "INFERNO_BACKEND_LEASH_FD"
 # Seconds each rank gets to end by itself; with what is left for the remains they stay below ten in all.
 GRACE: Mapping[Rank, float] = {Rank.NODE: 6.5, Rank.PROXY: 1.0, Rank.GOVERNATOR: 0.7}
 _REMAINS_SECONDS = 0.8
