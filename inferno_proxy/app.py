@@ -52,6 +52,9 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
         listen = _listen(settings)
         _hand_over(layout.plan, settings, listen)
         envoy_settings = EnvoySettings(layout.directory, layout.control_grpc, listen, workers=_workers())
+        for old in set(layout.directory.glob("standby-*")) - {envoy_settings.standby_file}:
+            # A proxy that has moved to another port never starts from the old port's file again.
+            old.unlink()
         clock = SystemClock()
         async with _ControlPlane(layout.plan, clock) as control, _until_first(control, stop):
             if stop.requested:

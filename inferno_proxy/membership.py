@@ -7,7 +7,7 @@ follows from them, so no transition sets a phase.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.fleet import Address, Model, Node, NodeCondition, Phase, Source
@@ -48,7 +48,7 @@ class Record:
     attached: bool = False
     claim: int = 0
     drained: bool = False
-    wanted: Mapping[str, Wanted] = _NOTHING_WANTED
+    wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NOTHING_WANTED)
     unheard: str = ""
     unreachable: str = ""
     takeovers: tuple[float, ...] = ()

@@ -50,7 +50,7 @@ class Outlook:
 
     applied_revision: int = 0
     drain: bool = False
-    wanted: Mapping[str, Wanted] = _NO_ONE
+    wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NO_ONE)
     ended: InfernoError | None = None
 
 
