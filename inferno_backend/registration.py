@@ -87,6 +87,8 @@ class Registrar:
                 except InfernoError as failed:
                     error = failed
                 self.view.set(replace(self.view.value, connected=False))
+                if self._leaving:
+                    return
                 if self._final(error):
                     raise error
                 self._tell(error)
