@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from inferno_runtime.errors import InfernoError
-from inferno_runtime.lifecycle import INTERRUPTED, first_inferno_error, present_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +63,21 @@ class LazyGroup(click.RichGroup):
         except InfernoError as error:
             _fail(ctx, error)
         except BaseExceptionGroup as group:
+            from inferno_runtime.lifecycle import first_inferno_error
+
             first = first_inferno_error(group)
             if first is None:
                 raise
             _fail(ctx, first)
         except KeyboardInterrupt:
+            from inferno_runtime.lifecycle import INTERRUPTED
+
             sys.stderr.write("Interrupted.\n")
             ctx.exit(INTERRUPTED)
 
 
 def _fail(ctx: click.Context, error: InfernoError) -> NoReturn:
+    from inferno_runtime.lifecycle import present_error
+
     present_error(error)
     ctx.exit(error.exit_code)

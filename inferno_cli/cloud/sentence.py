@@ -31,7 +31,12 @@ def failure(name: str, status: int, log: Path) -> InfernoError:
         found = _ERROR.match(lines[at])
         if found:
             fix = lines[at + 1].removeprefix(_FIX) if lines[at + 1 : at + 2] and lines[at + 1].startswith(_FIX) else ""
-            return cls(f"{name}: {found['message']}", reason=found["reason"], fix=fix, metadata={"log": str(log)})
+            return cls(
+                f"{name}: {found['message']}",
+                reason=found["reason"],
+                fix=f"{fix} The whole log: {log}".strip(),
+                metadata={"log": str(log)},
+            )
     said = "\n    ".join(lines[-_TAIL_LINES:]) or "(nothing)"
     return cls(
         f"{name} did not start: it {ended(status)}. Its last lines:\n    {said}",

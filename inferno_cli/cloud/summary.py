@@ -28,8 +28,8 @@ def document(wanted: Wanted, children: Sequence[Child]) -> dict[str, Any]:
 def _node(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": name,
-        "address": facts.get("grpc_address", facts.get("address", "")),
-        "http_address": facts.get("http_address", ""),
+        "address": facts.get("grpc", ""),
+        "http_address": facts.get("http", ""),
         "pid": facts.get("pid"),
         "triton_pid": facts.get("triton_pid"),
         "models": list(facts.get("models", ())),
