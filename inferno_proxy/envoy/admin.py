@@ -43,13 +43,17 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         await reader.readexactly(2)
 
 
-async def live_epoch(socket: Path) -> int | None:
-    """The restart epoch of the Envoy that answers, once it has its first configuration and its listeners are open;
-    None before that."""
+async def serving_epoch(socket: Path) -> int | None:
+    """The restart epoch of the Envoy that answers, once it is live and listens; None before that.
+
+    Live alone is not enough: after 15 s without a word from the control plane Envoy is live with nothing to serve.
+    """
     try:
         _, text = await call(socket, "/server_info", within=0.5)
         info = json.loads(text)
-        return int(info["command_line_options"]["restart_epoch"]) if info["state"] == "LIVE" else None
+        if info["state"] != "LIVE" or not (await call(socket, "/listeners", within=0.5))[1].strip():
+            return None
+        return int(info["command_line_options"]["restart_epoch"])
     except (Unavailable, ValueError, KeyError):
         return None
 

