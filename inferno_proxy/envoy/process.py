@@ -36,7 +36,7 @@ _OVERLAP = 4
 _POLL = 0.02
 # How long a running fleet waits for the control plane's first answer before it serves from the standby file.
 _CONTROL_PATIENCE = 0.5
-_STANDBY_PATIENCE = 5.0
+_STANDBY_PATIENCE = 3.0
 # A life shorter than this counts as a failed start when the next one is paced.
 _STABLE = 5.0
 
@@ -225,7 +225,8 @@ class EnvoyProcess:
             await self._until_ready(life, patience)
         except Unavailable:
             # Not SIGTERM: during a hot restart Envoy would pass it on to its predecessor, which serves.
-            life.process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                life.process.kill()
             await self._end(life)
             raise
         return life
@@ -271,11 +272,10 @@ class EnvoyProcess:
                     fix="Look at the control plane's log.",
                 )
             await self._clock.sleep(_POLL)
-        reason = await life.journal
+        reason = (await life.journal).rstrip(".")
         raise Unavailable(
             f"Envoy ended with status {life.process.returncode} before it was ready: {reason or 'it gave no reason'}.",
             reason="ENVOY_FAILED",
-            fix="Another proxy may run in the same data directory." if "bind domain socket" in reason else "",
         )
 
     async def _drain(self) -> None:

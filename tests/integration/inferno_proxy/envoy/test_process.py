@@ -94,7 +94,7 @@ async def test_stopping_leaves_no_process_socket_or_shared_memory(world: World) 
     async with world.controlled():
         async with world.running() as envoy:
             pid = life(envoy).process.pid
-            segment = Path(f"/dev/shm/envoy_shared_memory_{world.settings.base_id * 10}")  # noqa: S108
+            segment = Path(f"/dev/shm/envoy_shared_memory_{world.settings.base_id * 10}")
             assert segment.exists()
         await envoy.stop()
     assert not psutil.pid_exists(pid)
@@ -183,17 +183,20 @@ async def test_envoy_and_control_plane_both_dead_is_answered_from_the_standby_fi
 
 
 async def test_a_taken_port_is_reported_with_its_holder(world: World) -> None:
-    with socket.create_server((world.listen.host, world.listen.port), reuse_port=True):
-        with pytest.raises(Unavailable, match=rf"Port {world.listen.port} .* is taken by pid {os.getpid()}"):
-            async with world.running():
-                pytest.fail("it started")
+    holder = rf"Port {world.listen.port} .* is taken by pid {os.getpid()}"
+    with (
+        socket.create_server((world.listen.host, world.listen.port), reuse_port=True),
+        pytest.raises(Unavailable, match=holder),
+    ):
+        async with world.running():
+            pytest.fail("it started")
 
 
 async def test_an_envoy_that_ends_at_once_says_why(world: World) -> None:
     long_path = World.__new__(World)
     directory = world.settings.directory / ("x" * 100)
     long_path.settings = EnvoySettings(directory, world.settings.xds_socket, world.listen)
-    with pytest.raises(Unavailable, match="Envoy ended with status 1 before it was ready: .*path"):
+    with pytest.raises(Unavailable, match=r"Envoy ended with status 1 before it was ready: .*path"):
         async with EnvoyProcess(long_path.settings, Latest(initial=False)):
             pytest.fail("it started")
 
