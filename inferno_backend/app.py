@@ -29,7 +29,7 @@ from inferno_backend.node import Endpoints, Identity
 from inferno_backend.registration import Registrar
 from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
-from inferno_backend.steering import Steering
+from inferno_backend.steering import Steering, applied
 from inferno_backend.supervisor import Rhythm, Supervisor
 from inferno_backend.triton import installation, metrics_page, repository
 from inferno_backend.triton.command import Ports
@@ -126,10 +126,13 @@ class _Agent:
                 self._supervisor.take(reading)
 
     async def _announce(self) -> None:
-        """Tell whoever started us that the node serves and is registered."""
+        """Tell whoever started us that the node serves: registered, and the data planes have applied it."""
         revised = await self._supervisor.state.wait_for(lambda one: one.revision > 0)
         if self._registrars:
-            accepted = [asyncio.create_task(one.view.wait_for(lambda v: v.connected)) for one in self._registrars]
+            accepted = [
+                asyncio.create_task(one.view.wait_for(lambda v: v.connected and applied([v], revised.revision)))
+                for one in self._registrars
+            ]
             try:
                 await asyncio.wait(accepted, return_when=asyncio.FIRST_COMPLETED)
             finally:

@@ -198,7 +198,8 @@ def test_server_calls_answer_for_the_fleet(client: Any, rest: Any) -> None:
 
 def test_model_calls_answer_by_name(client: Any, rest: Any) -> None:
     assert client.is_model_ready("identity")
-    assert not client.is_model_ready("nothing")
+    with pytest.raises(InferenceServerException, match="NOT_FOUND"):
+        client.is_model_ready("nothing")
     assert client.get_model_metadata("identity").name == "identity"
     assert client.get_model_config("repeat").config.model_transaction_policy.decoupled
     assert rest.is_model_ready("identity")
@@ -231,10 +232,10 @@ NODE_CALLS = {
 
 @pytest.mark.parametrize("call", NODE_CALLS)
 def test_calls_for_one_node_are_refused_with_a_reason(client: Any, rest: Any, call: str) -> None:
-    with pytest.raises(InferenceServerException, match=r"one (node|server)") as refused:
+    with pytest.raises(InferenceServerException, match=r"one (machine|model server)") as refused:
         NODE_CALLS[call](client)
     assert "UNIMPLEMENTED" in str(refused.value.status())
-    with pytest.raises(InferenceServerException, match=r"one (node|server)"):
+    with pytest.raises(InferenceServerException, match=r"one (machine|model server)"):
         NODE_CALLS[call](rest)
 
 
