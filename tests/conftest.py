@@ -33,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     config.pluginmanager.register(LevelReport(config), "inferno-levels")
     os.environ[_RUN_MARK] = uuid.uuid4().hex
+    # Read when grpc is imported. With its fork handlers on, about one child in fifty that is forked from a process with
+    # a busy gRPC server aborts before it runs its program.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
