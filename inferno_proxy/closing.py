@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from inferno_runtime.errors import Unavailable
+from inferno_proxy.errors import stopping
 
 T = TypeVar("T")
 
@@ -34,9 +34,7 @@ class Closing:
                 step = asyncio.create_task(_next(source), name="stream-step")
                 await asyncio.wait({step, begun}, return_when=asyncio.FIRST_COMPLETED)
                 if begun.done():
-                    raise Unavailable(
-                        "The control plane stops.", reason="STOPPING", fix="Connect again.", retry_after=0.1
-                    )
+                    raise stopping()
                 yield step.result()
         finally:
             # Both tasks belong to this stream alone; cancelling needs no await, so it also works while being cancelled.

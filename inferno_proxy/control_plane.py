@@ -34,11 +34,12 @@ from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.health_service import GrpcHealth, HealthService
 from inferno_proxy.inference_service import InferenceService
 from inferno_proxy.layout import Layout
+from inferno_proxy.lease import Terms
 from inferno_proxy.memory import Memory
 from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publisher import Publisher, Recipe
-from inferno_proxy.registry import Registry, Terms
+from inferno_proxy.registry import Registry
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
 from inferno_proxy.routing import RoutingSettings, plan

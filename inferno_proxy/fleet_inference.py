@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 from tritonclient.grpc import service_pb2
 
+from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView, Member, ModelState
 from inferno_proxy.health import Status, summarize
-from inferno_proxy.health_service import unknown_model
 from inferno_proxy.registry import Registry
 from inferno_proxy.servers import ask
 from inferno_proxy.statistics import add_up
@@ -155,7 +155,7 @@ class FleetInference:
         self._allowed("unload", model, parameters)
         view = self._registry.view.value
         if model not in summarize(view).models:
-            raise unknown_model(model, summarize(view))
+            raise unknown_model(model, summarize(view).models)
         unattended = {node.node_id for node, _ in self._registry.unattended()}
         alone = sorted(name for name in unattended if _serves(view.members[name], model))
         if alone:
@@ -180,7 +180,7 @@ class FleetInference:
         """
         summary = summarize(self._registry.view.value)
         if model not in summary.models:
-            raise unknown_model(model, summary)
+            raise unknown_model(model, summary.models)
         why = summary.models[model].reason or "its nodes have just come; call again"
         raise Unavailable(f"No node serves {model!r} now: {why}", reason="MODEL_NOT_SERVED", retry_after=1)
 

@@ -11,9 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from inferno.health.v1 import health_service_pb2 as wire
 from inferno.health.v1 import health_service_pb2_grpc as stubs
 from inferno_proxy.closing import Closing
+from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.health import ModelSummary, Status, Summary, node_status, summarize
-from inferno_runtime.errors import NotFound
 from inferno_runtime.latest import Latest
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,17 +25,6 @@ _TO_WIRE = {
 }
 # Load balancers ask by the full name of the service they balance: that is the mesh.
 _MESH = ("", "inference.GRPCInferenceService")
-
-
-def unknown_model(name: str, summary: Summary) -> NotFound:
-    """The error for a model that no node has; it names those that exist."""
-    known = ", ".join(list(summary.models)[:20]) or "none"
-    return NotFound(
-        f"There is no model {name!r}.",
-        reason="UNKNOWN_MODEL",
-        fix=f"Models of the fleet: {known}.",
-        metadata={"model": name},
-    )
 
 
 class HealthService(stubs.HealthServiceServicer):
@@ -73,7 +62,7 @@ class GrpcHealth(health_pb2_grpc.HealthServicer):
         summary = summarize(self._view.value)
         status = _standard(summary, request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-            raise unknown_model(request.service, summary)
+            raise unknown_model(request.service, summary.models)
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(
@@ -103,7 +92,7 @@ def _standard(summary: Summary, service: str) -> int:
 def _report(view: FleetView, model: str) -> wire.HealthReport:
     summary = summarize(view)
     if model and model not in summary.models:
-        raise unknown_model(model, summary)
+        raise unknown_model(model, summary.models)
     chosen = [summary.models[model]] if model else list(summary.models.values())
     nodes = {name for one in chosen for name in (*one.serving, *one.others)} if model else set(view.members)
     report = wire.HealthReport(

@@ -92,6 +92,38 @@ def judge(record: Record, rival: Record | None) -> Verdict:
     return Verdict(Phase.SERVING)
 
 
+def same_life(before: Record, node: Node) -> bool:
+    """True when a node that comes (back) is the life that is known, and not a newer one."""
+    return before.node.incarnation == node.incarnation
+
+
+def enter(
+    before: Record | None,
+    node: Node,
+    source: Source,
+    *,
+    life: int,
+    claim: int,
+    attached: bool,
+    takeovers: tuple[float, ...] = (),
+) -> Record:
+    """The record of a node that is let in.
+
+    The same life keeps what the mesh wants of it, its claim while it stays where it is, and its newest word: an older
+    revision is no news. A drain outlives a restart, because the operator asked for it by name.
+    """
+    fresh = Record(node=node, source=source, life=life, attached=attached, claim=claim, takeovers=takeovers)
+    if before is None:
+        return fresh
+    fresh = replace(fresh, drained=before.drained)
+    if not same_life(before, node):
+        return fresh
+    fresh = replace(fresh, wanted=before.wanted)
+    if node.revision < before.node.revision:
+        fresh = replace(fresh, node=before.node)
+    return replace(fresh, claim=before.claim) if fresh.addresses == before.addresses else fresh
+
+
 def lose(record: Record, unheard: str) -> Record:
     """The lease ended without a goodbye. The node serves on for as long as it answers."""
     return replace(record, live=False, unheard=unheard)

@@ -10,74 +10,23 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from inferno_proxy import admission, membership
-from inferno_proxy.admission import Limits
+from inferno_proxy import admission, errors, membership, succession
+from inferno_proxy.claims import Claims
 from inferno_proxy.events import EventLog
-from inferno_proxy.fleet import Address, FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
-from inferno_proxy.membership import Record, Verdict, Wanted
+from inferno_proxy.fleet import FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
+from inferno_proxy.lease import Lease, Outlook, Terms
+from inferno_proxy.membership import Record, Verdict
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, InvalidInput, NotFound, Unavailable
+from inferno_runtime.errors import InvalidInput
 from inferno_runtime.latest import Latest
 
 _TICK = 0.25
-# Two machines with one node_id take it from each other again and again; one takeover is a restart.
-_CONFLICT_WINDOW = 300.0
-_CONFLICT_AFTER = 2
 # A node that nobody vouches for and that does not answer is kept this long, so that its models stay known.
 _DEAD_HOLD = 30.0
 _TOMBSTONES = 10_000
-_NO_ONE: Mapping[str, Wanted] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How long a silent node counts: ``lease`` seconds as live, then ``forget_after`` seconds as unmanaged."""
-
-    lease: float = 3.0
-    forget_after: float = 600.0
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a node's agent is told: how far its word has been carried out, and what the mesh wants of it.
-
-    ``applied_revision`` is 0 until every data plane has applied the first one. ``ended`` is why the lease is over.
-    """
-
-    applied_revision: int = 0
-    drain: bool = False
-    wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NO_ONE)
-    ended: InfernoError | None = None
-
-
-class Lease:
-    """The right to speak for a node. Every call fails with :class:`Fenced` once another life has taken over."""
-
-    def __init__(self, registry: Registry, node_id: str, life: int) -> None:
-        self.node_id = node_id
-        self.outlook: Latest[Outlook] = Latest(Outlook())
-        self._registry = registry
-        self._life = life
-
-    def renew(self, loads: tuple[ModelLoad, ...] | None = None) -> None:
-        """Say that the node lives, with its load when there are fresh numbers."""
-        self._registry._renew(self.node_id, self._life, loads)  # noqa: SLF001 - a lease is the registry's own handle
-
-    def update(self, node: Node) -> None:
-        """Tell of the node anew. A revision that is not greater than the last one is ignored; the lease is renewed.
-
-        Raises:
-            InvalidInput: The node is malformed, or names another node or incarnation than this lease.
-        """
-        self._registry._update(self.node_id, self._life, node)  # noqa: SLF001 - as above
-
-    def detach(self) -> None:
-        """The stream that carried the lease ended: no goodbye, the lease runs on. Twice is the same as once."""
-        self._registry._detach(self.node_id, self._life)  # noqa: SLF001 - as above
 
 
 @dataclass(slots=True)
@@ -101,7 +50,7 @@ class Registry:
         self._clock = clock
         self._events = events
         self._slots: dict[str, _Slot] = {}
-        self._at: dict[Address, set[str]] = {}
+        self._claimed = Claims()
         self._due: list[tuple[float, str]] = []
         self._lives = 0
         self._claims = 0
@@ -128,52 +77,40 @@ class Registry:
         """
         admission.check(node, self._terms.limits)
         now = self._clock.monotonic()
-        before = self._slots.get(node.node_id)
+        former = self._slots.get(node.node_id)
         takeovers: tuple[float, ...] = ()
-        if before is None:
+        if former is None:
             self._admit_new(node)
         else:
-            takeovers = self._succeed(before, node, source, now)
-            if node.incarnation == before.record.node.incarnation and node.revision < before.record.node.revision:
-                node = before.record.node
+            try:
+                takeovers = succession.succeed(former.record, node, source, now)
+            except succession.TwoMachines as error:
+                self._events.add("NODE_CONFLICT", node.node_id, error.message)
+                raise
         self._lives += 1
         self._claims += 1
-        same = before is not None and before.record.node.incarnation == node.incarnation
-        record = Record(
-            node=node,
-            source=source,
-            life=self._lives,
-            attached=attached,
-            claim=before.record.claim if before is not None and same else self._claims,
-            drained=before is not None and before.record.drained,
-            wanted=before.record.wanted if before is not None and same else _NO_ONE,
-            takeovers=takeovers,
+        before = former.record if former else None
+        record = membership.enter(
+            before, node, source, life=self._lives, claim=self._claims, attached=attached, takeovers=takeovers
         )
-        if before is not None and before.record.addresses != record.addresses:
-            record = replace(record, claim=self._claims)
         lease = Lease(self, node.node_id, self._lives)
-        if before is not None:
-            ended = Fenced(
-                f"Another registration of node {node.node_id!r} (incarnation {node.incarnation}) took over.",
-                reason="FENCED",
-                fix="If this agent is the right one, stop the other and start this one again.",
-                metadata={"node_id": node.node_id, "incarnation": str(node.incarnation)},
-            )
-            before.lease.outlook.set(Outlook(ended=ended))
+        same = before is not None and membership.same_life(before, node)
+        if former is not None:
             if same:
-                lease.outlook.set(replace(before.lease.outlook.value, ended=None))
+                lease.outlook.set(replace(former.lease.outlook.value, ended=None))
+            former.lease.outlook.set(Outlook(ended=errors.fenced_by(node)))
         duration = duration or self._terms.lease
-        member = before.member if before else Member(node, Phase.SERVING, source, self._clock.wall())
-        slot = _Slot(record, member, lease, duration, now + duration, before.load if before else None)
+        member = former.member if former else Member(node, Phase.SERVING, source, self._clock.wall())
+        slot = _Slot(record, member, lease, duration, now + duration, former.load if former else None)
         self._slots[node.node_id] = slot
         self._schedule(slot)
-        if before is None:
-            self._events.add("NODE_JOINED", node.node_id, f"It serves at {node.grpc_address} ({source.value}).")
+        if former is None:
+            self._events.add("NODE_JOINED", node.node_id, f"It came to {node.grpc_address} ({source.value}).")
         elif not same:
             self._events.add(
                 "NODE_RESTARTED", node.node_id, f"A newer life (incarnation {node.incarnation}) took over."
             )
-        self._settle(node.node_id, before.record if before else None)
+        self._settle(node.node_id, before)
         return lease
 
     def deregister(self, node_id: str, incarnation: int) -> None:
@@ -186,12 +123,7 @@ class Registry:
         slot = self._slot(node_id)
         registered = slot.record.node.incarnation
         if incarnation != registered:
-            raise Fenced(
-                f"Node {node_id!r} is registered with incarnation {registered}, not {incarnation}.",
-                reason="WRONG_INCARNATION",
-                fix="Name the incarnation that registered; another life of the node has taken over.",
-                metadata={"node_id": node_id, "incarnation": str(registered)},
-            )
+            raise errors.wrong_incarnation(node_id, incarnation, registered)
         self._gone[node_id] = incarnation
         self._gone.move_to_end(node_id)
         while len(self._gone) > _TOMBSTONES:
@@ -281,7 +213,7 @@ class Registry:
     def close(self) -> None:
         """End every stream: this control plane stops, and the nodes serve on."""
         for slot in self._slots.values():
-            ended = Unavailable("The control plane stops.", reason="STOPPING", fix="Connect again.", retry_after=0.1)
+            ended = errors.stopping()
             slot.lease.outlook.set(replace(slot.lease.outlook.value, ended=ended))
 
     # ------------------------------------------------------------------------------------------------ questions
@@ -348,7 +280,7 @@ class Registry:
 
     # --------------------------------------------------------------------------------------------------- leases
 
-    def _renew(self, node_id: str, life: int, loads: tuple[ModelLoad, ...] | None) -> None:
+    def renew(self, node_id: str, life: int, loads: tuple[ModelLoad, ...] | None) -> None:
         slot = self._held(node_id, life)
         now = self._clock.monotonic()
         if loads is not None:
@@ -359,7 +291,7 @@ class Registry:
             self._replace(slot, membership.renew(slot.record))
             self._events.add("NODE_RETURNED", node_id, "Its agent is heard from again.")
 
-    def _update(self, node_id: str, life: int, node: Node) -> None:
+    def update(self, node_id: str, life: int, node: Node) -> None:
         slot = self._held(node_id, life)
         held = slot.record.node
         if (node.node_id, node.incarnation) != (held.node_id, held.incarnation):
@@ -369,12 +301,12 @@ class Registry:
                 "Open another stream for another node or life.",
             )
         admission.check(node, self._terms.limits)
-        self._renew(node_id, life, None)
+        self.renew(node_id, life, None)
         if node.revision > slot.record.node.revision:
             self._claims += 1
             self._replace(slot, membership.change(slot.record, node, self._claims))
 
-    def _detach(self, node_id: str, life: int) -> None:
+    def detach(self, node_id: str, life: int) -> None:
         slot = self._slots.get(node_id)
         if slot is not None and slot.record.life == life:
             slot.record = replace(slot.record, attached=False)
@@ -382,77 +314,21 @@ class Registry:
     def _held(self, node_id: str, life: int) -> _Slot:
         slot = self._slots.get(node_id)
         if slot is None or slot.record.life != life:
-            raise Fenced(
-                f"This registration of node {node_id!r} is over: a newer one took its place or it was taken out.",
-                reason="FENCED",
-                fix="Register again with a greater incarnation.",
-                metadata={"node_id": node_id},
-            )
+            raise errors.lease_over(node_id)
         return slot
 
     def _admit_new(self, node: Node) -> None:
         if node.incarnation <= self._gone.get(node.node_id, 0):
-            raise Fenced(
-                f"Node {node.node_id!r} said goodbye in incarnation {self._gone[node.node_id]}.",
-                reason="FENCED",
-                fix="Register with a greater incarnation.",
-                metadata={"node_id": node.node_id},
-            )
+            raise errors.said_goodbye(node.node_id, self._gone[node.node_id])
         if len(self._slots) >= self._terms.limits.nodes:
-            raise Exhausted(
-                f"The mesh has {len(self._slots)} nodes, as many as it may have.",
-                reason="TOO_MANY_NODES",
-                fix="Raise the proxy's setting max_nodes.",
-                retry_after=5,
-            )
-
-    def _succeed(self, before: _Slot, node: Node, source: Source, now: float) -> tuple[float, ...]:
-        """Whether a node may take the place of a known one with its name; the takeovers to remember."""
-        held = before.record
-        node_id, elsewhere = node.node_id, node.grpc_address != held.node.grpc_address
-        agent_holds = held.source is Source.AGENT and held.live
-        if agent_holds and source is not Source.AGENT:
-            raise _conflict(node_id, f"An agent at {held.node.grpc_address} holds the name {node_id!r}.")
-        if held.source is not Source.AGENT and source is Source.AGENT:
-            return ()
-        if node.incarnation < held.node.incarnation:
-            raise Fenced(
-                f"Node {node_id!r} is known with the newer incarnation {held.node.incarnation}; "
-                f"{node.incarnation} is an older life.",
-                reason="FENCED",
-                fix="Start the agent again, so that it has a newer incarnation.",
-                metadata={"node_id": node_id, "incarnation": str(held.node.incarnation)},
-            )
-        recent = tuple(at for at in held.takeovers if now - at < _CONFLICT_WINDOW)
-        if not (agent_holds and held.attached and elsewhere):
-            return recent
-        if node.incarnation == held.node.incarnation:
-            raise _conflict(
-                node_id,
-                f"A connected agent at {held.node.grpc_address} holds the name {node_id!r} in this incarnation.",
-            )
-        if len(recent) + 1 >= _CONFLICT_AFTER:
-            message = (
-                f"Two machines use the name {node_id!r}: {held.node.grpc_address}, which is connected, and "
-                f"{node.grpc_address}; they took it from each other {len(recent)} time(s) in "
-                f"{_CONFLICT_WINDOW / 60:g} minutes."
-            )
-            self._events.add("NODE_CONFLICT", node_id, message)
-            raise _conflict(node_id, message)
-        return (*recent, now)
+            raise errors.table_full(len(self._slots))
 
     # ---------------------------------------------------------------------------------------------------- table
 
     def _slot(self, node_id: str) -> _Slot:
         slot = self._slots.get(node_id)
         if slot is None:
-            known = ", ".join(sorted(self._slots)[:20]) or "none"
-            raise NotFound(
-                f"There is no node {node_id!r}.",
-                reason="UNKNOWN_NODE",
-                fix=f"Nodes: {known}.",
-                metadata={"node_id": node_id},
-            )
+            raise errors.unknown_node(node_id, self._slots)
         return slot
 
     def _probed(self, node_id: str, incarnation: int) -> _Slot | None:
@@ -470,24 +346,17 @@ class Registry:
         record = slot.record
         del self._slots[record.node.node_id]
         self._events.add(kind, record.node.node_id, why)
-        slot.lease.outlook.set(
-            Outlook(ended=Fenced(f"Node {record.node.node_id!r} was taken out. {why}", reason="FENCED"))
-        )
+        slot.lease.outlook.set(Outlook(ended=errors.taken_out(record.node.node_id, why)))
         self._settle(record.node.node_id, record)
 
     def _settle(self, node_id: str, before: Record | None) -> None:
         """Judge a node that changed, and all that share an address with it, and show the fleet anew."""
         slot = self._slots.get(node_id)
         touched = {node_id}
-        for address in before.addresses if before else ():
-            self._at[address].discard(node_id)
-            touched |= self._at[address]
-            if not self._at[address]:
-                del self._at[address]
-        for address in slot.record.addresses if slot else ():
-            sharing = self._at.setdefault(address, set())
-            touched |= sharing
-            sharing.add(node_id)
+        if before is not None:
+            touched |= self._claimed.drop(node_id, before.addresses)
+        if slot is not None:
+            touched |= self._claimed.add(node_id, slot.record.addresses)
         changed = {each: self._slots[each].member for each in touched if each in self._slots and self._judge(each)}
         view = self.view.value
         if changed or slot is None:
@@ -515,8 +384,8 @@ class Registry:
         return True
 
     def _rivals(self, record: Record) -> Iterable[Record]:
-        names = {name for address in record.addresses for name in self._at.get(address, ())}
-        return [self._slots[name].record for name in names if name != record.node.node_id and name in self._slots]
+        names = self._claimed.by(record.addresses) - {record.node.node_id}
+        return [self._slots[name].record for name in names]
 
     def _report(self, node_id: str, verdict: Verdict) -> None:
         self._events.add(f"NODE_{verdict.phase.name}", node_id, verdict.reason or "It takes work.")
@@ -524,12 +393,3 @@ class Registry:
     def _tell(self, slot: _Slot) -> None:
         outlook = slot.lease.outlook.value
         slot.lease.outlook.set(replace(outlook, drain=slot.record.drained, wanted=slot.record.wanted))
-
-
-def _conflict(node_id: str, message: str) -> AlreadyExists:
-    return AlreadyExists(
-        message,
-        reason="NODE_ID_IN_USE",
-        fix="Give each node a name of its own (the agent's setting node_id).",
-        metadata={"node_id": node_id},
-    )
