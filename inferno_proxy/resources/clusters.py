@@ -93,8 +93,11 @@ def _model_cluster(name: str, stateful: bool, healing: bool, *, ready_path: str)
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
         connect_timeout=seconds(_CONNECT_TIMEOUT),
         load_balancing_policy=_balancing(stateful),
-        # Below half of the hosts healthy, the default of 50 % sends calls to dead ones as well.
-        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0)),
+        # Below half of the hosts healthy, the default of 50 % sends calls to dead ones as well. The merge window of
+        # one second would keep calls from a node for that long after it joined or was found healthy.
+        common_lb_config=ClusterCommonLbConfig(
+            healthy_panic_threshold=Percent(value=0), update_merge_window=seconds(0)
+        ),
         ignore_health_on_host_removal=True,
         circuit_breakers=_limits(retries=_MAX_RETRIES if healing else 0),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=healing),
