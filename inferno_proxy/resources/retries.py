@@ -1,9 +1,10 @@
 """When the data plane tries a call again, and on which node.
 
 What is safe depends on the model. A connection that was refused, or a stream the server refused, never ran, so every
-model gets a second try. A server that answers UNAVAILABLE or CANCELLED, or NOT_FOUND for a model the fleet knows
-(Triton says so while it stops or unloads), did not execute the call either. After a reset it may have run: only a model
-that may be executed twice is tried again. A call of a sequence is never moved to another node, where its state is not.
+model gets a second try. A server that answers NOT_FOUND for a model the fleet knows did not execute the call either:
+Triton says so while it stops or unloads. After a reset, CANCELLED or UNAVAILABLE it may have run (a gRPC server that
+cancels its calls reports UNAVAILABLE): only a model that may be executed twice is tried again. A call of a sequence is
+never moved to another node, where its state is not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from inferno_proxy.resources.packing import packed, seconds
 from inferno_proxy.routing import ModelRoute
 
 _NEVER_RAN = ("connect-failure", "refused-stream")
+_MAY_HAVE_RUN = ("unavailable", "cancelled", "reset")
 _GRPC_NOT_FOUND = "5"
 
 
@@ -29,19 +31,19 @@ def grpc_retries(route: ModelRoute) -> RetryPolicy:
     which is how Triton reports every unary error."""
     if route.stateful:
         return _policy(_NEVER_RAN, elsewhere=False)
-    conditions = (*_NEVER_RAN, "unavailable", "cancelled", "retriable-headers")
-    policy = _policy((*conditions, "reset") if route.repeatable else conditions, elsewhere=True)
+    conditions = (*_NEVER_RAN, "retriable-headers")
+    policy = _policy((*conditions, *_MAY_HAVE_RUN) if route.repeatable else conditions, elsewhere=True)
     policy.retriable_headers = [HeaderMatcher(name="grpc-status", string_match=StringMatcher(exact=_GRPC_NOT_FOUND))]
     return policy
 
 
 def http_retries(route: ModelRoute) -> RetryPolicy:
-    """Retries of a model's REST calls: with 404 and 503 Triton says that it did not run the call."""
+    """Retries of a model's REST calls; Triton's 404 is its NOT_FOUND, its 503 UNAVAILABLE."""
     if route.stateful:
         return _policy(_NEVER_RAN, elsewhere=False)
     conditions = (*_NEVER_RAN, "retriable-status-codes")
     policy = _policy((*conditions, "reset") if route.repeatable else conditions, elsewhere=True)
-    policy.retriable_status_codes = [404, 503]
+    policy.retriable_status_codes = [404, 503] if route.repeatable else [404]
     return policy
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Call:
 
 
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc] # untyped
-    """A model server. ``failure`` makes every unary inference end with that status; ``hang`` keeps it waiting."""
+    """A model server. ``failure`` makes every unary inference end with that status, ``refuse`` every REST one with 404;
+    calls wait while ``proceed`` is not set."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,6 +54,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.refuse = False
         self.address = Address("127.0.0.1", 0)
         self.http = Address("127.0.0.1", 0)
+        # Ends the gRPC half at once: listening stops, calls under way are cut off.
+        self.crash: Callable[[], Awaitable[None]]
         self.proceed = asyncio.Event()
         self.proceed.set()
 
@@ -145,6 +148,7 @@ async def serving(server: Server) -> AsyncIterator[Server]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     server.http = Address("127.0.0.1", runner.addresses[0][1])
+    server.crash = lambda: rpc.stop(0)
     try:
         yield server
     finally:
@@ -212,11 +216,15 @@ def resource_settings(directory: Path, listen: Address, *, healing: bool = True)
 
 
 @contextlib.asynccontextmanager
-async def proxied(directory: Path, fleet: FleetView, *, healing: bool = True) -> AsyncIterator[str]:
+async def proxied(
+    directory: Path, fleet: FleetView, *, healing: bool = True, routing: RoutingSettings | None = None
+) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
     settings = EnvoySettings(directory, directory / "control.sock", listen, workers=1)
-    built = build(plan(fleet, RoutingSettings()), resource_settings(directory, listen, healing=healing), 1, {})
+    built = build(
+        plan(fleet, routing or RoutingSettings()), resource_settings(directory, listen, healing=healing), 1, {}
+    )
     write_standby(settings.standby_file, built[Dialect.ENVOY])
     async with EnvoyProcess(settings, Latest(initial=False), grace=0.5):
         yield str(listen)
