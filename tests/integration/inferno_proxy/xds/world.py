@@ -181,7 +181,7 @@ class Envoy:
     """A real Envoy that takes its configuration from a control plane on a Unix socket."""
 
     def __init__(self, directory: Path, control: str, *, variant: str) -> None:
-        self._directory = directory
+        self.variant = variant
         self._admin = directory / "admin.sock"
         self._config = directory / "bootstrap.json"
         self._log = directory / "envoy.log"

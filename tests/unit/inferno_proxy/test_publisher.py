@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from inferno_proxy.publisher import Pace, due
+
+PACE = Pace(quiet=0.01, longest=0.1)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "published", "when"),
+    [
+        (5.0, 5.0, None, 5.0),
+        (5.0, 5.0, 4.0, 5.0),
+        (5.0, 5.0, 4.95, 5.01),
+        (5.0, 5.05, 4.95, 5.06),
+        (5.0, 5.095, 4.95, 5.1),
+    ],
+    ids=["the first ever", "alone", "in a burst", "more of the burst", "a burst without a pause"],
+)
+def test_when_changes_are_published(first: float, last: float, published: float | None, when: float) -> None:
+    assert due(first, last, published, PACE) == pytest.approx(when)
