@@ -11,7 +11,8 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inferno_governator.store.address import DatabaseAddress
-from inferno_governator.store.faults import explained
+from inferno_governator.store.faults import RETRY_AFTER, explained
+from inferno_runtime.errors import Unavailable
 
 # Any number of our own: who holds it is the one writer of this PostgreSQL database.
 _WRITER_LOCK = 0x496E6672
@@ -25,6 +26,8 @@ class Database:
     def __init__(self, address: DatabaseAddress, busy_seconds: float) -> None:
         self.address = address
         self._writing = asyncio.Lock()
+        self._users = 0
+        self._closed = False
         if address.file is not None:
             self._writer = _sqlite(address, busy_seconds, writes=True)
             self._reader = _sqlite(address, busy_seconds, writes=False)
@@ -39,10 +42,12 @@ class Database:
             InfernoError: As :func:`inferno_governator.store.faults.explained`.
         """
         with explained(str(self.address)):
-            async with self._writing, self._writer.begin() as connection:
-                if self.address.file is None:
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK})
-                yield connection
+            async with self._using(), self._writing:
+                self._refuse_closed()
+                async with self._writer.begin() as connection:
+                    if self.address.file is None:
+                        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK})
+                    yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -52,15 +57,41 @@ class Database:
             InfernoError: As :func:`inferno_governator.store.faults.explained`.
         """
         with explained(str(self.address)):
-            async with self._reader.connect() as connection:
+            async with self._using(), self._reader.connect() as connection:
                 if self.address.file is None:
                     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 yield connection
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable(
+                f"The database {self.address} has just been replaced.",
+                reason="DATABASE_UNAVAILABLE",
+                fix="Try again.",
+                retry_after=RETRY_AFTER,
+            )
+
     async def close(self) -> None:
-        """Close every connection. Safe to call again."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        """Close every connection, once the transactions that run have ended. Safe to call again."""
+        async with self._writing:
+            self._closed = True
+        await self._dispose_unless_used()
+
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[None]:
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._closed:
+                await self._dispose_unless_used()
+
+    async def _dispose_unless_used(self) -> None:
+        # A connection that comes back to a pool that is disposed of would stay open.
+        if not self._users:
+            await self._reader.dispose()
+            await self._writer.dispose()
 
 
 def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> AsyncEngine:

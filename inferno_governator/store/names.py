@@ -14,7 +14,7 @@ from inferno_governator.usage import SeriesKey
 
 _NODE, _SERIES = table(Node), table(Series)
 # Beyond it everything is forgotten and asked for again: names come from outside, memory must not grow with them.
-_MOST = 200_000
+MOST = 200_000
 # Both databases bound the parameters of one statement (SQLite 32,766, PostgreSQL 32,767).
 _CHUNK = 5_000
 
@@ -28,10 +28,11 @@ class Names:
 
     nodes: dict[str, int] = field(default_factory=dict)
     series: dict[NodeSeries, int] = field(default_factory=dict)
+    most: int = MOST
 
     def keep(self, draft: Names) -> None:
         """Remember what a committed transaction found."""
-        if len(self.nodes) + len(self.series) > _MOST:
+        if len(self.nodes) + len(self.series) > self.most:
             self.nodes.clear()
             self.series.clear()
         self.nodes |= draft.nodes

@@ -22,10 +22,10 @@ CHECK_SECONDS = 5.0
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def prepare(file: Path) -> Path | None:
+def prepare(file: Path, patience: float = CHECK_SECONDS) -> Path | None:
     """Make sure that ``file`` can be opened: its folder exists, and what is damaged is set aside.
 
-    Returns where a damaged file was put, or None.
+    ``patience`` is how long, in seconds, to look for damage. Returns where a damaged file was put, or None.
 
     Raises:
         InvalidInput: The file belongs to another program.
@@ -51,19 +51,19 @@ def prepare(file: Path) -> Path | None:
             reason="WRONG_DATABASE",
             fix="Name another file with --db; this one is left as it is.",
         )
-    damage = _damage(file)
+    damage = _damage(file, patience)
     return set_aside(file, damage) if damage else None
 
 
-def _damage(file: Path) -> str:
+def _damage(file: Path, patience: float) -> str:
     """What is wrong with a database, or an empty string.
 
     Raises:
         InvalidInput: The database belongs to another program.
     """
-    deadline = time.monotonic() + CHECK_SECONDS
+    deadline = time.monotonic() + patience
     try:
-        with closing(sqlite3.connect(f"file:{_quoted(file)}?mode=rw", uri=True, timeout=CHECK_SECONDS)) as connection:
+        with closing(sqlite3.connect(f"file:{_quoted(file)}?mode=rw", uri=True, timeout=patience)) as connection:
             owner = connection.execute("PRAGMA application_id").fetchone()[0]
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if tables and owner != APPLICATION_ID:
@@ -80,7 +80,7 @@ def _damage(file: Path) -> str:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             # Locked or out of reach: whoever opens it next says so.
             return ""
-        _LOG.info("database is too large to be checked whole at start", file=str(file), seconds=CHECK_SECONDS)
+        _LOG.info("database is too large to be checked whole at start", file=str(file), seconds=patience)
         return ""
     return "" if found == "ok" else found
 

@@ -15,7 +15,7 @@ from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
 from inferno_governator.store.ingest import Stored, ingest
 from inferno_governator.store.migration import migrate
-from inferno_governator.store.names import Names
+from inferno_governator.store.names import MOST, Names
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.sqlite_file import prepare, set_aside
 from inferno_governator.store.usage_reader import UsageChunk
@@ -34,12 +34,13 @@ class Store:
         Unavailable, NotFound, Unauthenticated: It cannot be opened.
     """
 
-    def __init__(self, address: DatabaseAddress, clock: Clock, busy_seconds: float = 5.0) -> None:
+    def __init__(self, address: DatabaseAddress, clock: Clock, busy_seconds: float = 5.0, names: int = MOST) -> None:
         self.address = address
         self._clock = clock
         self._busy_seconds = busy_seconds
         self._database = Database(address, busy_seconds)
-        self._names = Names()
+        self._most_names = names
+        self._names = Names(most=names)
         self._replacing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -120,6 +121,6 @@ class Store:
                 return
             await damaged.close()
             await asyncio.to_thread(set_aside, file, damage)
-            self._names = Names()
+            self._names = Names(most=self._most_names)
             self._database = Database(self.address, self._busy_seconds)
             await self._open()

@@ -134,7 +134,10 @@ class Client:
             request.start.FromMilliseconds(int(start * 1000))
         if end is not None:
             request.end.FromMilliseconds(int(end * 1000))
-        answer = await self._stub.GetCostReport(request, timeout=20)
+        try:
+            answer = await self._stub.GetCostReport(request, timeout=20)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error, "the governator") from error
         assert isinstance(answer, wire.GetCostReportResponse)
         return answer
 

@@ -115,7 +115,8 @@ def test_no_line_is_negative_and_lines_add_up_to_what_the_nodes_cost(
     lines = bill(models, devices, prices)
     assert all(line.cost_micros >= 0 for line in lines.values())
     # The models' split changes nothing about what a node costs: bill the same presence as idleness alone.
-    presence = [device(use.minute, use.node, use.window_micros) for use in [*models, *devices]]
+    presence = [device(use.minute, use.node, use.window_micros) for use in devices]
+    presence += [device(use.minute, use.node, use.window_micros) for use in models]
     alone = bill([], presence, prices)
     assert sum(line.cost_micros for line in lines.values()) == sum(line.cost_micros for line in alone.values())
 

@@ -1,0 +1,171 @@
+"""An embedded database that is locked, full, damaged, or somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from inferno_governator.store.address import parse_database
+from inferno_governator.store.sqlite_file import prepare
+from inferno_governator.store.store import Store
+from inferno_runtime.clock import SystemClock
+from inferno_runtime.errors import InvalidInput, Unavailable
+from tests.integration.inferno_governator.governators import governator, governator_process
+from tests.integration.inferno_governator.nodes import batch
+
+
+def file_of(url: str) -> Path:
+    file = parse_database(url).file
+    assert file is not None
+    return file
+
+
+def aside(file: Path) -> list[Path]:
+    """What was set aside, without its log."""
+    return [path for path in file.parent.glob(f"{file.name}.corrupt-*") if not path.name.endswith(("-wal", "-shm"))]
+
+
+async def test_while_another_process_locks_the_database_nothing_is_acknowledged_and_afterwards_all_of_it(
+    sqlite_url: str, socket_dir: Path
+) -> None:
+    async with governator(sqlite_url, socket_dir, db_busy_seconds=0.1) as client:
+        await client.store([batch(1)])
+        with closing(sqlite3.connect(file_of(sqlite_url), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with client.stream() as stream:
+                await stream.send(batch(2), batch(3))
+                with pytest.raises(Unavailable, match="locked by another process") as refused:
+                    await stream.rest()
+            assert refused.value.retry_after
+            # The bill can be read all the while.
+            assert await client.requests() == 1
+            other.execute("ROLLBACK")
+        await client.store([batch(2), batch(3)])
+        assert await client.requests() == 3
+
+
+async def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_of_it(sqlite_url: str) -> None:
+    async with governator_process(sqlite_url) as running:
+        await running.client.store([batch(1)])
+        unlimited = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+        async with running.client.stream() as stream:
+            await stream.send(batch(2))
+            with pytest.raises(Unavailable, match="disk"):
+                await stream.rest()
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        await running.client.store([batch(2)])
+        assert await running.client.requests() == 2
+
+
+def overwrite(file: Path, at: int, length: int) -> bytes:
+    """Damage a closed database; returns what it is then."""
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        opened.write(b"\xa5" * length)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize(("at", "length"), [(0, 64), (0, 100_000), (4096, 8192)])
+async def test_a_damaged_file_is_set_aside_at_start_and_a_new_one_is_begun(
+    sqlite_url: str, socket_dir: Path, at: int, length: int
+) -> None:
+    file = file_of(sqlite_url)
+    async with governator(sqlite_url, socket_dir) as client:
+        await client.store([batch(n) for n in range(1, 200)])
+    damaged = overwrite(file, at, length)
+    async with governator(sqlite_url, socket_dir) as client:
+        await client.store([batch(200)])
+        assert await client.requests() == 1
+    [kept] = aside(file)
+    assert kept.read_bytes() == damaged
+
+
+async def test_damage_found_in_use_sets_the_file_aside_and_storing_goes_on(sqlite_url: str, socket_dir: Path) -> None:
+    file = file_of(sqlite_url)
+    async with governator(sqlite_url, socket_dir) as client:
+        await client.store([batch(n) for n in range(1, 200)])
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            # Everything into the file itself, which is then damaged under the governator's feet.
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            size = file.stat().st_size
+        overwrite(file, 4096, size - 4096)
+        async with client.stream() as stream:
+            await stream.send(batch(200))
+            with pytest.raises(Unavailable, match="damaged"):
+                await stream.rest()
+        await client.store([batch(200)])
+        assert await client.requests() == 1
+    assert len(aside(file)) == 1
+
+
+async def test_two_readers_that_find_the_damage_set_the_file_aside_once(sqlite_url: str) -> None:
+    file = file_of(sqlite_url)
+    async with Store(parse_database(sqlite_url), SystemClock()) as store:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = file.stat().st_size
+        overwrite(file, 4096, size - 4096)
+        found = await asyncio.gather(store.prices(10**9), store.prices(10**9), return_exceptions=True)
+        assert ["damaged" in str(each) for each in found] == [True, True]
+        assert await store.prices(10**9) == {}
+    assert len(aside(file)) == 1
+
+
+async def test_a_database_that_another_program_made_is_left_alone(sqlite_url: str, socket_dir: Path) -> None:
+    file = file_of(sqlite_url)
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = file.read_bytes()
+    with pytest.raises(InvalidInput, match="another program"):
+        async with Store(parse_database(sqlite_url), SystemClock()):
+            pass
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_and_is_not_named_like_one_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("# Not a database\n")
+    with pytest.raises(InvalidInput, match="no SQLite database"):
+        prepare(file)
+    assert file.read_text() == "# Not a database\n"
+
+
+def test_an_empty_file_is_a_database_that_has_not_begun(tmp_path: Path) -> None:
+    file = tmp_path / "new.db"
+    file.touch()
+    assert prepare(file) is None
+    assert file.exists()
+
+
+def test_a_folder_in_the_place_of_the_database_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="Is a directory"):
+        prepare(tmp_path)
+
+
+def test_a_locked_database_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    file = tmp_path / "busy.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE t (x)")
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert prepare(file, patience=0.05) is None
+    assert file.exists()
+
+
+def test_a_database_too_large_to_check_at_start_is_taken_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "large.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute(f"PRAGMA application_id = {int.from_bytes(b'Infr', 'big')}")
+        other.execute("CREATE TABLE t (x)")
+        other.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 50000) "
+            "INSERT INTO t SELECT i FROM n"
+        )
+    assert prepare(file, patience=0.0) is None

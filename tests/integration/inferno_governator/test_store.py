@@ -1,0 +1,163 @@
+"""The store on both databases: schema, retention, and what the roll-ups hold."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, func, select, text
+from sqlmodel import SQLModel
+
+from inferno_governator.store import retention
+from inferno_governator.store.address import parse_database
+from inferno_governator.store.engine import Database
+from inferno_governator.store.migrations.versions import step_0001
+from inferno_governator.store.retention import Retention
+from inferno_governator.store.rollups import CEILING
+from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
+from inferno_governator.store.store import Store
+from inferno_governator.usage import Batch, SeriesKey, StreamKey
+from inferno_runtime.clock import ManualClock
+from inferno_runtime.errors import InvalidInput, Unavailable
+
+MODEL = SeriesKey("model", "m", "1")
+GPU = SeriesKey("gpu", "GPU-1", "")
+SECOND = 1_000_000
+NOW = 1_700_000_000 * SECOND
+
+
+def batch(sequence: int, end: int = NOW, samples: int = 1, v: int = 1) -> Batch:
+    return Batch(
+        StreamKey("n", 1),
+        sequence,
+        {MODEL: [(end + i, SECOND, v, v, v, v, v, v, v, v) for i in range(samples)]},
+        {GPU: [(end + i, SECOND, v, v, v, v) for i in range(samples)]},
+        2 * samples,
+        first_micros=end - SECOND,
+        last_micros=end,
+    )
+
+
+async def count(url: str, model: type[SQLModel]) -> int:
+    database = Database(parse_database(url), 5)
+    async with database.read() as connection:
+        found = (await connection.execute(select(func.count()).select_from(table(model)))).scalar_one()
+    await database.close()
+    return found
+
+
+async def test_the_migrations_make_the_schema_that_the_code_declares(database_url: str) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), METADATA))
+
+    async with Store(parse_database(database_url), ManualClock()):
+        database = Database(parse_database(database_url), 5)
+        async with database.read() as connection:
+            assert await connection.run_sync(differences) == []
+        await database.close()
+
+
+async def test_the_first_step_can_be_undone(database_url: str) -> None:
+    from alembic.operations import Operations
+
+    def undo(connection: Connection) -> None:
+        with Operations.context(MigrationContext.configure(connection)):
+            step_0001.downgrade()
+
+    async with Store(parse_database(database_url), ManualClock()):
+        pass
+    database = Database(parse_database(database_url), 5)
+    async with database.write() as connection:
+        await connection.run_sync(undo)
+        await connection.execute(text("DELETE FROM alembic_version"))
+    await database.close()
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        assert [each.new for each in await store.commit([batch(1)])] == [True]
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database_url: str) -> None:
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        await store.commit([batch(1)])
+    database = Database(parse_database(database_url), 5)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.close()
+    with pytest.raises(InvalidInput, match=r"newer version of Inferno \(schema 9999; this version knows up to"):
+        async with Store(parse_database(database_url), ManualClock()):
+            pass
+    assert await count(database_url, ModelSample) == 1
+
+
+async def test_two_that_start_at_once_on_one_database_both_find_it_ready(database_url: str) -> None:
+    async def begin(sequence: int) -> bool:
+        async with Store(parse_database(database_url), ManualClock()) as store:
+            return (await store.commit([batch(sequence)]))[0].new
+
+    assert sorted(await asyncio.gather(begin(1), begin(1))) == [False, True]
+
+
+async def test_samples_go_before_roll_ups_and_both_go_in_time(database_url: str) -> None:
+    clock = ManualClock(wall=NOW / SECOND)
+    hour, day = 3600 * SECOND, 86_400 * SECOND
+    kept = Retention(raw_micros=hour, minute_micros=day)
+    many = retention.PIECE + 10
+    async with Store(parse_database(database_url), clock) as store:
+        await store.commit([batch(1, NOW - 2 * hour, samples=many), batch(2, NOW - SECOND)])
+        assert await store.forget(kept) == 2 * many
+        left = [await count(database_url, model) for model in (ModelSample, DeviceSample, ModelMinute, DeviceMinute)]
+        assert left == [1, 1, 2, 2]
+        clock.jump_wall(2 * 86_400)
+        # Two samples, four roll-ups and the position of the stream.
+        assert await store.forget(kept) == 2 + 4 + 1
+        assert await store.forget(kept) == 0
+
+
+async def test_sums_stop_at_the_ceiling_instead_of_overflowing(database_url: str) -> None:
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        for sequence in (1, 2):
+            await store.commit([batch(sequence, v=CEILING)])
+        [chunk] = [chunk async for chunk in store.usage(0, NOW // SECOND)]
+    [use] = chunk.models
+    assert (use.requests, use.window_micros) == (CEILING, 2 * SECOND)
+
+
+async def test_a_long_period_comes_in_chunks_of_whole_minutes(database_url: str) -> None:
+    minutes = 50
+    minute = 60 * SECOND
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        # 1,000 series make a chunk of 20 minutes.
+        keys = [SeriesKey("model", f"m{n}", "1") for n in range(1000)]
+        for at in range(minutes):
+            end = NOW + at * minute
+            points = {key: [(end, SECOND, 1, 1, 1, 1, 1, 1, 1, 1)] for key in (keys if at == 0 else keys[:2])}
+            await store.commit([Batch(StreamKey("n", 1), at + 1, points, {}, 1, None, 0, end, end)])
+        chunks = [chunk async for chunk in store.usage(0, 10**9)]
+    assert [len(chunk.models) for chunk in chunks] == [1000 + 2 * 19, 40, 20]
+
+
+async def test_names_beyond_what_is_remembered_are_found_again(tmp_path: Path) -> None:
+    async with Store(parse_database(f"sqlite:///{tmp_path / 'x.db'}"), ManualClock(), names=1) as store:
+        for sequence in (1, 2, 3):
+            await store.commit([batch(sequence)])
+        [chunk] = [chunk async for chunk in store.usage(0, 10**9)]
+    assert [use.requests for use in chunk.models] == [3]
+
+
+async def test_what_waits_to_write_while_the_database_is_closed_is_told_so(database_url: str) -> None:
+    database = Database(parse_database(database_url), 5)
+
+    async def write() -> None:
+        async with database.write():
+            raise AssertionError("it was let in")
+
+    async with Store(parse_database(database_url), ManualClock()):
+        async with database.write():
+            closing, late = asyncio.create_task(database.close()), asyncio.create_task(write())
+            await ManualClock.settle()
+            assert not closing.done()
+        await closing
+        with pytest.raises(Unavailable, match="has just been replaced"):
+            await late
