@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -122,21 +123,24 @@ def write_last_good(path: Path, snapshot: Snapshot) -> None:
 
 
 def read_last_good(path: Path) -> Snapshot | None:
-    """Read a snapshot that :func:`write_last_good` kept; None when there is none.
+    """Read a snapshot that :func:`write_last_good` kept; None when there is none that can be read.
 
-    A file that is damaged, or in a format of another version, is set aside under the suffix ``.corrupt`` and counts as
-    none.
+    A file that is damaged, or in a format of another version, is set aside under the suffix ``.corrupt``.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        _LOG.error("last good snapshot not readable", path=str(path), reason=str(error))
+        return None
     try:
         return _unpack(_verified(raw))
     except (ValueError, struct.error) as error:
-        aside = path.with_suffix(".corrupt")
-        path.replace(aside)
-        _LOG.warning("last good snapshot set aside", path=str(path), aside=str(aside), reason=str(error))
+        _LOG.warning("last good snapshot set aside", path=str(path), reason=str(error))
+        # Where it cannot be moved it stays; the next good one replaces it.
+        with contextlib.suppress(OSError):
+            path.replace(path.with_suffix(".corrupt"))
         return None
 
 

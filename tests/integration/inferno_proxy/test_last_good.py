@@ -91,6 +91,11 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         write_last_good(last_good_path(tmp_path / "file", Dialect.ENVOY), SNAPSHOT)
 
 
+def test_a_file_that_cannot_be_read_is_no_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert read_last_good(last_good_path(tmp_path / "file", Dialect.ENVOY)) is None
+
+
 def test_reading_it_needs_neither_grpc_nor_envoys_api() -> None:
     code = (
         "import sys; from pathlib import Path; from inferno_proxy.snapshot import read_last_good; "
