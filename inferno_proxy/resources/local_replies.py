@@ -13,12 +13,12 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct, Value
 
 # Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
-# %ROUTE_NAME% is the model, or the name of one of our own services.
+# %ROUTE_NAME% is "model NAME", or the name of one of our own services.
 _SENTENCES = (
     (("UH",), "no node is ready to serve %ROUTE_NAME% now: nodes may be starting, draining or down; try again"),
     (
         ("UF", "URX", "LR", "UR", "UC"),
-        "the connection to a node serving %ROUTE_NAME% failed and no other could take the call: %LOCAL_REPLY_BODY%",
+        "no server of %ROUTE_NAME% took the call: %LOCAL_REPLY_BODY%",
     ),
     (("NC",), "%ROUTE_NAME% has just been added and is not connected yet; try again"),
     (("UT", "DT", "SI"), "the call to %ROUTE_NAME% ran out of time"),

@@ -157,7 +157,7 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
         header = RouteActionHashPolicyHeader(header_name=SEQUENCE_HEADER)
         action.hash_policy = [RouteActionHashPolicy(header=header)]
     return Route(
-        name=route.name,
+        name=f"model {route.name}",
         match=match,
         route=action,
         typed_per_filter_config=filters,
@@ -179,7 +179,7 @@ def _rest_wide() -> bytes:
 
 def _service_route(cluster: str, match: RouteMatch) -> Route:
     return Route(
-        name=cluster,
+        name="the governator" if cluster == GOVERNATOR else "the control plane",
         match=match,
         route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
         typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},

@@ -143,10 +143,10 @@ async def test_a_known_model_without_a_ready_node_is_unavailable(client: Client)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.infer("loading")
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "no node is ready to serve loading now" in str(caught.value.details())
+    assert "no node is ready to serve model loading now" in str(caught.value.details())
     async with client.http.get(f"{client.url}/v2/models/loading/ready") as response:
         assert response.status == 503
-        assert "no node is ready to serve loading now" in (await response.json())["error"]
+        assert "no node is ready to serve model loading now" in (await response.json())["error"]
 
 
 @pytest.mark.parametrize(

