@@ -1,0 +1,50 @@
+"""What the agent says of its node, from all it knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from inferno_backend.node import Condition, Endpoints, Model, ModelState, ModelVersion
+from inferno_backend.verdict import Facts, state_of
+
+READY = Model("m", (ModelVersion("1", ModelState.READY),), stateful=True)
+FAILED_VERSION = ModelVersion("2", ModelState.UNAVAILABLE, "no weights")
+
+
+@pytest.mark.parametrize(
+    ("facts", "condition", "reason"),
+    [
+        (Facts(), Condition.STARTING, ""),
+        (Facts(answered=True), Condition.SERVING, ""),
+        (Facts(answered=True, draining="asked"), Condition.DRAINING, "asked"),
+        (Facts(answered=True, down="dead"), Condition.FAILED, "dead"),
+        (Facts(answered=True, down="dead", draining="asked"), Condition.FAILED, "dead"),
+        (Facts(down="dead", draining="asked"), Condition.STARTING, "dead"),
+    ],
+)
+def test_a_dead_server_outweighs_a_drain_and_a_drain_outweighs_service(
+    facts: Facts, condition: Condition, reason: str
+) -> None:
+    state = state_of(facts)
+    assert (state.condition, state.reason) == (condition, reason)
+
+
+def test_models_are_told_as_the_server_tells_them() -> None:
+    state = state_of(Facts(Endpoints("h:1"), "2.51.0", answered=True, models=(READY,)))
+    assert state.models == (READY,)
+    assert state.models[0].ready
+    assert (state.endpoints.grpc, state.server_version) == ("h:1", "2.51.0")
+
+
+def test_a_stalled_model_is_unavailable_with_its_reason() -> None:
+    (model,) = state_of(Facts(answered=True, models=(READY,), stalled={"m": "3 requests wait."})).models
+    assert model.versions == (ModelVersion("1", ModelState.UNAVAILABLE, "3 requests wait."),)
+    assert model.stateful
+    assert not model.ready
+
+
+def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() -> None:
+    both = Model("m", (ModelVersion("1", ModelState.READY), FAILED_VERSION))
+    (model,) = state_of(Facts(answered=True, models=(both,), withdrawn=frozenset({"m"}), stalled={"m": "x"})).models
+    assert [one.state for one in model.versions] == [ModelState.UNLOADING, ModelState.UNAVAILABLE]
+    assert model.versions[1] == FAILED_VERSION

@@ -1,0 +1,73 @@
+"""What a model repository holds, before Triton looks at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferno_backend.triton.repository import choose, scan
+from inferno_runtime.errors import InvalidInput, NotFound
+
+
+def model(repository: Path, name: str, config: str | None = 'backend: "python"\n') -> None:
+    (repository / name / "1").mkdir(parents=True)
+    if config is not None:
+        (repository / name / "config.pbtxt").write_text(config)
+
+
+def test_models_are_folders_and_a_configuration_may_be_left_out(tmp_path: Path) -> None:
+    model(tmp_path, "b")
+    model(tmp_path, "a", None)
+    (tmp_path / "README.md").touch()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "__pycache__").mkdir()
+    found = scan(tmp_path)
+    assert found.models == ("a", "b")
+    assert not found.broken
+
+
+def test_a_broken_configuration_is_told_with_place_and_reason_and_the_others_go_on(tmp_path: Path) -> None:
+    model(tmp_path, "good")
+    model(tmp_path, "typo", 'backend: "python"\nmax_batch_sise: 3\n')
+    model(tmp_path, "binary")
+    (tmp_path / "binary" / "config.pbtxt").write_bytes(b"\xff\xfe")
+    found = scan(tmp_path)
+    assert choose(found, ()) == ("good",)
+    assert "typo/config.pbtxt:2:1" in found.broken["typo"]
+    assert "max_batch_sise" in found.broken["typo"]
+    assert "binary/config.pbtxt" in found.broken["binary"]
+
+
+@pytest.mark.parametrize(("name", "pattern"), [("nothing", "does not exist"), ("file", "is not a folder")])
+def test_no_folder_is_no_repository(tmp_path: Path, name: str, pattern: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=pattern):
+        scan(tmp_path / name)
+
+
+def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="holds no model"):
+        scan(tmp_path)
+
+
+def test_a_repository_of_broken_models_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    model(tmp_path, "typo", "max_batch_sise: 3\n")
+    with pytest.raises(InvalidInput, match="max_batch_sise"):
+        scan(tmp_path)
+
+
+def test_wanted_models_are_chosen_and_an_unknown_one_names_those_there(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        model(tmp_path, name)
+    found = scan(tmp_path)
+    assert choose(found, ("c", "a")) == ("c", "a")
+    with pytest.raises(NotFound, match=r"no model 'x' in .*; there is a, b, c"):
+        choose(found, ("a", "x"))
+
+
+def test_wanting_only_a_broken_model_is_refused(tmp_path: Path) -> None:
+    model(tmp_path, "good")
+    model(tmp_path, "typo", "max_batch_sise: 3\n")
+    with pytest.raises(InvalidInput, match="max_batch_sise"):
+        choose(scan(tmp_path), ("typo",))
