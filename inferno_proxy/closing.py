@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
 from inferno_proxy.errors import stopping
@@ -21,7 +21,7 @@ class Closing:
         """End every stream. Twice is the same as once."""
         self._begun.set()
 
-    async def during(self, source: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def during(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """Hand on what ``source`` yields until closing begins.
 
         Raises:

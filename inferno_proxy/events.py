@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from inferno_runtime import logs
@@ -50,7 +50,7 @@ class EventLog:
         _LOG.info(message, event_kind=kind, subject=subject)
         self._last.set(number)
 
-    async def follow(self, *, only_new: bool = False) -> AsyncIterator[Event]:
+    async def follow(self, *, only_new: bool = False) -> AsyncGenerator[Event, None]:
         """Yield the events kept so far (none with ``only_new``), then each new one, without end.
 
         A reader slower than ``capacity`` events misses the oldest; the numbers show the gap.

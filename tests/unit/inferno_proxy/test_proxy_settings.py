@@ -1,0 +1,76 @@
+"""Settings of a proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferno_proxy.settings import ProxySettings, split_backend
+from inferno_runtime.errors import InvalidInput
+from inferno_runtime.settings import load
+
+
+def test_backends_come_from_one_comma_separated_flag() -> None:
+    loaded = load(ProxySettings, flags={"backends": "10.0.0.1:8001, 10.0.0.2:8001:8000"}).value
+    assert loaded.backends == ("10.0.0.1:8001", "10.0.0.2:8001:8000")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("h:1", ("h", 1, None)),
+        ("h:1:2", ("h", 1, 2)),
+        ("[fd00::1]:8001", ("fd00::1", 8001, None)),
+        ("[fd00::1]:8001:8000", ("fd00::1", 8001, 8000)),
+    ],
+)
+def test_a_backend_is_a_host_with_one_or_two_ports(text: str, parts: tuple[str, int, int | None]) -> None:
+    assert split_backend(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "h", "8001:8000", "h:0", "h:1:0", "h:1:70000", "h:x", "h:1:x", "fd00::1:8001"])
+def test_a_malformed_backend_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"proxy\.backends"):
+        load(ProxySettings, flags={"backends": (text,)})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pattern"),
+    [
+        ("host", "localhost", "IP address"),
+        ("governator", "nowhere", "unix:/path"),
+        ("port", 70000, "port"),
+        ("lease_duration", 0.1, "lease_duration"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_field(field: str, value: object, pattern: str) -> None:
+    with pytest.raises(InvalidInput, match=pattern):
+        load(ProxySettings, flags={field: value})
+
+
+@pytest.mark.parametrize("where", ["", "unix:/run/g.sock", "10.0.0.1:8090", "governator:8090"])
+def test_a_governator_is_an_address_a_socket_or_absent(where: str) -> None:
+    assert load(ProxySettings, flags={"governator": where}).value.governator == where
+
+
+@pytest.mark.parametrize(("host", "insecure"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
+def test_loopback_needs_no_permission_and_a_network_needs_it(host: str, insecure: bool) -> None:
+    ProxySettings(host=host, insecure=insecure).refuse_exposure()
+
+
+def test_a_network_without_protection_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"0\.0\.0\.0") as refused:
+        ProxySettings(host="0.0.0.0").refuse_exposure()
+    assert "--insecure" in refused.value.fix
+
+
+def test_the_data_folder_follows_the_xdg_rules() -> None:
+    assert ProxySettings().directory({"XDG_DATA_HOME": "/x"}) == Path("/x/inferno/proxy")
+    assert ProxySettings().directory({"HOME": "/home/u"}) == Path("/home/u/.local/share/inferno/proxy")
+    assert ProxySettings(data_dir=Path("/d")).directory({}) == Path("/d")
+
+
+def test_a_data_folder_too_deep_for_sockets_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="sockets"):
+        ProxySettings(data_dir=Path("/" + "x" * 90)).directory()
