@@ -146,8 +146,8 @@ class Publisher:
         self._changed.clear()
         first = last = self._clock.monotonic()
         while (rest := due(first, last, self._published_at, self._pace) - self._clock.monotonic()) > 0:
-            if await self._changes_within(rest):
-                last = self._clock.monotonic()
+            changed = await self._changes_within(rest)
+            last = self._clock.monotonic() if changed else last
 
     async def _changes_within(self, seconds: float) -> bool:
         try:

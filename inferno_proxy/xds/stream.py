@@ -95,7 +95,7 @@ class Stream:
         self._bounds = bounds
         self._version = version
         self._session: Session | None = None
-        self._number: int | None = None
+        self._number = 0  # of this stream in the table of clients, which counts from 1
         self._client_id = ""
         self._awake = asyncio.Event()
         self._over = False
@@ -109,9 +109,9 @@ class Stream:
         """End the stream and forget its client's place; closing twice changes nothing."""
         self._over = True
         self._awake.set()
-        if self._number is not None:
+        if self._number:
             self._clients.disconnected(self._number)
-            self._number = None
+            self._number = 0
 
     async def read(self, requests: AsyncIterator[bytes]) -> None:
         """Take requests in until they end or one is wrong; the stream ends with them."""
@@ -189,9 +189,8 @@ class Stream:
         return Session(dialect)
 
     def _note(self, session: Session, serial: int) -> None:
-        if self._number is not None:
-            types = {url: _status(sub, serial) for url, sub in session.subscriptions.items()}
-            self._clients.update(self._number, types, session.applied)
+        types = {url: _status(sub, serial) for url, sub in session.subscriptions.items()}
+        self._clients.update(self._number, types, session.applied)
 
 
 def _status(sub: Subscription, serial: int) -> TypeStatus:

@@ -83,7 +83,9 @@ async def test_a_client_that_hangs_is_left_out_and_comes_back_when_it_answers() 
         await clock.advance(0.2)
         assert table.applied.value == 2
         assert [e.kind for e in events] == ["CLIENT_CONNECTED", "CLIENT_HANGS"]
+        table.published(2)
         await clock.advance(5.0)
+        assert [e.kind for e in events].count("CLIENT_HANGS") == 1
         table.update(stream, {CDS: status(SyncState.SYNCED)}, 2)
         await clock.settle()
         assert events[-1].kind == "CLIENT_CAUGHT_UP"
