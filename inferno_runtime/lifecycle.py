@@ -44,15 +44,17 @@ class Stop:
 def run(main: Callable[[Stop], Awaitable[None]]) -> int:
     """Run ``main`` until it returns and give the process's exit code.
 
-    SIGINT and SIGTERM request the stop; ``main`` is expected to notice it and return. A second signal ends the process
-    at once with 130. An :class:`InfernoError` is printed as one sentence and becomes its exit code.
+    SIGINT and SIGTERM request the stop; ``main`` is expected to notice it and return. A SIGINT after that, the second
+    Ctrl-C of an impatient person, ends the process at once with 130; a SIGTERM does not, because the kernel sends the
+    parent-death signal once for each thread of a parent that is killed. An :class:`InfernoError` is printed as one
+    sentence and becomes its exit code.
     """
 
     async def supervised() -> None:
         stop = Stop()
 
         def on_signal(received: signal.Signals) -> None:
-            if stop.requested:
+            if stop.requested and received is signal.SIGINT:
                 os._exit(INTERRUPTED)
             stop.request(f"signal {received.name}")
 

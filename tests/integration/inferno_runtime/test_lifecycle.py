@@ -74,7 +74,7 @@ def test_a_group_without_ours_has_no_error_to_tell() -> None:
     assert lifecycle.first_inferno_error(ExceptionGroup("g", [ValueError()])) is None
 
 
-async def test_a_second_signal_ends_the_process_at_once() -> None:
+async def test_a_second_ctrl_c_ends_the_process_at_once_and_a_second_sigterm_does_not() -> None:
     code = (
         "import asyncio\n"
         "from inferno_runtime import lifecycle\n"
@@ -88,7 +88,10 @@ async def test_a_second_signal_ends_the_process_at_once() -> None:
     child = await process.spawn([sys.executable, "-c", code], stdout=asyncio.subprocess.PIPE)
     assert child.stdout is not None
     assert await child.stdout.readline() == b"up\n"
-    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGTERM)
     assert await child.stdout.readline() == b"stopping\n"
+    child.send_signal(signal.SIGTERM)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(child.wait(), 0.3)
     child.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(child.wait(), 10) == lifecycle.INTERRUPTED
