@@ -110,7 +110,11 @@ def _version(name: str) -> str:
 
 
 def _pins() -> Mapping[str, tuple[str, str]]:
-    pinned = (_PIN.match(line) for line in importlib.metadata.requires("inferno-mesh") or ())
+    try:
+        required = importlib.metadata.requires("inferno-mesh") or ()
+    except importlib.metadata.PackageNotFoundError:
+        required = ()  # Run from a folder of sources: nothing says what is required.
+    pinned = (_PIN.match(line) for line in required)
     return {match[1]: (match[2], _version(match[1])) for match in pinned if match}
 
 

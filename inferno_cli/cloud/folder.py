@@ -78,16 +78,16 @@ def prepare(path: Path) -> DataFolder:
 
 
 @asynccontextmanager
-async def locked(folder: DataFolder) -> AsyncIterator[int]:
+async def locked(folder: DataFolder, patience: float = _PREVIOUS_RUN_SECONDS) -> AsyncIterator[int]:
     """Hold the folder's lock; yields its file descriptor, which components inherit.
 
-    A lock whose parent is dead is held by components that are still ending: they get ten seconds.
+    A lock whose parent is dead is held by components that are still ending: they get ``patience`` seconds.
 
     Raises:
         AlreadyExists: Another ``inferno up`` uses the folder; the sentence has its pid.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + _PREVIOUS_RUN_SECONDS
+    until = loop.time() + patience
     # Opened without truncation: until the lock is ours, the pid in it is another's.
     with folder.lock.open("r+", encoding="ascii") as file:
         while True:

@@ -37,20 +37,6 @@ def group() -> LazyGroup:
     return made
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this())
-
-
-def _this() -> object:
-    class Module:
-        pass
-
-    module = Module()
-    module.raises = raises  # type: ignore[attr-defined]
-    return module
-
-
 @pytest.mark.parametrize(
     ("what", "code", "sentence"),
     [
