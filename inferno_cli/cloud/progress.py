@@ -69,7 +69,7 @@ class Lines:
         self._say(f"stopping {', '.join(names)}")
 
     def killed(self, name: str, seconds: float) -> None:
-        self._say(f"! {name} did not end within {seconds:g} s and was killed")
+        self._say(f"! {name} did not end within {seconds:.1f} s and was killed")
 
     def _seconds(self, name: str) -> float:
         return self._clock.monotonic() - self._began[name]

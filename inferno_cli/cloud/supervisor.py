@@ -23,9 +23,10 @@ from inferno_runtime.lifecycle import Stop
 from inferno_runtime.notify import NotifySocket
 
 LEASH_VARIABLE = "INFERNO_BACKEND_LEASH_FD"
-# Seconds each rank gets to end by itself; with what is left for the remains they stay below ten in all.
-GRACE: Mapping[Rank, float] = {Rank.NODE: 6.5, Rank.PROXY: 1.0, Rank.GOVERNATOR: 0.7}
-_REMAINS_SECONDS = 0.8
+# All of a stop, in seconds, and by which share of it each rank must have ended: what one leaves over, the next may use.
+# What the components leave behind comes last.
+STOP_SECONDS = 9.4
+SHARES: Mapping[Rank, float] = {Rank.NODE: 0.7, Rank.PROXY: 0.86, Rank.GOVERNATOR: 0.93}
 _STEADY_SECONDS = 30.0
 
 
@@ -40,12 +41,14 @@ class Supervisor:
         clock: Clock,
         *,
         pass_fds: Sequence[int] = (),
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._folder = folder
         self._progress = progress
         self._clock = clock
         self._pass_fds = pass_fds
         self._components = components
+        self._stop_seconds = stop_seconds
         self.children: Sequence[Child] = ()
 
     @asynccontextmanager
@@ -126,6 +129,7 @@ class Supervisor:
         return [child.component.name for child in self.children if child.facts.value is None]
 
     async def _stop(self, held: int) -> None:
+        began = self._clock.monotonic()
         family = remains.family()
         for rank in Rank:
             children = [child for child in self.children if child.component.rank is rank and child.pid is not None]
@@ -133,10 +137,12 @@ class Supervisor:
                 continue
             names = [child.component.name for child in children]
             self._progress.stopping(names)
-            ended = await asyncio.gather(*(child.stop(GRACE[rank]) for child in children))
+            grace = began + self._stop_seconds * SHARES[rank] - self._clock.monotonic()
+            ended = await asyncio.gather(*(child.stop(grace) for child in children))
             for name, in_time in zip(names, ended, strict=True):
                 if not in_time:
-                    self._progress.killed(name, GRACE[rank])
+                    self._progress.killed(name, grace)
         os.close(held)
-        for pid in await remains.end(family, _REMAINS_SECONDS):
-            self._progress.killed(f"process {pid}", _REMAINS_SECONDS)
+        grace = began + self._stop_seconds - self._clock.monotonic()
+        for pid in await remains.end(family, grace):
+            self._progress.killed(f"process {pid}", grace)

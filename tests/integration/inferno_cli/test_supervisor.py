@@ -23,8 +23,7 @@ from inferno_runtime.lifecycle import Stop, first_inferno_error
 from tests.waiting import eventually
 
 # Ready at once, ends on SIGTERM and notes when.
-STEADY = (
-    """
+STEADY = f"""
 import os, signal, sys, time
 from inferno_runtime import notify
 def end(*_):
@@ -36,11 +35,14 @@ notify.ready(grpc="127.0.0.1:1", models=["m"], leash=os.environ.get({LEASH_VARIA
 while True:
     time.sleep(60)
 """
-    % LEASH_VARIABLE
-)
 # Never ready.
 SILENT = "import time; time.sleep(60)"
-REFUSES = r"import sys, time; time.sleep(0.5); sys.stderr.write('error[PORT_IN_USE] It is taken.\n  fix: Free it.\n'); sys.exit(2)"
+REFUSES = r"""
+import sys, time
+time.sleep(0.5)
+sys.stderr.write("error[PORT_IN_USE] It is taken.\n  fix: Free it.\n")
+sys.exit(2)
+"""
 # Ready, and deaf to SIGTERM; has a child of its own, which survives it.
 STUBBORN = f"""
 import signal, subprocess, sys, time
@@ -195,7 +197,7 @@ async def test_a_stop_while_starting_ends_what_runs(socket_dir: Path) -> None:
 async def test_what_does_not_end_is_killed_and_its_children_too(socket_dir: Path) -> None:
     heard = Heard()
     components = [_component("proxy", STUBBORN, Rank.PROXY)]
-    async with running(socket_dir, components, heard) as mesh:
+    async with running(socket_dir, components, heard, stop_seconds=0.5) as mesh:
         await asyncio.wait_for(mesh.ready(Stop()), 30)
         child = (mesh.children[0].facts.value or {})["child"]
     assert ("killed", "proxy") in heard.events
