@@ -1,0 +1,90 @@
+"""A control plane's services on a Unix socket, without Envoy and without the process around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import grpc
+import prometheus_client
+from aiohttp import ClientSession, UnixConnector, web
+
+from inferno_proxy.admission import Limits
+from inferno_proxy.closing import Closing
+from inferno_proxy.discovery.registration_service import RegistrationService
+from inferno_proxy.events import EventLog
+from inferno_proxy.fleet_inference import FleetInference
+from inferno_proxy.grpc_server import ControlServices, grpc_server
+from inferno_proxy.health_service import GrpcHealth, HealthService
+from inferno_proxy.inference_service import InferenceService
+from inferno_proxy.lease import Terms
+from inferno_proxy.mesh_service import MeshService
+from inferno_proxy.metrics import ControlPlaneCollector
+from inferno_proxy.registry import Registry
+from inferno_proxy.rest import Rest
+from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.xds.ads_service import AdsService
+from inferno_proxy.xds.clients import ClientTable
+from inferno_runtime import rpc
+from inferno_runtime.clock import SystemClock
+from inferno_runtime.latest import Latest
+
+
+class Control:
+    """The parts a test looks at, and a channel and an HTTP session to the services."""
+
+    def __init__(self, folder: Path, lease: float, *, allow_model_control: bool) -> None:
+        self.clock = SystemClock()
+        self.events = EventLog(self.clock)
+        self.registry = Registry(Terms(lease, 600, Limits(nodes=50)), self.clock, self.events)
+        self.clients = ClientTable(self.clock)
+        self.closing = Closing()
+        self.fleet = FleetInference(self.registry, "1.2.3", allow_model_control=allow_model_control)
+        self.lease = lease
+        self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
+        self.channel: grpc.aio.Channel
+        self.http: ClientSession
+
+    def services(self, group: asyncio.TaskGroup) -> ControlServices:
+        view = self.registry.view
+        empty: Mapping[Dialect, Snapshot] = MappingProxyType({})
+        return ControlServices(
+            ads=AdsService(Latest(empty), self.clients, self.clock),
+            registration=RegistrationService(self.registry, self.lease, self.clock, group),
+            health=HealthService(view, self.closing),
+            grpc_health=GrpcHealth(view, self.closing),
+            mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),
+            inference=InferenceService(self.fleet),
+            governed=True,
+        )
+
+
+@asynccontextmanager
+async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool = False) -> AsyncIterator[Control]:
+    """Serve until the test has ended."""
+    made = Control(folder, lease, allow_model_control=allow_model_control)
+    async with asyncio.TaskGroup() as group:
+        services = made.services(group)
+        server = grpc_server(services)
+        rpc.bind(server, f"unix:{made.grpc_socket}")
+        await server.start()
+        metrics = prometheus_client.CollectorRegistry()
+        metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, lambda: 3))
+        rest = Rest(made.fleet, made.registry, services.registration, metrics)
+        runner = web.AppRunner(rest.application(), access_log=None)
+        await runner.setup()
+        await web.UnixSite(runner, str(made.http_socket)).start()
+        passing = group.create_task(made.registry.run())
+        async with (
+            rpc.channel(f"unix:{made.grpc_socket}") as made.channel,
+            ClientSession("http://inferno", connector=UnixConnector(str(made.http_socket))) as made.http,
+        ):
+            yield made
+        made.registry.close()
+        made.closing.begin()
+        await runner.cleanup()
+        await server.stop(1)
+        passing.cancel()
