@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from envoy_data_plane.envoy.config.core.v3 import HealthCheck, HealthCheckHttpHealthCheck
 
 from inferno_proxy.snapshot import Dialect, Resource, ResourceType
 from inferno_proxy.xds.clients import SyncState
 from inferno_runtime import process
 from inferno_runtime.latest import Latest
-from tests.integration.inferno_proxy.xds.world import ControlPlane, Envoy, Load, Mesh, Snapshots, cluster, upstream
+from tests.integration.inferno_proxy.xds.world import (
+    HEALTH_DELAY,
+    HEALTH_PATH,
+    ControlPlane,
+    Envoy,
+    Load,
+    Mesh,
+    Snapshots,
+    cluster,
+    upstream,
+)
 from tests.waiting import eventually
 
 
@@ -64,6 +76,32 @@ async def test_traffic_moves_to_a_new_cluster_without_a_failed_request(
         await control.applied(2, within=1.0)
         await load.more(50, where="two".__eq__)
         await eventually(lambda: _is(envoy, {"c2"}), 5.0, "the old cluster is gone")
+    assert load.failures == []
+
+
+async def test_traffic_moves_to_a_new_cluster_only_when_its_first_health_check_has_passed(
+    envoy: Envoy, control: ControlPlane, mesh: Mesh, two: int
+) -> None:
+    # Envoy acknowledges clusters when they are warm, which includes the first round of health checks.
+    mesh.cluster_fields = {
+        "health_checks": [
+            HealthCheck(
+                timeout=datetime.timedelta(seconds=1),
+                interval=datetime.timedelta(seconds=1),
+                unhealthy_threshold=1,
+                healthy_threshold=1,
+                http_health_check=HealthCheckHttpHealthCheck(path=HEALTH_PATH),
+            )
+        ]
+    }
+    async with Load(mesh.port).running() as load:
+        await load.more(20)
+        mesh.clusters, mesh.target = {"c2": [two]}, "c2"
+        started = time.monotonic()
+        control.publish(mesh.snapshot(2))
+        await control.applied(2)
+        assert time.monotonic() - started >= HEALTH_DELAY
+        await load.more(20, where="two".__eq__)
     assert load.failures == []
 
 

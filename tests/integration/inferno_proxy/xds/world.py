@@ -51,6 +51,7 @@ from inferno_runtime.latest import Latest
 from tests.waiting import eventually
 
 Snapshots = Latest[Mapping[Dialect, Snapshot]]
+HEALTH_PATH, HEALTH_DELAY = "/health", 0.2
 _ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -269,9 +270,11 @@ class Envoy:
 
 @contextlib.asynccontextmanager
 async def upstream(name: str, *, port: int = 0) -> AsyncIterator[int]:
-    """An HTTP server that answers with its name; yields its port."""
+    """An HTTP server that answers with its name, and only after a moment on its health path; yields its port."""
 
-    async def handle(_: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == HEALTH_PATH:
+            await asyncio.sleep(HEALTH_DELAY)
         return web.Response(text=name)
 
     app = web.Application()
