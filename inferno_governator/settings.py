@@ -32,8 +32,8 @@ class GovernatorSettings(ProcessSettings):
         200_000, ge=500, help="Samples that may wait to be stored; beyond it senders are told to slow down."
     )
     db_busy_seconds: float = option(
-        5.0, ge=0, help="Seconds to wait for another process that locks the database before senders are told to wait."
+        3.0, ge=0, help="Seconds to wait for another process that locks the database before senders are told to wait."
     )
     shutdown_seconds: float = option(
-        5.0, gt=0, help="Seconds that open streams have, at the end, to store what they have handed in."
+        3.0, gt=0, help="Seconds that open streams have, at the end, to store what they have handed in."
     )

@@ -73,9 +73,9 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int) -> Batch:
         first, last = min(first, end - window), max(last, end)
         measurement = sample.WhichOneof("measurement")
         if measurement == "model":
-            _model(wire, index, (end, window), models)
+            _model(wire, index, sample.model, (end, window), models)
         elif measurement == "device":
-            _device(wire, index, (end, window), devices)
+            _device(wire, index, sample.device, (end, window), devices)
         else:
             _refuse(wire, f"samples[{index}]", "measures neither a model nor a device")
     return Batch(
@@ -92,9 +92,12 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int) -> Batch:
 
 
 def _model(
-    wire: telemetry_pb2.TelemetryBatch, index: int, when: tuple[int, int], models: dict[SeriesKey, list[ModelPoint]]
+    wire: telemetry_pb2.TelemetryBatch,
+    index: int,
+    model: telemetry_pb2.ModelSample,
+    when: tuple[int, int],
+    models: dict[SeriesKey, list[ModelPoint]],
 ) -> None:
-    model = wire.samples[index].model
     key = SeriesKey("model", model.model, model.version)
     points = models.get(key)
     if points is None:
@@ -118,9 +121,12 @@ def _model(
 
 
 def _device(
-    wire: telemetry_pb2.TelemetryBatch, index: int, when: tuple[int, int], devices: dict[SeriesKey, list[DevicePoint]]
+    wire: telemetry_pb2.TelemetryBatch,
+    index: int,
+    device: telemetry_pb2.DeviceSample,
+    when: tuple[int, int],
+    devices: dict[SeriesKey, list[DevicePoint]],
 ) -> None:
-    device = wire.samples[index].device
     if device.kind not in {"cpu", "gpu"}:
         _refuse(wire, f"samples[{index}].device.kind", f"{device.kind[:40]!r} is neither 'cpu' nor 'gpu'")
     kind: Kind = "gpu" if device.kind == "gpu" else "cpu"

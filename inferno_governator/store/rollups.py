@@ -37,9 +37,16 @@ class Fold:
         if min(ends) - max(windows) >= minute * MINUTE_MICROS:
             self._add(minute, series, columns)
             return
+        by_minute: dict[int, list[Row]] = {}
         for point in points:
+            minute = (point[0] - 1) // MINUTE_MICROS
+            if point[0] - point[1] >= minute * MINUTE_MICROS:
+                by_minute.setdefault(minute, []).append(point)
+                continue
             for part in split_by_minute(point, self._maxima):
-                self._add((part[0] - 1) // MINUTE_MICROS, series, [(value,) for value in part])
+                by_minute.setdefault((part[0] - 1) // MINUTE_MICROS, []).append(part)
+        for minute, parts in by_minute.items():
+            self._add(minute, series, list(zip(*parts, strict=True)))
 
     def _add(self, minute: int, series: int, columns: Sequence[tuple[int, ...]]) -> None:
         at_maxima = len(columns) - self._maxima

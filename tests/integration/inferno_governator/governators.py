@@ -15,9 +15,11 @@ from typing import Any
 
 import grpc
 
+from inferno.governance.v1.governance_service_pb2_grpc import add_GovernanceServiceServicer_to_server
 from inferno_governator.app import serve
+from inferno_governator.governance_service import GovernanceService
 from inferno_governator.settings import GovernatorSettings
-from inferno_runtime import process
+from inferno_runtime import process, rpc
 from inferno_runtime.clock import Clock
 from inferno_runtime.lifecycle import Stop
 from inferno_runtime.notify import NotifySocket
@@ -52,6 +54,20 @@ async def governator(
                 yield StoppableClient(client.channel, stop)
             finally:
                 stop.request("the test is over")
+
+
+@asynccontextmanager
+async def served(service: GovernanceService, folder: Path) -> AsyncIterator[Client]:
+    """A service alone on a server, and a connection to it."""
+    server = rpc.server()
+    add_GovernanceServiceServicer_to_server(service, server)
+    address = rpc.bind(server, f"unix:{folder / 'service'}")
+    await server.start()
+    async with connected(address) as client:
+        try:
+            yield client
+        finally:
+            await server.stop(0.2)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from inferno_governator.app import SERVICE, check_listen
+from inferno_governator.governance_service import GovernanceService
+from inferno_governator.intake import Intake
+from inferno_governator.metrics import Metrics
+from inferno_governator.store.address import parse_database
+from inferno_governator.store.store import Store
 from inferno_runtime import process
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InfernoError, InvalidInput, Unavailable
 from inferno_runtime.lifecycle import first_inferno_error
-from tests.integration.inferno_governator.governators import governator, governator_process
+from tests.integration.inferno_governator.governators import governator, governator_process, served
 from tests.integration.inferno_governator.nodes import FACTS, batch
 from tests.waiting import eventually
 
@@ -91,6 +96,12 @@ async def test_metrics_that_cannot_be_served_are_a_clear_error(sqlite_url: str, 
     assert "Metrics cannot be served on 192.0.2.1:9" in str(error)
 
 
+async def metric(listen: str, name: str) -> float:
+    async with aiohttp.ClientSession() as session, session.get(f"http://{listen}/metrics") as answer:
+        page = await answer.text()
+    return float(page.split(f"\n{name} ")[1].split()[0])
+
+
 async def test_old_telemetry_is_forgotten_by_itself_also_after_a_database_that_was_away(
     sqlite_url: str, socket_dir: Path
 ) -> None:
@@ -98,9 +109,7 @@ async def test_old_telemetry_is_forgotten_by_itself_also_after_a_database_that_w
     listen = f"127.0.0.1:{process.free_port()}"
 
     async def forgotten() -> float:
-        async with aiohttp.ClientSession() as session, session.get(f"http://{listen}/metrics") as answer:
-            page = await answer.text()
-        return float(page.split("\ninferno_store_forgotten_rows_total ")[1].split()[0])
+        return await metric(listen, "inferno_store_forgotten_rows_total")
 
     async with governator(
         sqlite_url, socket_dir, clock=clock, metrics_listen=listen, retention_seconds=60, db_busy_seconds=0.05
@@ -182,3 +191,39 @@ def test_help_names_every_setting() -> None:
     assert done.returncode == 0
     for flag in ("--db", "--listen", "--metrics-listen", "--queue-samples", "--config"):
         assert flag in done.stdout
+
+
+async def test_a_database_that_stays_locked_does_not_keep_it_from_ending(sqlite_url: str, socket_dir: Path) -> None:
+    listen, path = f"127.0.0.1:{process.free_port()}", sqlite_url.removeprefix("sqlite:///")
+
+    async def queued() -> float:
+        return await metric(listen, "inferno_telemetry_queued_samples")
+
+    with ExitStack() as held:
+        async with governator(
+            sqlite_url, socket_dir, db_busy_seconds=3, shutdown_seconds=0.1, metrics_listen=listen
+        ) as client:
+            other = held.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+            other.execute("BEGIN IMMEDIATE")
+            async with client.stream() as stream:
+                await stream.send(batch(1))
+                await eventually(lambda: _is(queued, 10), 5, "the batch waits to be stored")
+                client.stop()
+                # It was cut off, so the node keeps the batch: nothing was acknowledged.
+                with pytest.raises(InfernoError) as cut_off:
+                    await stream.rest()
+                assert cut_off.value.temporary
+    async with governator(sqlite_url, socket_dir) as client:
+        assert await client.requests() == 0
+
+
+async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, socket_dir: Path) -> None:
+    clock = ManualClock()
+    metrics = Metrics()
+    async with Store(parse_database(sqlite_url), clock) as store:
+        service = GovernanceService(store, Intake(store.commit, 1000, clock, metrics), clock, metrics)
+        async with service, served(service, socket_dir) as client:
+            service.stop()
+            async with client.stream() as stream:
+                with pytest.raises(Unavailable, match="stopping"):
+                    await stream.rest()

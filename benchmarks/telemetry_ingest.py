@@ -1,0 +1,243 @@
+"""How many samples a second the governator takes in, from gRPC into its database, and what that costs in CPU.
+
+::
+
+    python -m benchmarks.telemetry_ingest                       # embedded SQLite in a temporary folder
+    python -m benchmarks.telemetry_ingest --db postgresql://…   # any other database
+    python -m benchmarks.telemetry_ingest --seconds 5
+
+A governator process stores what nodes in a process of their own send: 500 samples a batch, one second apart, three
+models and two GPUs each. Only acknowledged samples count, and acknowledged means committed and on disk. Results go to
+``benchmarks/results/telemetry_ingest.{json,md}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import psutil
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from benchmarks.environment import machine
+from inferno.governance.v1 import governance_service_pb2 as wire
+from inferno.governance.v1.telemetry_pb2 import DeviceSample, ModelSample, NodeFacts, Sample, TelemetryBatch
+from inferno_runtime import process, rpc
+from inferno_runtime.notify import NotifySocket
+
+_RESULTS = Path(__file__).parent / "results"
+_METHOD = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
+_SERIES = 5
+_BATCH = 500
+_SECONDS_OF_BATCH = _BATCH // _SERIES
+_AGO = 20 * 86_400
+GOAL = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What one process of nodes got acknowledged. ``waits`` are seconds from writing a batch to its acknowledgement."""
+
+    samples: int
+    seconds: float
+    waits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run."""
+
+    database: str
+    nodes: int
+    samples: int
+    seconds: float
+    samples_per_second: int
+    governator_cpu_micros_per_sample: float
+    governator_cores: float
+    governator_peak_rss_mib: float
+    acknowledged_p50_ms: float
+    acknowledged_p99_ms: float
+    bytes_on_disk_per_sample: float | None
+
+
+def _samples(start: int) -> bytes:
+    """The samples of a batch that begins at a Unix time, encoded."""
+    batch = TelemetryBatch()
+    window = Duration(seconds=1)
+    for second in range(_SECONDS_OF_BATCH):
+        end = Timestamp(seconds=start + second + 1)
+        for model in ("llama-3-8b", "whisper", "filetype"):
+            sample = ModelSample(
+                model=model,
+                version="1",
+                requests=37,
+                inferences=148,
+                executions=19,
+                request_micros=812_345,
+                queue_micros=112_233,
+                compute_micros=654_321,
+                pending=3,
+            )
+            batch.samples.append(Sample(time=end, window=window, model=sample))
+        for gpu in ("GPU-5f4b7a1c-0", "GPU-5f4b7a1c-1"):
+            device = DeviceSample(
+                device_id=gpu,
+                kind="gpu",
+                utilization=0.731,
+                memory_used_bytes=61_234_567_890,
+                memory_total_bytes=85_899_345_920,
+                energy_joules=412.5,
+            )
+            batch.samples.append(Sample(time=end, window=window, device=device))
+    return batch.SerializeToString()
+
+
+def _requests(node: str, start: int) -> Iterator[bytes]:
+    """Encoded requests of a node, without end: the sender must cost less than the receiver it measures."""
+    sequence = 0
+    while True:
+        sequence += 1
+        head = TelemetryBatch(node_id=node, incarnation=1, sequence=sequence)
+        if sequence == 1:
+            head.facts.CopyFrom(NodeFacts(price_micros_per_hour=6_880_000, device="NVIDIA H100", gpu_count=2))
+        # Fields of a message may come in any order and in pieces, so the head goes before samples encoded ahead.
+        body = head.SerializeToString() + _samples(start + sequence * _SECONDS_OF_BATCH)
+        yield b"\x0a" + _varint(len(body)) + body
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+async def _node(address: str, name: str, seconds: float) -> Sent:
+    start = int(time.time()) - _AGO
+    requests = _requests(name, start)
+    ready = deque(next(requests) for _ in range(int(seconds * 400)))
+    written: deque[float] = deque()
+    waits: list[float] = []
+    began = time.perf_counter()
+
+    async def outgoing() -> AsyncIterator[bytes]:
+        while ready and time.perf_counter() - began < seconds:
+            written.append(time.perf_counter())
+            yield ready.popleft()
+
+    acknowledged = 0
+    async with rpc.channel(address) as channel:
+        call = channel.stream_stream(
+            _METHOD, request_serializer=bytes, response_deserializer=wire.StreamTelemetryResponse.FromString
+        )(outgoing())
+        async for answer in call:
+            now = time.perf_counter()
+            while acknowledged < answer.acknowledged_sequence:
+                acknowledged += 1
+                waits.append(now - written.popleft())
+    return Sent(acknowledged * _BATCH, time.perf_counter() - began, tuple(waits))
+
+
+def _nodes(address: str, count: int, seconds: float) -> list[Sent]:
+    async def all_of_them() -> list[Sent]:
+        return await asyncio.gather(*(_node(address, f"bench-{n}", seconds) for n in range(count)))
+
+    return asyncio.run(all_of_them())
+
+
+async def measure(url: str, file: Path | None, nodes: int, seconds: float) -> Result:
+    """Run one governator against ``nodes`` nodes that send as fast as they are let."""
+    argv = [sys.executable, "-m", "inferno_governator.cli", "--db", url, "--listen", "127.0.0.1:0"]
+    async with NotifySocket() as told:
+        child = await process.spawn(
+            argv, env={**os.environ, "NOTIFY_SOCKET": told.path}, die_with_parent=signal.SIGKILL
+        )
+        try:
+            async with asyncio.timeout(30):
+                _, fields = await told.receive()
+            address = json.loads(fields["X_INFERNO"])["address"]
+            seen = psutil.Process(child.pid)
+            before = seen.cpu_times()
+            peak, sent = await _watched(seen, address, nodes, seconds)
+            after = seen.cpu_times()
+        finally:
+            await process.terminate(child, grace=10)
+    samples, took = sum(each.samples for each in sent), max(each.seconds for each in sent)
+    cpu = after.user + after.system - before.user - before.system
+    waits = sorted(wait for each in sent for wait in each.waits)
+    return Result(
+        database="SQLite" if file is not None else "PostgreSQL",
+        nodes=nodes,
+        samples=samples,
+        seconds=round(took, 2),
+        samples_per_second=round(samples / took),
+        governator_cpu_micros_per_sample=round(cpu / samples * 1e6, 2),
+        governator_cores=round(cpu / took, 2),
+        governator_peak_rss_mib=round(peak / 2**20, 1),
+        acknowledged_p50_ms=round(waits[len(waits) // 2] * 1e3, 1),
+        acknowledged_p99_ms=round(waits[len(waits) * 99 // 100] * 1e3, 1),
+        bytes_on_disk_per_sample=round(file.stat().st_size / samples, 1) if file is not None else None,
+    )
+
+
+async def _watched(seen: psutil.Process, address: str, nodes: int, seconds: float) -> tuple[int, list[Sent]]:
+    """Let the nodes send from a process of their own; returns the governator's peak memory and what was sent."""
+    # Started anew, not forked: gRPC's threads do not survive a fork.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        sending = asyncio.get_running_loop().run_in_executor(pool, _nodes, address, nodes, seconds)
+        peak = 0
+        while not sending.done():
+            peak = max(peak, seen.memory_info().rss)
+            await asyncio.sleep(0.05)
+        return peak, await sending
+
+
+def markdown(result: Result, about: dict[str, Any]) -> str:
+    """The result as a table."""
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(result).items())
+    machine_line = ", ".join(f"{name} {value}" for name, value in about.items())
+    return (
+        f"# Telemetry ingest\n\nSamples from gRPC into the database, {_BATCH} a batch, counted when acknowledged "
+        f"(committed and on disk). Goal: {GOAL} a second.\n\n| | |\n|---|---|\n{rows}\n\n{machine_line}\n"
+    )
+
+
+def main() -> None:
+    """Measure, print and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--db", default="", help="URL of the database (default: SQLite in a temporary folder)")
+    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--results", type=Path, default=_RESULTS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="inferno-bench-") as folder:
+        file = None if options.db else Path(folder) / "governator.db"
+        url = options.db or f"sqlite:///{file}"
+        result = asyncio.run(measure(url, file, options.nodes, options.seconds))
+    about = machine()
+    options.results.mkdir(parents=True, exist_ok=True)
+    text = markdown(result, about)
+    (options.results / "telemetry_ingest.md").write_text(text)
+    (options.results / "telemetry_ingest.json").write_text(
+        json.dumps({"machine": about, "goal_samples_per_second": GOAL, **asdict(result)}, indent=2) + "\n"
+    )
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
