@@ -1,0 +1,98 @@
+"""What Inferno gives to gRPC clients is what the real gRPC library takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from inferno_proxy.envoy.bootstrap import grpc_bootstrap
+from inferno_proxy.fleet import Address, FleetView, Phase
+from inferno_proxy.resources import build
+from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_runtime.latest import Latest
+from inferno_runtime.process import free_port
+from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
+from tests.integration.inferno_proxy.xds.world import ControlPlane
+
+MODELS = [model("magika"), model("counter", stateful=True)]
+
+# A program that knows nothing of Inferno but the address it is given: prints the node that answered each call.
+_CLIENT = """
+import sys, grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+name, sequence, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
+metadata = [("x-inferno-sequence", sequence)] if sequence else []
+stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(f"xds:///{name}"))
+request = service_pb2.ModelInferRequest(model_name=name)
+for _ in range(calls):
+    try:
+        print(stub.ModelInfer(request, metadata=metadata, timeout=20).parameters["node"].string_param)
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+
+
+@contextlib.asynccontextmanager
+async def controlled(directory: Path, fleet: FleetView) -> AsyncIterator[tuple[ControlPlane, Address]]:
+    address = Address("127.0.0.1", free_port())
+    built = build(plan(fleet, RoutingSettings()), resource_settings(directory, address), 1, {})
+    snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(built)
+    async with ControlPlane(str(address), snapshots) as control:
+        yield control, address
+
+
+async def answers(address: Address, name: str, *, sequence: str = "", calls: int = 20) -> list[str]:
+    bootstrap = json.dumps(grpc_bootstrap(address, "client"))
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _CLIENT, name, sequence, str(calls)),
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap},
+        stdout=subprocess.PIPE,
+    )
+    out, _ = await client.communicate()
+    return out.decode().split()
+
+
+@pytest_asyncio.fixture
+async def pair() -> AsyncIterator[tuple[Server, Server]]:
+    async with serving(Server("n1")) as one, serving(Server("n2")) as two:
+        yield one, two
+
+
+async def test_every_resource_is_accepted_and_calls_are_spread(socket_dir: Path, pair: tuple[Server, Server]) -> None:
+    fleet = view(member(pair[0], MODELS, zone="a"), member(pair[1], MODELS))
+    async with controlled(socket_dir, fleet) as (control, address):
+        assert set(await answers(address, "magika")) == {"n1", "n2"}
+        assert {event.kind for event in control.events} <= {"CLIENT_CONNECTED", "CLIENT_DISCONNECTED"}
+
+
+async def test_a_sequence_named_in_metadata_stays_on_one_node(socket_dir: Path, pair: tuple[Server, Server]) -> None:
+    async with controlled(socket_dir, view(*(member(server, MODELS) for server in pair))) as (_, address):
+        assert len(set(await answers(address, "counter", sequence="7"))) == 1
+
+
+async def test_a_draining_node_gets_no_new_call(socket_dir: Path, pair: tuple[Server, Server]) -> None:
+    fleet = view(member(pair[0], MODELS, phase=Phase.DRAINING), member(pair[1], MODELS))
+    async with controlled(socket_dir, fleet) as (_, address):
+        assert set(await answers(address, "magika")) == {"n2"}
+
+
+@pytest.mark.parametrize(("name", "executions"), [("magika", 4), ("counter", 1)])
+async def test_a_call_a_node_did_not_take_is_repeated_for_stateless_models_only(
+    socket_dir: Path, pair: tuple[Server, Server], name: str, executions: int
+) -> None:
+    for server in pair:
+        server.failure = grpc.StatusCode.UNAVAILABLE
+    async with controlled(socket_dir, view(*(member(server, MODELS) for server in pair))) as (_, address):
+        assert await answers(address, name, sequence="7", calls=1) == ["UNAVAILABLE"]
+        assert sum(len(server.calls) for server in pair) == executions
