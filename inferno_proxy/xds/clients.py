@@ -174,7 +174,11 @@ class ClientTable:
         client = self._clients.get(stream)
         if client is None or client.left_at is not None:
             return
-        self._clients[stream] = replace(client, left_at=self._clock.monotonic())
+        if any(c.client_id == client.client_id and c.stream != stream for c in self.clients):
+            # It has a newer stream already, as after a hot restart.
+            del self._clients[stream]
+        else:
+            self._clients[stream] = replace(client, left_at=self._clock.monotonic())
         self._touched.set()
         self._tell("CLIENT_DISCONNECTED", client.client_id, "Its stream ended; it keeps the configuration it has.")
 

@@ -149,7 +149,9 @@ def settle(sub: Subscription, nonce: str, error: str | None) -> tuple[Subscripti
         left = {} if complete else {n: why for n, why in sub.refused.items() if n not in names and n != _ANSWER}
         return replace(done, accepted=sub.carried_version, refused=left), Reply.ACK
     concerned = (_ANSWER,) if complete or not names else [n for n in names if sub.wants(n)]
-    return replace(done, refused={**sub.refused, **dict.fromkeys(concerned, error or "no reason given")}), Reply.NACK
+    # Envoy's reasons run over several lines.
+    reason = " ".join(error.split()) or "no reason given"
+    return replace(done, refused={**sub.refused, **dict.fromkeys(concerned, reason)}), Reply.NACK
 
 
 def split(sub: Subscription, carried: Named) -> Subscription:

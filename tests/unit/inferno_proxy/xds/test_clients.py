@@ -132,6 +132,17 @@ async def test_a_client_that_lost_its_stream_counts_until_it_is_back_or_long_gon
     assert [e.kind for e in events].count("CLIENT_DISCONNECTED") == 2
 
 
+async def test_a_client_with_a_newer_stream_is_not_waited_for_on_the_old_one() -> None:
+    clock = ManualClock()
+    async with running(clock, []) as table:
+        old, new = table.connected("a", Dialect.ENVOY, "envoy"), table.connected("a", Dialect.ENVOY, "envoy")
+        table.disconnected(old)
+        table.published(1)
+        table.update(new, {}, 1)
+        await clock.settle()
+        assert table.applied.value == 1
+
+
 async def test_nothing_is_applied_until_clients_of_an_earlier_life_had_time_to_return() -> None:
     clock = ManualClock()
     async with running(clock, []) as table:
