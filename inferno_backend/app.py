@@ -44,9 +44,11 @@ from inferno_runtime.lifecycle import Stop
 from inferno_runtime.mailbox import Mailbox
 
 _LOG = logs.get("agent")
-# Bounds of the steps of a stop, in seconds; with the drain and Triton's own end they stay under ten.
+# Bounds of the steps of a stop, in seconds; with the default drain_timeout of 5 they add up to less than ten.
 _GOODBYE = 0.5
-_FLUSH = 2.0
+_TRITON_END = 3.0
+_FLUSH = 1.2
+_LAST_READINGS = 0.1
 _PAGE = 1.0
 # Triton's ports unless it is told otherwise.
 _TRITON_HTTP, _TRITON_GRPC, _TRITON_METRICS = 8000, 8001, 8002
@@ -69,7 +71,7 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
             clock,
             healing=settings.healing,
             patience=Patience(least=settings.stall_after),
-            rhythm=Rhythm(start=settings.start_timeout),
+            rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after),
         )
         await _Agent(settings, identity, supervisor, probes, clock).run(stop)
 
@@ -87,6 +89,8 @@ class _Agent:
     ) -> None:
         self._identity = identity
         self._supervisor = supervisor
+        self._clock = clock
+        self._drain_timeout = settings.drain_timeout
         self._meter = Meter(supervisor.counters, clock)
         self._registrars = [
             Registrar(proxy, identity, supervisor.state, self._meter.load, clock) for proxy in settings.discovery_lb
@@ -104,7 +108,12 @@ class _Agent:
         """Run every stage until the stop is requested, then end them in order."""
         try:
             async with asyncio.TaskGroup() as group:
-                stages = [self._supervisor.run(), self._meter.run(), self._judge(), self._steering.run()]
+                stages = [
+                    self._supervisor.run(self._meter.read),
+                    self._meter.run(),
+                    self._judge(),
+                    self._steering.run(),
+                ]
                 stages += [registrar.run() for registrar in self._registrars]
                 if self._uplink is not None:
                     stages += [self._sampler.run(), self._uplink.run()]
@@ -150,24 +159,33 @@ class _Agent:
         _LOG.info("ready", node=self._identity.node_id, grpc=endpoints.grpc)
 
     async def _shut_down(self, reason: str) -> None:
-        """Withdraw, wait for data planes and running work, say goodbye, end Triton, hand in what was measured."""
+        """Withdraw, wait for data planes and waiting work, say goodbye, end Triton, hand in what was measured."""
         _LOG.info("stopping", reason=reason)
+        deadline = self._clock.monotonic() + self._drain_timeout + _TRITON_END
         revision = self._supervisor.drain("The node stops.")
         await self._steering.confirmed(revision)
         if not await self._steering.idle():
-            _LOG.warning("work was still running when its time was over")
+            _LOG.warning("work was still waiting when its time was over")
         async with asyncio.TaskGroup() as goodbyes:
             for registrar in self._registrars:
                 goodbyes.create_task(registrar.deregister(_GOODBYE))
-        async with asyncio.TaskGroup() as ends:
-            if self._uplink is not None:
-                ends.create_task(self._hand_in(self._uplink))
-            ends.create_task(self._supervisor.stop())
+        await self._end_triton(deadline)
+        if self._uplink is not None:
+            self._sampler.finish()
+            await self._uplink.flushed(_FLUSH)
 
-    async def _hand_in(self, uplink: Uplink) -> None:
-        if self._meter.readings.value is not None:
-            self._sampler.take(self._meter.readings.value)
-        await uplink.flushed(_FLUSH)
+    async def _end_triton(self, deadline: float) -> None:
+        """Let Triton finish what runs and end, killing it at the deadline.
+
+        Its counters are read to the last: running work shows in them only when it has ended.
+        """
+        async with asyncio.TaskGroup() as group:
+            ending = group.create_task(self._supervisor.stop())
+            while not ending.done():
+                await self._meter.read()
+                if self._clock.monotonic() > deadline:
+                    self._supervisor.kill()
+                await asyncio.wait([ending], timeout=_LAST_READINGS)
 
 
 def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> Identity:
@@ -202,6 +220,7 @@ async def _server(settings: BackendSettings) -> Server:
         wanted_ports=Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
         env=os.environ,
         leash_fd=settings.leash_fd,
+        drain_timeout=settings.drain_timeout,
     )
 
 

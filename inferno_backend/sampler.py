@@ -1,20 +1,25 @@
-"""Samples of work and devices: what happened between two readings of Triton's counters."""
+"""Samples of work and devices: what happened within a window, from the readings of Triton's counters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from inferno.governance.v1 import telemetry_pb2
 from inferno_backend.inventory import Probe, Use
 from inferno_backend.meter import Reading
+from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
 
 class Sampler:
-    """Puts the samples of each window into a mailbox, which counts what it cannot hold."""
+    """Puts the samples of each window into a mailbox, which counts what it cannot hold.
+
+    Work is added up over every reading, so that a restart of Triton within a window loses nothing that was read.
+    """
 
     def __init__(
         self,
@@ -27,34 +32,52 @@ class Sampler:
         self._probes = probes
         self._mailbox = mailbox
         self._window = window
+        self._began: Reading | None = None
         self._last: Reading | None = None
+        self._done: dict[Key, Counters] = {}
 
     async def run(self) -> None:
         """Sample until cancelled. Windows follow one another without a gap, also over a restart of Triton."""
         async for reading in self._readings.watch():
-            # Readings come every half second; a window that is nearly full is full.
-            if reading and (self._last is None or reading.at - self._last.at >= self._window * 0.9):
+            if reading is not None:
                 self.take(reading)
 
     def take(self, reading: Reading) -> None:
-        """End the window at this reading and begin the next. The first reading only begins one."""
-        earlier, self._last = self._last, reading
-        uses = [use for probe in self._probes for use in probe.uses()]
-        if earlier is None or reading.at <= earlier.at:
+        """Add what was done until this reading; end the window when it is full. The first reading only begins one."""
+        if self._last is None or self._began is None:
+            self._began = self._last = reading
+            self._uses()
             return
-        for sample in samples(earlier, reading, uses):
+        for key, counters in reading.counters.items():
+            before = self._last.counters.get(key)
+            # A version that was not there before has done all it did since.
+            done = counters.since(before) if before else counters
+            self._done[key] = replace(self._done.get(key, Counters()) + done, pending=counters.pending)
+        self._last = reading
+        # Readings come every half second; a window that is nearly full is full.
+        if reading.at - self._began.at >= self._window * 0.9:
+            self.finish()
+
+    def finish(self) -> None:
+        """End the window at the last reading and begin the next."""
+        if self._last is None or self._began is None or self._last.at <= self._began.at:
+            return
+        for sample in samples(self._began, self._last, self._done, self._uses()):
             self._mailbox.put(sample)
+        self._began, self._done = self._last, {}
+
+    def _uses(self) -> list[Use]:
+        return [use for probe in self._probes for use in probe.uses()]
 
 
-def samples(earlier: Reading, now: Reading, uses: Sequence[Use]) -> Iterator[telemetry_pb2.Sample]:
-    """One sample for each model version and each device."""
+def samples(
+    began: Reading, ended: Reading, work: Mapping[Key, Counters], uses: Sequence[Use]
+) -> Iterator[telemetry_pb2.Sample]:
+    """One sample for each model version and each device, for the window between two readings."""
     time, window = timestamp_pb2.Timestamp(), duration_pb2.Duration()
-    time.FromNanoseconds(int(now.wall * 1e9))
-    window.FromNanoseconds(int((now.at - earlier.at) * 1e9))
-    for (model, version), counters in sorted(now.counters.items()):
-        before = earlier.counters.get((model, version))
-        # A version that was not there before has done all it did within the window.
-        done = counters.since(before) if before else counters
+    time.FromNanoseconds(int(ended.wall * 1e9))
+    window.FromNanoseconds(int((ended.at - began.at) * 1e9))
+    for (model, version), done in sorted(work.items()):
         yield telemetry_pb2.Sample(
             time=time,
             window=window,

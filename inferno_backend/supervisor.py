@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from inferno_backend.liveness import Patience, Probe, Progress, Pulse, advance, feel
@@ -28,7 +28,7 @@ class Rhythm:
     """How often and how long, in seconds.
 
     ``index``: between two looks at the models. ``probe``: between two questions, each allowed ``answer``. ``configs``:
-    after which a model's configuration is read again. ``deaf``: without an answer before Triton is killed. ``start``:
+    after which a model's configuration is read again. ``silent``: without an answer before Triton is killed. ``start``:
     for a start. ``steady``: of service after which an earlier crash counts no more. ``page``: for the metrics page.
     """
 
@@ -36,7 +36,7 @@ class Rhythm:
     probe: float = 0.25
     answer: float = 0.3
     configs: float = 5.0
-    deaf: float = 10.0
+    silent: float = 10.0
     start: float = 600.0
     steady: float = 30.0
     page: float = 1.0
@@ -57,6 +57,7 @@ class Supervisor:
         self._patience = patience
         self._configs: dict[str, Model] = {}
         self._client: TritonClient | None = None
+        self._metrics = ""
         self._life: Life | None = None
         self._stopping = asyncio.Event()
         self._first_starts = 0
@@ -67,8 +68,11 @@ class Supervisor:
         """Triton's process id; 0 when it is not ours or not running."""
         return self._life.pid if self._life else 0
 
-    async def run(self) -> None:
+    async def run(self, first_reading: Callable[[], Awaitable[object]]) -> None:
         """Keep a Triton running until :meth:`stop`.
+
+        Args:
+            first_reading: Reads the counters; awaited before a Triton is offered, so that no request is missed.
 
         Raises:
             InfernoError: The first one cannot be started.
@@ -84,7 +88,7 @@ class Supervisor:
                 await self._clock.sleep(self._backoff.next())
                 continue
             began = self._clock.monotonic()
-            await self._session(life)
+            await self._session(life, first_reading)
             cause = await life.ended()
             self._life = None
             if self._stopping.is_set():
@@ -118,6 +122,11 @@ class Supervisor:
         if self._life is not None:
             await self._life.stop()
 
+    def kill(self) -> None:
+        """End Triton at once, if it is ours."""
+        if self._life is not None:
+            self._life.kill()
+
     def drain(self, reason: str) -> int:
         """Say that no new work is wanted (an empty reason: that it is wanted again); return the revision saying so."""
         self._know(draining=reason)
@@ -129,9 +138,8 @@ class Supervisor:
         Raises:
             InfernoError: It does not answer.
         """
-        endpoints = self._facts.endpoints
-        if endpoints.metrics:
-            return metrics_page.parse(await metrics_page.fetch(endpoints.metrics, self._rhythm.page))
+        if self._metrics:
+            return metrics_page.parse(await metrics_page.fetch(self._metrics, self._rhythm.page))
         return await self._connected().statistics()
 
     def take(self, reading: Reading) -> None:
@@ -189,24 +197,26 @@ class Supervisor:
             _LOG.info("node", condition=new.condition.value, reason=new.reason)
         self.state.set(Revised(old.revision + 1, new))
 
-    async def _session(self, life: Life) -> None:
+    async def _session(self, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         """Watch one life of Triton until it ends."""
         self._configs.clear()
         self._progress = Progress(self._patience)
         async with TritonClient(life.endpoints.grpc) as client, asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(client, life))
+            watching = group.create_task(self._watch(client, life, first_reading))
             await life.gone()
             self._client = None
             if self._healing and not self._stopping.is_set():
                 self._know(down="Triton has ended.", stalled={})
             watching.cancel()
 
-    async def _watch(self, client: TritonClient, life: Life) -> None:
+    async def _watch(self, client: TritonClient, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         await self._first_answer(client, life)
         while not (version := await self._try_version(client)):
             await self._clock.sleep(self._rhythm.index)
         await self._first_models(client)
         self._client = client
+        self._metrics = life.endpoints.metrics
+        await first_reading()
         self._know(endpoints=life.endpoints, server_version=version, answered=True, down="")
         _LOG.info("triton serves", grpc=life.endpoints.grpc, version=version, models=_names(self._facts.models))
         async with asyncio.TaskGroup() as group:
@@ -290,7 +300,7 @@ class Supervisor:
             # A server that is told to end stops answering before it is gone.
             if self._healing and not self._stopping.is_set():
                 self._know(down=f"Triton does not answer on {client.address}." if pulse.failed else "")
-                if pulse.silent_for(now) > self._rhythm.deaf:
+                if pulse.silent_for(now) > self._rhythm.silent:
                     _LOG.error("triton has been silent too long: it is killed", seconds=round(pulse.silent_for(now)))
                     life.kill()
             await self._clock.sleep(self._rhythm.probe if answered else 0.02)

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from inferno_backend.triton.installation import Installation, library_path
 
-# Seconds Triton waits for running inferences once it was told to end; the guard kills it a little later.
-EXIT_SECONDS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -38,6 +35,7 @@ def command(
     ports: Ports,
     backends: Path | None,
     shm_prefix: str,
+    exit_seconds: int,
     env: Mapping[str, str],
 ) -> Command:
     """Build the command.
@@ -49,6 +47,7 @@ def command(
         ports: Where to listen.
         backends: Our copy of the backends; None for Triton's own.
         shm_prefix: Begins the name of each shared memory region, so that they can be found and removed.
+        exit_seconds: How long Triton waits for running work once it was told to end.
         env: The environment to build on.
     """
     argv = [
@@ -59,7 +58,7 @@ def command(
         # One model that does not load must not take the others with it, nor the health of the whole server.
         "--exit-on-error=false",
         "--strict-readiness=false",
-        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--exit-timeout-secs={exit_seconds}",
         f"--grpc-address={ports.host}",
         f"--grpc-port={ports.grpc}",
         f"--http-address={ports.host}",

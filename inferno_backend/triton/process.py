@@ -22,12 +22,10 @@ from typing import Any, Self
 import psutil
 
 from inferno_backend.node import Endpoints
-from inferno_backend.triton.command import EXIT_SECONDS, Command, Ports
+from inferno_backend.triton.command import Command, Ports
 from inferno_runtime import guard
 from inferno_runtime.errors import Unavailable
 
-# The guard kills Triton when it has not ended this long after SIGTERM.
-_GRACE = EXIT_SECONDS + 1.0
 _GUARD_START_SECONDS = 20.0
 
 
@@ -77,7 +75,15 @@ class TritonProcess:
 
     @classmethod
     async def launch(
-        cls, command: Command, place: Place, *, ports: Ports, shm_prefix: str, print_of: str, leash_fd: int = -1
+        cls,
+        command: Command,
+        place: Place,
+        *,
+        ports: Ports,
+        shm_prefix: str,
+        print_of: str,
+        grace: float,
+        leash_fd: int = -1,
     ) -> Self:
         """Start Triton under a new guard.
 
@@ -87,6 +93,7 @@ class TritonProcess:
             ports: Where it will listen.
             shm_prefix: Its shared memory prefix.
             print_of: Fingerprint of what it is started with.
+            grace: Seconds between SIGTERM and SIGKILL when it is to end.
             leash_fd: Descriptor whose end ends Triton; negative for none.
 
         Raises:
@@ -97,7 +104,7 @@ class TritonProcess:
         place.launch.write_text(json.dumps(facts), encoding="utf-8")
         if place.log.exists():
             place.log.replace(place.log.with_suffix(".log.1"))
-        argv = [sys.executable, "-m", "inferno_runtime.guard", "--shm-prefix", shm_prefix, "--grace", str(_GRACE)]
+        argv = [sys.executable, "-m", "inferno_runtime.guard", "--shm-prefix", shm_prefix, "--grace", str(grace)]
         argv += ["--status-file", str(place.status)]
         if leash_fd >= 0:
             argv += ["--leash-fd", str(leash_fd)]

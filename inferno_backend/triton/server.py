@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 from collections.abc import Mapping
@@ -125,6 +126,7 @@ class OwnServer:
         wanted_ports: Ports,
         env: Mapping[str, str],
         leash_fd: int,
+        drain_timeout: float,
     ) -> None:
         self._installation = found
         self._place = place
@@ -135,6 +137,8 @@ class OwnServer:
         self._ports: Ports | None = None
         self._env = env
         self._leash_fd = leash_fd
+        # Triton counts whole seconds, and looks at the clock once in each.
+        self._exit_seconds = math.ceil(drain_timeout)
         self._lives = 0
 
     @property
@@ -171,6 +175,7 @@ class OwnServer:
             ports=self._ports,
             backends=backends,
             shm_prefix=prefix,
+            exit_seconds=self._exit_seconds,
             env=self._env,
         )
         triton = await TritonProcess.launch(
@@ -179,6 +184,7 @@ class OwnServer:
             ports=self._ports,
             shm_prefix=prefix,
             print_of=self._fingerprint(),
+            grace=self._exit_seconds + 1.0,
             leash_fd=self._leash_fd,
         )
         return OwnLife(triton, LogFollower(self._place.log))
@@ -191,6 +197,7 @@ class OwnServer:
             ports=self._wanted_ports,
             backends=None,
             shm_prefix="",
+            exit_seconds=self._exit_seconds,
             env={},
         )
         return process.fingerprint(made)

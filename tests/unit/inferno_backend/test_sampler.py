@@ -27,9 +27,8 @@ class Device:
 
 
 def test_a_sample_holds_the_work_of_the_window() -> None:
-    earlier = Reading(10, 1000, {KEY: Counters(1, 2, 3, 4, 5, 6, 7, 8)})
-    now = Reading(11.5, 1001.5, {KEY: Counters(11, 22, 33, 44, 55, 66, 77, 9)})
-    model, device = samples(earlier, now, Device().uses())
+    work = {KEY: Counters(10, 20, 30, 40, 50, 60, 70, 9)}
+    model, device = samples(Reading(10, 1000), Reading(11.5, 1001.5), work, Device().uses())
     assert model.time.ToMilliseconds() == 1_001_500
     assert model.window.ToMilliseconds() == 1500
     assert model.model == telemetry_pb2.ModelSample(
@@ -54,10 +53,32 @@ def test_a_sample_holds_the_work_of_the_window() -> None:
     )
 
 
+def sampled(*readings: Reading) -> list[telemetry_pb2.Sample]:
+    mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(100)
+    sampler = Sampler(Latest(None), (), mailbox, 1.0)
+    for reading in readings:
+        sampler.take(reading)
+    sampler.finish()
+    return asyncio.run(mailbox.take(100, 0)) if len(mailbox) else []
+
+
 def test_a_restarted_server_counts_from_zero_and_a_new_model_from_its_beginning() -> None:
-    earlier = Reading(0, 0, {KEY: Counters(success=50)})
-    now = Reading(1, 1, {KEY: Counters(success=3), ("new", "1"): Counters(success=2)})
-    assert [one.model.requests for one in samples(earlier, now, ())] == [3, 2]
+    found = sampled(
+        Reading(0, 0, {KEY: Counters(success=50)}),
+        Reading(0.4, 0.4, {KEY: Counters(success=52)}),
+        Reading(0.8, 0.8, {KEY: Counters(success=0)}),
+        Reading(1.2, 1.2, {KEY: Counters(success=60, pending=4), ("new", "1"): Counters(success=2)}),
+    )
+    assert [(one.model.model, one.model.requests, one.model.pending) for one in found] == [("m", 62, 4), ("new", 2, 0)]
+
+
+def test_the_last_window_may_be_short() -> None:
+    (one,) = sampled(Reading(0, 0, {KEY: Counters()}), Reading(0.3, 0.3, {KEY: Counters(success=1)}))
+    assert (one.model.requests, one.window.ToMilliseconds()) == (1, 300)
+
+
+def test_nothing_read_is_nothing_sampled() -> None:
+    assert sampled() == []
 
 
 async def test_windows_follow_one_another_over_a_pause_without_a_gap() -> None:
@@ -79,4 +100,5 @@ def test_a_reading_taken_twice_makes_no_second_sample() -> None:
     reading = Reading(1, 1, {KEY: Counters(success=5)})
     sampler.take(reading)
     sampler.take(reading)
+    sampler.finish()
     assert len(mailbox) == 0

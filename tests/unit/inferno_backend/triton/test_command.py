@@ -21,6 +21,7 @@ def made(
         ports=ports,
         backends=backends,
         shm_prefix=prefix,
+        exit_seconds=5,
         env=env,
     )
 
