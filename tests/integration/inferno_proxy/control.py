@@ -74,7 +74,7 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         metrics = prometheus_client.CollectorRegistry()
         metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, lambda: 3))
         rest = Rest(made.fleet, made.registry, services.registration, metrics)
-        runner = web.AppRunner(rest.application(), access_log=None)
+        runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(made.http_socket)).start()
         passing = group.create_task(made.registry.run())
