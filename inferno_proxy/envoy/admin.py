@@ -29,7 +29,7 @@ async def call(socket: Path, path: str, *, method: str = "GET", within: float = 
                 return status, b"".join([chunk async for chunk in _chunks(reader)]).decode(errors="replace")
             finally:
                 writer.close()
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+    except (OSError, TimeoutError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
         raise Unavailable(
             f"Envoy's admin interface at {socket} does not answer.",
             reason="ENVOY_ADMIN_UNREACHABLE",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "call_filter.c"
+PARTS = (SOURCE, HERE / "inflate.h")
 MODULE = HERE / "call_filter.wasm"
 FLAGS = (
     "-target",
@@ -30,9 +31,9 @@ FLAGS = (
 
 
 def compile_module(target: Path) -> None:
-    """Compile the source to ``target`` and append the hash of the source, as a custom section."""
+    """Compile the source to ``target`` and append the hash of its parts, as a custom section."""
     subprocess.run([sys.executable, "-m", "ziglang", "cc", *FLAGS, str(SOURCE), "-o", str(target)], check=True)
-    name, digest = b"source-sha256", hashlib.sha256(SOURCE.read_bytes()).digest()
+    name, digest = b"source-sha256", hashlib.sha256(b"".join(part.read_bytes() for part in PARTS)).digest()
     body = bytes([len(name)]) + name + digest
     target.write_bytes(target.read_bytes() + b"\0" + bytes([len(body)]) + body)
 

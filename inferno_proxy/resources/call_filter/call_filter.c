@@ -206,11 +206,7 @@ static int read_parameter(span entry, call *found) {
 }
 
 /* The five model calls agree on field 1 (the model's name); in ModelInferRequest, parameters are field 4. */
-static int read_message(const u8 *at, u32 size, call *found) {
-  if (size < 5) return MORE;
-  u64 length = (u64)at[1] << 24 | (u64)at[2] << 16 | (u64)at[3] << 8 | at[4];
-  int whole = length <= size - 5;
-  cursor in = {at + 5, at + 5 + (whole ? (u32)length : size - 5)};
+static int read_fields(cursor in, int whole, call *found) {
   while (in.at < in.end) {
     field part;
     cursor start = in;
@@ -226,6 +222,27 @@ static int read_message(const u8 *at, u32 size, call *found) {
     if (part.number == 4 && part.wire == 2 && read_parameter(part.bytes, found) != DONE) return BROKEN;
   }
   return whole ? DONE : MORE;
+}
+
+#include "inflate.h"
+
+/* A gRPC frame: one byte that says whether it is compressed, four bytes of length, the message. */
+static int read_frame(const u8 *at, u32 size, call *found) {
+  if (size < 5) return MORE;
+  u64 length = (u64)at[1] << 24 | (u64)at[2] << 16 | (u64)at[3] << 8 | at[4];
+  int whole = length <= size - 5;
+  cursor in = {at + 5, at + 5 + (whole ? (u32)length : size - 5)};
+  if (at[0] == 1) {
+    int state = inflate(in, &size);
+    if (state == BROKEN) return BROKEN;
+    if (state == MORE && whole && size < UNPACKED_LIMIT) return BROKEN; /* cut short */
+    whole = state == DONE;
+    in.at = unpacked;
+    in.end = unpacked + size;
+    state = read_fields(in, whole, found);
+    return state == MORE && size == UNPACKED_LIMIT ? BROKEN : state;
+  }
+  return read_fields(in, whole, found);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ JSON */
@@ -306,17 +323,16 @@ static u32 let_go(u32 stream, call *found) {
 
 static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
   call found = {{0, 0}, {0, 0}, {0}};
+  span coding = HEADER("grpc-encoding");
+  if (size && at[0] && coding.at && !IS(coding, "gzip") && !IS(coding, "deflate")) {
+    release(stream);
+    return REFUSE(415, UNIMPLEMENTED, "messages may be compressed with gzip or deflate, or not at all");
+  }
   if (size && at[0] > 1) {
     release(stream);
     return REFUSE(400, INVALID_ARGUMENT, "the call does not start with a gRPC message");
   }
-  if (size && at[0] == 1) {
-    release(stream);
-    return REFUSE(415, UNIMPLEMENTED,
-                  "the first message is compressed, so the model's name cannot be read from it: send the name in the "
-                  "header x-inferno-model, or do not compress");
-  }
-  int state = read_message(at, size, &found);
+  int state = read_frame(at, size, &found);
   if (state == MORE && !last) return PAUSE;
   if (state != DONE || found.model.size > VALUE_LIMIT || found.sequence.size > VALUE_LIMIT) {
     release(stream);
@@ -334,8 +350,23 @@ static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
 static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
   call found = {{0, 0}, {0, 0}, {0}};
   int whole = last;
+  span coding = HEADER("content-encoding");
+  if (coding.at && !IS(coding, "identity")) {
+    cursor in = {at, at + size};
+    int unpacking = IS(coding, "gzip") || IS(coding, "deflate") ? inflate(in, &size) : BROKEN;
+    whole = unpacking == DONE;
+    if (unpacking == BROKEN || (last && !whole && size < UNPACKED_LIMIT)) {
+      release(stream);
+      return REFUSE(415, INVALID_ARGUMENT, "a request to a stateful model may be compressed with gzip or deflate only");
+    }
+    at = unpacked;
+  }
   int state = read_json(at, json_length(size, &whole), &found);
-  if (state == MORE && !whole) return PAUSE;
+  if (state == MORE && !whole && size < HOLD_LIMIT && !(at == unpacked && size == UNPACKED_LIMIT)) return PAUSE;
+  if (state == MORE && !whole) {
+    release(stream);
+    return REFUSE(400, INVALID_ARGUMENT, "put parameters before the tensors, or send the tensors as binary data");
+  }
   if (found.sequence.size > VALUE_LIMIT) {
     release(stream);
     return REFUSE(400, INVALID_ARGUMENT, "the sequence_id is longer than 1024 bytes");
