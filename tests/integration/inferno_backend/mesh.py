@@ -26,6 +26,7 @@ class Registry(registration_service_pb2_grpc.RegistrationServiceServicer):
         self.nodes: list[tuple[float, int, node_pb2.Node]] = []
         self.loads: list[node_pb2.Load] = []
         self.requests = 0
+        self.goodbye_refusal: InfernoError | None = None
         self.goodbyes: list[registration.DeregisterRequest] = []
         self.requests_after_goodbye = 0
         self.refusal: Callable[[], InfernoError] | None = None
@@ -88,6 +89,8 @@ class Registry(registration_service_pb2_grpc.RegistrationServiceServicer):
     async def Deregister(
         self, request: registration.DeregisterRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> registration.DeregisterResponse:
+        if self.goodbye_refusal is not None:
+            raise self.goodbye_refusal
         self.goodbyes.append(request)
         return registration.DeregisterResponse()
 
@@ -128,6 +131,9 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.batches: dict[tuple[int, int], telemetry_pb2.TelemetryBatch] = {}
         self.first_of_stream: list[telemetry_pb2.TelemetryBatch] = []
         self.acknowledges = True
+        self.incarnation_shift = 0
+        self.refusal: InfernoError | None = None
+        self.refused = 0
 
     def samples(self) -> list[telemetry_pb2.Sample]:
         """Every sample, in order."""
@@ -148,6 +154,9 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         first = True
         async for request in requests:
             batch = request.batch
+            if self.refusal is not None:
+                self.refused += 1
+                raise self.refusal
             if first:
                 self.first_of_stream.append(batch)
                 first = False
@@ -155,7 +164,9 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
                 continue
             self.batches[batch.incarnation, batch.sequence] = batch
             yield governance.StreamTelemetryResponse(
-                node_id=batch.node_id, incarnation=batch.incarnation, acknowledged_sequence=batch.sequence
+                node_id=batch.node_id,
+                incarnation=batch.incarnation + self.incarnation_shift,
+                acknowledged_sequence=batch.sequence,
             )
 
 
