@@ -9,7 +9,7 @@
  * copied and never waited for. Everything this module keeps between two calls into it is the set of stream ids that are
  * still held back.
  *
- * Built by build.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
+ * Built by tools/build_call_filter.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
  */
 
 typedef unsigned char u8;

@@ -1,7 +1,8 @@
-"""Builds call_filter.wasm from call_filter.c with the pinned compiler (``ziglang``, which carries clang and lld).
+"""Builds Envoy's call filter: inferno_proxy/resources/call_filter/*.{c,h} into call_filter.wasm.
 
-``python build.py`` writes the module; ``python build.py --check`` fails when the committed module differs from what
-the source gives. The compiler is large and only needed here, so it is not part of the development lock.
+``python tools/build_call_filter.py`` writes the module; with ``--check`` it fails when the committed module differs from
+what the source gives. It needs the compiler in ``ziglang==0.17.1`` (clang and lld, 410 MB unpacked), which nothing else
+needs: so it is not part of the development lock, and a unit test compares the source's hash, which the module carries.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
-SOURCE = HERE / "call_filter.c"
-PARTS = (SOURCE, HERE / "inflate.h")
-MODULE = HERE / "call_filter.wasm"
+FOLDER = Path(__file__).parents[1] / "inferno_proxy" / "resources" / "call_filter"
+SOURCE = FOLDER / "call_filter.c"
+PARTS = (SOURCE, FOLDER / "inflate.h")
+MODULE = FOLDER / "call_filter.wasm"
 FLAGS = (
     "-target",
     "wasm32-freestanding",
@@ -48,7 +49,7 @@ def main() -> int:
         compile_module(fresh)
         if fresh.read_bytes() == MODULE.read_bytes():
             return 0
-    sys.stderr.write(f"{MODULE.name} is not what {SOURCE.name} gives; run: python {Path(__file__).name}\n")
+    sys.stderr.write(f"{MODULE.name} is not what {SOURCE.name} gives; run: python tools/{Path(__file__).name}\n")
     return 1
 
 
