@@ -41,24 +41,30 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
 
     async def __aenter__(self) -> Self:
         await self._readers.__aenter__()
+        self._following = self._readers.create_task(self._follow_replacements())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._following.cancel()
         await self._readers.__aexit__(kind, error, trace)
 
     def stop(self) -> None:
         """End every stream once what it has handed in is settled, and refuse new ones. Safe to call again."""
-        self._stopping = Unavailable(
-            "The governator is stopping.",
-            reason="STOPPING",
-            fix="Keep the batches that were not acknowledged and reconnect.",
-            retry_after=1.0,
-        )
+        self._stopping = _reconnect("The governator is stopping.", "STOPPING")
+        self._end_streams(self._stopping)
+
+    async def _follow_replacements(self) -> None:
+        """End every stream whenever the store has begun a new database: a stream says its node's facts only once."""
+        async for count in self._store.replacements.watch():
+            if count:
+                self._end_streams(_reconnect("The database was damaged and a new one is begun.", "DATABASE_REPLACED"))
+
+    def _end_streams(self, error: InfernoError) -> None:
         for stream in self._streams:
-            stream.fail(self._stopping)
+            stream.fail(error)
 
     async def idle(self) -> None:
         """Return when no telemetry stream is open."""
@@ -96,8 +102,6 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         try:
             async for request in requests:
                 await stream.room()
-                if stream.ending:
-                    return
                 batch = decode(request.batch, int(self._clock.wall() * 1_000_000))
                 self._intake.submit(batch, stream)
                 stream.submitted()
@@ -112,6 +116,11 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
             self._none_open.clear()
         else:
             self._none_open.set()
+
+
+def _reconnect(message: str, reason: str) -> Unavailable:
+    fix = "Keep the batches that were not acknowledged and reconnect."
+    return Unavailable(message, reason=reason, fix=fix, retry_after=1.0)
 
 
 def _ceil_seconds(time: Timestamp) -> int:

@@ -33,13 +33,8 @@ class TelemetryStream:
         """True once a batch that was handed in was refused."""
         return self._broken
 
-    @property
-    def ending(self) -> bool:
-        """True once nothing more may be handed in."""
-        return self._error is not None
-
     async def room(self) -> None:
-        """Return when another batch may be handed in."""
+        """Return when another batch may be handed in: never, once the stream is to end with an error."""
         await self._room.wait()
 
     def submitted(self) -> None:
@@ -66,6 +61,7 @@ class TelemetryStream:
     def fail(self, error: InfernoError) -> None:
         """End the stream with this error, after what is handed in has been settled; the first error counts."""
         self._error = self._error or error
+        self._room.clear()
         self._changed.set()
 
     def end(self) -> None:
@@ -93,5 +89,6 @@ class TelemetryStream:
 
     def _settled(self) -> None:
         self._pending -= 1
-        self._room.set()
+        if self._error is None:
+            self._room.set()
         self._changed.set()

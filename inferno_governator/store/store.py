@@ -22,6 +22,7 @@ from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
+from inferno_runtime.latest import Latest
 
 
 class Store:
@@ -42,6 +43,10 @@ class Store:
         self._most_names = names
         self._names = Names(most=names)
         self._replacing = asyncio.Lock()
+        # How many damaged files were set aside in use: whoever relies on what was stored before watches it.
+        self.replacements = Latest(0)
+        # How many damaged files have been set aside in use: whoever relies on what was stored watches it.
+        self.replacements = Latest(0)
 
     async def __aenter__(self) -> Self:
         if self.address.file is not None:
@@ -124,3 +129,4 @@ class Store:
             self._names = Names(most=self._most_names)
             self._database = Database(self.address, self._busy_seconds)
             await self._open()
+            self.replacements.set(self.replacements.value + 1)

@@ -6,15 +6,15 @@ import asyncio
 import json
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -27,10 +27,11 @@ from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_runtime import process
 from inferno_runtime.clock import ManualClock
-from inferno_runtime.errors import InfernoError, InvalidInput, Unavailable
+from inferno_runtime.errors import Broken, InfernoError, InvalidInput, Unavailable
 from inferno_runtime.lifecycle import first_inferno_error
 from tests.integration.inferno_governator.governators import governator, governator_process, served
 from tests.integration.inferno_governator.nodes import FACTS, batch
+from tests.integration.inferno_governator.other_process import locked
 from tests.waiting import eventually
 
 Health = health_pb2.HealthCheckResponse
@@ -116,8 +117,7 @@ async def test_old_telemetry_is_forgotten_by_itself_also_after_a_database_that_w
     ) as client:
         await client.store([batch(1, at=clock.wall(), facts=FACTS)])
         clock.jump_wall(2 * 3600)
-        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
             await eventually(lambda: clock.sleepers == 1, 5, "the next look is planned")
             await clock.advance(60)
             await eventually(lambda: clock.sleepers == 1, 5, "it looked in vain")
@@ -199,22 +199,41 @@ async def test_a_database_that_stays_locked_does_not_keep_it_from_ending(sqlite_
     async def queued() -> float:
         return await metric(listen, "inferno_telemetry_queued_samples")
 
-    with ExitStack() as held:
-        async with governator(
-            sqlite_url, socket_dir, db_busy_seconds=3, shutdown_seconds=0.1, metrics_listen=listen
-        ) as client:
-            other = held.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-            other.execute("BEGIN IMMEDIATE")
-            async with client.stream() as stream:
-                await stream.send(batch(1))
-                await eventually(lambda: _is(queued, 10), 5, "the batch waits to be stored")
-                client.stop()
-                # It was cut off, so the node keeps the batch: nothing was acknowledged.
-                with pytest.raises(InfernoError) as cut_off:
-                    await stream.rest()
-                assert cut_off.value.temporary
+    settings: dict[str, Any] = {"db_busy_seconds": 3, "shutdown_seconds": 0.1, "metrics_listen": listen}
+    async with AsyncExitStack() as held, governator(sqlite_url, socket_dir, **settings) as client:
+        # Given back only after the governator has ended.
+        await held.enter_async_context(locked(path))
+        async with client.stream() as stream:
+            await stream.send(batch(1))
+            await eventually(lambda: _is(queued, 10), 5, "the batch waits to be stored")
+            client.stop()
+            # It was cut off, so the node keeps the batch: nothing was acknowledged.
+            with pytest.raises(InfernoError) as cut_off:
+                await stream.rest()
+            assert cut_off.value.temporary
     async with governator(sqlite_url, socket_dir) as client:
         assert await client.requests() == 0
+
+
+async def test_a_database_that_refuses_our_statements_ends_it_with_the_reason(
+    sqlite_url: str, socket_dir: Path
+) -> None:
+    clock = ManualClock()
+
+    async def lose_a_table() -> None:
+        async with governator(sqlite_url, socket_dir, clock=clock) as client:
+            await eventually(lambda: clock.sleepers == 1, 5, "the next look is planned")
+            async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
+                other.execute("DROP TABLE device_minute")
+                other.execute("COMMIT")
+            await clock.advance(60)
+            await client.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+
+    with pytest.raises(ExceptionGroup) as failed:
+        await lose_a_table()
+    error = first_inferno_error(failed.value)
+    assert isinstance(error, Broken)
+    assert "device_minute" in str(error)
 
 
 async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, socket_dir: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_runtime.clock import SystemClock
-from inferno_runtime.errors import InfernoError, InvalidInput, NotFound, Unauthenticated, Unavailable
+from inferno_runtime.errors import Broken, InfernoError, InvalidInput, NotFound, Unauthenticated, Unavailable
 from tests.integration.inferno_governator.governators import governator
 from tests.integration.inferno_governator.nodes import batch
 from tests.integration.inferno_governator.postgres import PostgresServer
@@ -82,3 +82,19 @@ async def test_tables_of_another_program_under_our_names_are_left_alone(
     assert isinstance(error, InvalidInput)
     assert "'node' that is not ours" in str(error)
     assert postgres_server.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database) == "1"
+
+
+async def test_a_batch_that_the_database_will_not_take_does_not_hold_up_the_others(
+    postgres_server: PostgresServer, postgres_url: str, socket_dir: Path
+) -> None:
+    database = parse_database(postgres_url).url.database
+    assert database is not None
+    async with governator(postgres_url, socket_dir) as client:
+        postgres_server.run("ALTER TABLE model_sample ADD CHECK (requests <> 13)", database)
+        async with client.stream() as good, client.stream() as bad:
+            await bad.send(batch(1, "bad", requests=13))
+            await good.send(batch(1, "good"))
+            await good.acknowledged(1)
+            with pytest.raises(Broken, match="refuses a statement"):
+                await bad.rest()
+        assert await client.requests() == 1

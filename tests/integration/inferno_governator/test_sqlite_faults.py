@@ -16,7 +16,8 @@ from inferno_governator.store.store import Store
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InvalidInput, Unavailable
 from tests.integration.inferno_governator.governators import governator, governator_process
-from tests.integration.inferno_governator.nodes import batch
+from tests.integration.inferno_governator.nodes import FACTS, batch
+from tests.integration.inferno_governator.other_process import damage_in_use, locked, overwrite
 
 
 def file_of(url: str) -> Path:
@@ -35,8 +36,7 @@ async def test_while_another_process_locks_the_database_nothing_is_acknowledged_
 ) -> None:
     async with governator(sqlite_url, socket_dir, db_busy_seconds=0.1) as client:
         await client.store([batch(1)])
-        with closing(sqlite3.connect(file_of(sqlite_url), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        async with locked(file_of(sqlite_url)) as other:
             async with client.stream() as stream:
                 await stream.send(batch(2), batch(3))
                 with pytest.raises(Unavailable, match="locked by another process") as refused:
@@ -63,14 +63,6 @@ async def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all
         assert await running.client.requests() == 2
 
 
-def overwrite(file: Path, at: int, length: int) -> bytes:
-    """Damage a closed database; returns what it is then."""
-    with file.open("r+b") as opened:
-        opened.seek(at)
-        opened.write(b"\xa5" * length)
-    return file.read_bytes()
-
-
 @pytest.mark.parametrize(("at", "length"), [(0, 64), (0, 100_000), (4096, 8192)])
 async def test_a_damaged_file_is_set_aside_at_start_and_a_new_one_is_begun(
     sqlite_url: str, socket_dir: Path, at: int, length: int
@@ -90,11 +82,7 @@ async def test_damage_found_in_use_sets_the_file_aside_and_storing_goes_on(sqlit
     file = file_of(sqlite_url)
     async with governator(sqlite_url, socket_dir) as client:
         await client.store([batch(n) for n in range(1, 200)])
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
-            # Everything into the file itself, which is then damaged under the governator's feet.
-            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-            size = file.stat().st_size
-        overwrite(file, 4096, size - 4096)
+        await damage_in_use(file)
         async with client.stream() as stream:
             await stream.send(batch(200))
             with pytest.raises(Unavailable, match="damaged"):
@@ -104,13 +92,25 @@ async def test_damage_found_in_use_sets_the_file_aside_and_storing_goes_on(sqlit
     assert len(aside(file)) == 1
 
 
+async def test_nodes_reconnect_after_damage_so_that_the_new_database_learns_their_prices(
+    sqlite_url: str, socket_dir: Path
+) -> None:
+    file = file_of(sqlite_url)
+    async with governator(sqlite_url, socket_dir) as client, client.stream() as stream:
+        await stream.send(batch(1, facts=FACTS))
+        await stream.acknowledged(1)
+        await damage_in_use(file)
+        with pytest.raises(Unavailable, match="damaged"):
+            await client.report()
+        with pytest.raises(Unavailable) as ended:
+            await stream.rest()
+        assert ended.value.reason == "DATABASE_REPLACED"
+
+
 async def test_two_readers_that_find_the_damage_set_the_file_aside_once(sqlite_url: str) -> None:
     file = file_of(sqlite_url)
     async with Store(parse_database(sqlite_url), SystemClock()) as store:
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
-            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            size = file.stat().st_size
-        overwrite(file, 4096, size - 4096)
+        await damage_in_use(file)
         found = await asyncio.gather(store.prices(10**9), store.prices(10**9), return_exceptions=True)
         assert ["damaged" in str(each) for each in found] == [True, True]
         assert await store.prices(10**9) == {}

@@ -150,7 +150,6 @@ async def test_an_error_in_the_stream_is_told_after_what_came_before_it_is_ackno
     world.submit(stream, batch(1))
     stream.fail(InvalidInput("bad", reason="BAD_TELEMETRY"))
     stream.fail(InvalidInput("worse", reason="BAD_TELEMETRY"))
-    assert stream.ending
     await world.settle()
     assert await stream.acknowledgements() == {StreamKey("n", 1): 1}
     with pytest.raises(InvalidInput, match="bad"):
@@ -166,3 +165,8 @@ async def test_a_stream_with_too_much_unacknowledged_waits_for_room() -> None:
         assert not waiting.done()
         await world.settle()
         await waiting
+        stream.fail(Unavailable("stopping", reason="STOPPING"))
+        never = tasks.create_task(stream.room())
+        await ManualClock.settle()
+        assert not never.done()
+        never.cancel()

@@ -36,6 +36,7 @@ def test_a_batch_becomes_points_by_series() -> None:
             model(requests=1, errors=2, inferences=3, executions=4, request_micros=5, queue_micros=6),
             model(compute_micros=7, pending=8),
             device(utilization=0.25, memory_used_bytes=1, memory_total_bytes=2, energy_joules=1.5),
+            device(),
             sample(at=NOW + 9, seconds=3, device=DeviceSample(device_id="GPU-1", kind="gpu")),
             facts=NodeFacts(price_micros_per_hour=5, region="r", device="d", gpu_count=2, instance_type="t", spot=True),
             dropped_samples=4,
@@ -47,8 +48,11 @@ def test_a_batch_becomes_points_by_series() -> None:
     assert decoded.models == {
         SeriesKey("model", "m", "1"): [(end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0), (end, 1_000_000, *[0] * 6, 7, 8)]
     }
-    assert decoded.devices[SeriesKey("cpu", "cpu", "")] == [(end, 1_000_000, 250_000, 1, 2, 1500)]
-    assert (decoded.sample_count, decoded.dropped_samples, decoded.sequence) == (4, 4, 3)
+    assert decoded.devices[SeriesKey("cpu", "cpu", "")] == [
+        (end, 1_000_000, 250_000, 1, 2, 1500),
+        (end, 1_000_000, 0, 0, 0, 0),
+    ]
+    assert (decoded.sample_count, decoded.dropped_samples, decoded.sequence) == (5, 4, 3)
     assert decoded.facts == Facts(5, "r", "d", 2, "t", spot=True)
     assert (decoded.first_micros, decoded.last_micros) == (end - 1_000_000, end + 9_000_000)
 
