@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,13 +19,14 @@ from pathlib import Path
 
 import grpc
 import psutil
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.cloud import Cloud, RunningLoad, load, wait_until
 from benchmarks.load import Report
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.mesh.v1 import mesh_service_pb2_grpc
 
-_RECOVERY = 40.0
+_RECOVERY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,17 +245,58 @@ async def undrained_restart(cloud: Cloud, path: Route) -> Measured:
     return Measured(report)
 
 
+class Away:
+    """Keeps the control plane from coming back: each process of it is stopped as soon as it appears."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._known: set[int] = set()
+        self._held: list[psutil.Process] = []
+
+    def kill(self) -> None:
+        """End the one that runs."""
+        running = self._cloud.control_plane()
+        self._known.add(running.pid)
+        running.kill()
+
+    def hold(self) -> None:
+        """Stop what has appeared since; call it again and again."""
+        for each in self._cloud.find("inferno_proxy.control_plane"):
+            if each.pid not in self._known:
+                self._known.add(each.pid)
+                with contextlib.suppress(psutil.Error):
+                    each.suspend()
+                    self._held.append(each)
+
+    async def hold_for(self, seconds: float) -> None:
+        """Keep it away for a while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.hold()
+            await asyncio.sleep(0.02)
+
+    def release(self) -> None:
+        """Let it come back."""
+        for each in self._held:
+            with contextlib.suppress(psutil.Error):
+                each.resume()
+
+
 async def control_plane_killed(cloud: Cloud, path: Route) -> Measured:
-    """Row 15: kill -9 of the control plane; the data plane goes on and reconnects once it is back."""
+    """Row 15: kill -9 of the control plane, which stays away for six seconds; the data plane goes on and reconnects."""
     async with mesh_of(cloud) as view:
         await _settled(cloud, view)
+        away = Away(cloud)
         async with load(path.target, env=path.env) as running:
-            old = cloud.control_plane()
             since = time.monotonic()
-            old.kill()
+            away.kill()
+            try:
+                await away.hold_for(6)
+            finally:
+                away.release()
             await view.until(bool, _RECOVERY, "the control plane answers again")
             back = time.monotonic()
-            while not await view.clients():
+            while not await _envoy_connected(view):
                 if time.monotonic() - back > _RECOVERY:
                     raise TimeoutError("no data plane came back")
                 await asyncio.sleep(0.02)
@@ -263,6 +304,10 @@ async def control_plane_killed(cloud: Cloud, path: Route) -> Measured:
             await _settled(cloud, view)
             report = await _after(running, 1)
     return Measured(report, recovered=reconnected, note=f"control plane back after {back - since:.2f} s")
+
+
+async def _envoy_connected(view: Mesh) -> bool:
+    return any(client.dialect == "envoy" for client in await view.clients())
 
 
 async def control_plane_forgot(cloud: Cloud, path: Route) -> Measured:
@@ -289,56 +334,46 @@ async def control_plane_forgot(cloud: Cloud, path: Route) -> Measured:
 async def envoy_first(cloud: Cloud, path: Route) -> Measured:
     """Row 20: Envoy and the control plane die; Envoy returns while the control plane stays away.
 
-    The control plane is kept away by stopping each process of it as soon as it appears. Requests that are due while no
-    Envoy lives fail for want of a listener: the row promises how soon that ends.
+    Requests that are due while no Envoy lives fail for want of a listener: the row promises how soon that ends.
     """
     async with mesh_of(cloud) as view:
         await _settled(cloud, view)
-        held: list[psutil.Process] = []
-        envoy, control = cloud.envoy(), cloud.control_plane()
-        known = {envoy.pid, control.pid}
+        away, envoy = Away(cloud), cloud.envoy()
         async with load(path.target, env=path.env) as running:
-            control.suspend()
-            held.append(control)
+            cloud.control_plane().suspend()
             since = time.monotonic()
             envoy.kill()
-            control.kill()
+            away.kill()
             try:
-                served = await _first_answer(cloud, since, known, held)
+                served = await _first_answer(cloud, since, away)
                 # The data plane now runs without a control plane: it must go on, not only start.
-                await asyncio.sleep(2)
+                await away.hold_for(2)
             finally:
-                for each in held:
-                    with contextlib.suppress(psutil.Error):
-                        each.resume()
+                away.release()
             await _settled(cloud, view)
-            while not await view.clients():
+            while not await _envoy_connected(view):
                 await asyncio.sleep(0.02)
             report = await _after(running, 1)
+    # The load's own connections dial again within 0.1 s.
     late = [due for due, _, _ in report.failures if due > since + (served or 0) + 0.2]
     return Measured(report, recovered=served, note=f"{len(late)} failed after Envoy was back")
 
 
-async def _first_answer(cloud: Cloud, since: float, known: set[int], held: list[psutil.Process]) -> float | None:
-    from tritonclient.grpc import service_pb2, service_pb2_grpc
-
+async def _first_answer(cloud: Cloud, since: float, away: Away) -> float | None:
+    """Seconds until a model call is answered again; None after six seconds."""
     request = service_pb2.ModelInferRequest(model_name="whoami")
     tensor = request.inputs.add(name="hold_ms", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(0)
     options = [
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 20),
         ("grpc.initial_reconnect_backoff_ms", 20),
     ]
     async with grpc.aio.insecure_channel(cloud.endpoint, options=options) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        while time.monotonic() - since < 15:
-            for each in cloud.find("inferno_proxy.control_plane"):
-                if each.pid not in known:
-                    with contextlib.suppress(psutil.Error):
-                        each.send_signal(signal.SIGSTOP)
-                    known.add(each.pid)
-                    held.append(each)
+        while time.monotonic() - since < 6:
+            away.hold()
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await stub.ModelInfer(request, timeout=0.5)
                 return time.monotonic() - since

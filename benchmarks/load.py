@@ -55,7 +55,14 @@ class Load:
     """Sends ``rate`` requests a second over ``channels`` connections."""
 
     def __init__(self, target: str, model: str, rate: float, timeout: float, channels: int, hold: float) -> None:
-        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        # After a listener's death the client itself would wait seconds before it dials again.
+        options = [
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 100),
+        ]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
         self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in self._channels]
         self._request = _request(model, hold)

@@ -51,7 +51,9 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
     with _locked(layout.lock):
         listen = _listen(settings)
         _hand_over(layout.plan, settings, listen)
-        envoy_settings = EnvoySettings(layout.directory, layout.control_grpc, listen, workers=_workers())
+        envoy_settings = EnvoySettings(
+            layout.directory, layout.control_grpc, listen, workers=_workers(), healing=settings.healing
+        )
         for old in set(layout.directory.glob("standby-*")) - {envoy_settings.standby_file}:
             # A proxy that has moved to another port never starts from the old port's file again.
             old.unlink()
