@@ -1,6 +1,6 @@
 """Builds Envoy's call filter: inferno_proxy/resources/call_filter/*.{c,h} into call_filter.wasm.
 
-``python tools/build_call_filter.py`` writes the module; with ``--check`` it fails when the committed module differs from
+``python tools/build_call_filter.py`` writes the module; with ``--check`` it fails when the committed one differs from
 what the source gives. It needs the compiler in ``ziglang==0.17.1`` (clang and lld, 410 MB unpacked), which nothing else
 needs: so it is not part of the development lock, and a unit test compares the source's hash, which the module carries.
 """
