@@ -145,7 +145,10 @@ class Supervisor:
     def take(self, reading: Reading) -> None:
         """Judge from a reading whether every model's work moves."""
         self._progress = advance(self._progress, reading.counters, reading.at)
-        stalled = self._progress.stalled(reading.at) if self._healing else {}
+        # One request of a decoupled model may answer for minutes, and counts only when it has ended.
+        streaming = {model.name for model in self._facts.models if model.decoupled}
+        found = self._progress.stalled(reading.at) if self._healing else {}
+        stalled = {name: reason for name, reason in found.items() if name not in streaming}
         for name in stalled.keys() - self._facts.stalled.keys():
             _LOG.warning("a model's work does not move: it is withdrawn", model=name, reason=stalled[name])
         # The sentence counts seconds; it is kept as first said, so that it makes no revision each time.
