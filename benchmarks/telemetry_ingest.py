@@ -44,7 +44,10 @@ _METHOD = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
 _SERIES = 5
 _BATCH = 500
 _SECONDS_OF_BATCH = _BATCH // _SERIES
-_AGO = 20 * 86_400
+# Batches of 100 seconds are sent in milliseconds: they begin in the past to end before the future.
+_AGO = 25 * 86_400
+# Batches a node sends ahead of their acknowledgement.
+_UNACKNOWLEDGED = 32
 GOAL = 100_000
 
 
@@ -72,51 +75,60 @@ class Result:
     acknowledged_p50_ms: float
     acknowledged_p99_ms: float
     bytes_on_disk_per_sample: float | None
+    # Of the machine before the run: with other work on its cores the rate is lower, the CPU for a sample is not.
+    load_average_before: float
 
 
-def _samples(start: int) -> bytes:
-    """The samples of a batch that begins at a Unix time, encoded."""
-    batch = TelemetryBatch()
-    window = Duration(seconds=1)
-    for second in range(_SECONDS_OF_BATCH):
-        end = Timestamp(seconds=start + second + 1)
-        for model in ("llama-3-8b", "whisper", "filetype"):
-            sample = ModelSample(
-                model=model,
-                version="1",
-                requests=37,
-                inferences=148,
-                executions=19,
-                request_micros=812_345,
-                queue_micros=112_233,
-                compute_micros=654_321,
-                pending=3,
-            )
-            batch.samples.append(Sample(time=end, window=window, model=sample))
-        for gpu in ("GPU-5f4b7a1c-0", "GPU-5f4b7a1c-1"):
-            device = DeviceSample(
-                device_id=gpu,
-                kind="gpu",
-                utilization=0.731,
-                memory_used_bytes=61_234_567_890,
-                memory_total_bytes=85_899_345_920,
-                energy_joules=412.5,
-            )
-            batch.samples.append(Sample(time=end, window=window, device=device))
-    return batch.SerializeToString()
+def _second(at: int) -> Iterator[Sample]:
+    """What a node measures in a second."""
+    end, window = Timestamp(seconds=at), Duration(seconds=1)
+    for model in ("llama-3-8b", "whisper", "filetype"):
+        sample = ModelSample(
+            model=model,
+            version="1",
+            requests=37,
+            inferences=148,
+            executions=19,
+            request_micros=812_345,
+            queue_micros=112_233,
+            compute_micros=254_321,
+            pending=3,
+        )
+        yield Sample(time=end, window=window, model=sample)
+    for gpu in ("GPU-5f4b7a1c-0", "GPU-5f4b7a1c-1"):
+        device = DeviceSample(
+            device_id=gpu,
+            kind="gpu",
+            utilization=0.731,
+            memory_used_bytes=61_234_567_890,
+            memory_total_bytes=85_899_345_920,
+            energy_joules=412.5,
+        )
+        yield Sample(time=end, window=window, device=device)
 
 
-def _requests(node: str, start: int) -> Iterator[bytes]:
-    """Encoded requests of a node, without end: the sender must cost less than the receiver it measures."""
-    sequence = 0
-    while True:
-        sequence += 1
+class Encoder:
+    """Encodes batches by changing the time in bytes made once: a sender must cost less than what it measures."""
+
+    def __init__(self) -> None:
+        at = int(time.time())
+        self._around = [
+            TelemetryBatch(samples=[sample]).SerializeToString().split(_varint(at), 1) for sample in _second(at)
+        ]
+
+    def request(self, node: str, sequence: int, start: int) -> bytes:
+        """A batch whose seconds begin at a Unix time."""
         head = TelemetryBatch(node_id=node, incarnation=1, sequence=sequence)
         if sequence == 1:
             head.facts.CopyFrom(NodeFacts(price_micros_per_hour=6_880_000, device="NVIDIA H100", gpu_count=2))
-        # Fields of a message may come in any order and in pieces, so the head goes before samples encoded ahead.
-        body = head.SerializeToString() + _samples(start + sequence * _SECONDS_OF_BATCH)
-        yield b"\x0a" + _varint(len(body)) + body
+        # Fields of a message may come in any order and in pieces, so the head goes before the samples.
+        parts = [head.SerializeToString()]
+        for second in range(_SECONDS_OF_BATCH):
+            now = _varint(start + second + 1)
+            for before, after in self._around:
+                parts += (before, now, after)
+        body = b"".join(parts)
+        return b"\x0a" + _varint(len(body)) + body
 
 
 def _varint(value: int) -> bytes:
@@ -129,19 +141,26 @@ def _varint(value: int) -> bytes:
 
 async def _node(address: str, name: str, seconds: float) -> Sent:
     start = int(time.time()) - _AGO
-    requests = _requests(name, start)
-    ready = deque(next(requests) for _ in range(int(seconds * 400)))
+    encoder = Encoder()
     written: deque[float] = deque()
     waits: list[float] = []
-    began = time.perf_counter()
-
-    async def outgoing() -> AsyncIterator[bytes]:
-        while ready and time.perf_counter() - began < seconds:
-            written.append(time.perf_counter())
-            yield ready.popleft()
-
     acknowledged = 0
+    answered = asyncio.Event()
     async with rpc.channel(address) as channel:
+        await channel.channel_ready()
+        began = time.perf_counter()
+
+        async def outgoing() -> AsyncIterator[bytes]:
+            sequence = 0
+            while time.perf_counter() - began < seconds:
+                while len(written) >= _UNACKNOWLEDGED:
+                    answered.clear()
+                    await answered.wait()
+                sequence += 1
+                request = encoder.request(name, sequence, start + sequence * _SECONDS_OF_BATCH)
+                written.append(time.perf_counter())
+                yield request
+
         call = channel.stream_stream(
             _METHOD, request_serializer=bytes, response_deserializer=wire.StreamTelemetryResponse.FromString
         )(outgoing())
@@ -150,7 +169,8 @@ async def _node(address: str, name: str, seconds: float) -> Sent:
             while acknowledged < answer.acknowledged_sequence:
                 acknowledged += 1
                 waits.append(now - written.popleft())
-    return Sent(acknowledged * _BATCH, time.perf_counter() - began, tuple(waits))
+            answered.set()
+        return Sent(acknowledged * _BATCH, time.perf_counter() - began, tuple(waits))
 
 
 def _nodes(address: str, count: int, seconds: float) -> list[Sent]:
@@ -162,6 +182,7 @@ def _nodes(address: str, count: int, seconds: float) -> list[Sent]:
 
 async def measure(url: str, file: Path | None, nodes: int, seconds: float) -> Result:
     """Run one governator against ``nodes`` nodes that send as fast as they are let."""
+    load = os.getloadavg()[0]
     argv = [sys.executable, "-m", "inferno_governator.cli", "--db", url, "--listen", "127.0.0.1:0"]
     async with NotifySocket() as told:
         child = await process.spawn(
@@ -192,6 +213,7 @@ async def measure(url: str, file: Path | None, nodes: int, seconds: float) -> Re
         acknowledged_p50_ms=round(waits[len(waits) // 2] * 1e3, 1),
         acknowledged_p99_ms=round(waits[len(waits) * 99 // 100] * 1e3, 1),
         bytes_on_disk_per_sample=round(file.stat().st_size / samples, 1) if file is not None else None,
+        load_average_before=round(load, 2),
     )
 
 
