@@ -246,3 +246,10 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
             async with client.stream() as stream:
                 with pytest.raises(Unavailable, match="stopping"):
                     await stream.rest()
+
+
+async def test_its_socket_is_gone_when_it_has_ended(sqlite_url: str, socket_dir: Path) -> None:
+    async with governator(sqlite_url, socket_dir) as client:
+        await client.report()
+        assert (socket_dir / "governator").exists()
+    assert list(socket_dir.iterdir()) == []
