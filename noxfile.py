@@ -101,8 +101,9 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path against a direct connection and a hand-written static Envoy, and print the figures."""
-    python(session, "-m", "benchmarks.proxy_path", *session.posargs)
+    """Measure the request path, the way from ready to reached, and the intake of telemetry; print the figures."""
+    for part in session.posargs or ("proxy_path", "propagation", "telemetry_ingest"):
+        python(session, "-m", f"benchmarks.{part}")
 
 
 @nox.session

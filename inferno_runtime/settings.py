@@ -257,7 +257,9 @@ def _invalid(cls: type[Settings], error: pydantic.ValidationError, origins: Mapp
         )
     what = first["msg"].removeprefix("Value error, ").rstrip(".")
     where = f"{origin}: " if origin != "default" else ""
-    given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float) else ""
+    shown = repr(first["input"])
+    # A validator of ours may have named the value already.
+    given = f", not {shown}" if isinstance(first["input"], str | int | float) and shown not in what else ""
     return InvalidInput(
         f"{where}{cls.section}.{name}: {what[:1].lower()}{what[1:]}{given}." if name else f"{cls.section}: {what}.",
         reason="BAD_CONFIG",

@@ -30,7 +30,9 @@ async def test_no_request_fails(healing_cloud: Cloud, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.proxyless], ids=_named)
 async def test_no_proxyless_request_fails(healing_cloud: Cloud, fault: Fault) -> None:
-    _lost_nothing(await fault.scenario(healing_cloud, await proxyless_path(healing_cloud)))
+    measured = await fault.scenario(healing_cloud, await proxyless_path(healing_cloud))
+    _lost_nothing(measured)
+    assert len(measured.report.servers) >= len(healing_cloud.nodes), "a node got no proxyless request"
 
 
 async def test_envoy_serves_the_last_good_configuration_without_a_control_plane(healing_cloud: Cloud) -> None:
