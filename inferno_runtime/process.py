@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inferno_runtime.errors import Unavailable
 
-# prctl(2): the signal a process gets when the thread that forked it ends.
-_PR_SET_PDEATHSIG = 1
-# Looked up before any fork: between fork and exec a child must not import or allocate much.
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
+# A child asks the kernel for its parent's death by itself, in a moment of Python before it becomes the program: code of
+# ours between fork and exec (preexec_fn) would take a real fork, whose handlers abort the child now and then where gRPC
+# has threads. 1 is PR_SET_PDEATHSIG of prctl(2); exec keeps it. The parent may have ended before prctl: then no signal
+# would ever come. Python ignores two signals, and exec would keep that too.
+_FOLLOW_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+for each in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(each, signal.SIG_DFL)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 Output = int | None
 
@@ -49,16 +59,16 @@ async def spawn(
     Raises:
         Unavailable: The program cannot be started.
     """
-    parent = os.getpid()
-
-    def before_exec() -> None:  # pragma: no cover - runs between fork and exec, where nothing can be traced
-        if die_with_parent is not None:
-            _prctl(_PR_SET_PDEATHSIG, int(die_with_parent))
-            # The parent may have ended before prctl: then no signal would ever come.
-            if os.getppid() != parent:
-                os._exit(1)
-
-    hook: Callable[[], None] | None = before_exec if die_with_parent is not None else None
+    program = argv[0]
+    if shutil.which(program, path=(os.environ if env is None else env).get("PATH")) is None:
+        raise Unavailable(
+            f"{program} cannot be started: it is no program that can be found and executed.",
+            reason="SPAWN_FAILED",
+            fix="Check that it is installed and may be executed.",
+            metadata={"program": program},
+        )
+    if die_with_parent is not None:
+        argv = [sys.executable, "-ISc", _FOLLOW_PARENT, str(os.getpid()), str(int(die_with_parent)), *argv]
     try:
         return await asyncio.create_subprocess_exec(
             *argv,
@@ -69,14 +79,13 @@ async def spawn(
             stderr=stderr,
             pass_fds=tuple(pass_fds),
             start_new_session=new_group,
-            preexec_fn=hook,
         )
     except OSError as error:
         raise Unavailable(
-            f"{argv[0]} cannot be started: {error.strerror}.",
+            f"{program} cannot be started: {error.strerror}.",
             reason="SPAWN_FAILED",
-            fix="Check that the program is installed and may be executed.",
-            metadata={"program": argv[0]},
+            fix="Check its folder, and that this machine has processes and memory left.",
+            metadata={"program": program},
         ) from error
 
 

@@ -18,6 +18,8 @@ from inferno_cli.period import Period
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InfernoError
 
+_HERE = ("127.0.0.1", "localhost", "::1")
+_PORT = 8080
 _TELEMETRY_AGE = timedelta(minutes=5)
 
 
@@ -27,7 +29,9 @@ def look(endpoint: str, data_dir: Path | None, categories: Sequence[str], timeou
     Raises:
         InvalidInput: The endpoint is not ``host:port``.
     """
-    _, port = parse_address(endpoint, "endpoint")
+    host, port = parse_address(endpoint, "endpoint")
+    if host not in _HERE:
+        port = _PORT  # The mesh asked about is elsewhere: here the question is whether one could be started.
     mesh = asyncio.run(_ask(endpoint, timeout))
     here = facts.collect(data_dir, port, endpoint_answers=mesh.state is not None)
     return run(machine.CHECKS, here, categories) + run(live.CHECKS, mesh, categories)

@@ -86,6 +86,14 @@ def test_a_governator_that_is_away_is_a_warning(run: Run, serving: FakeMesh) -> 
     }
 
 
+def test_a_mesh_elsewhere_does_not_hide_what_is_here(run: Run, tmp_path: Path) -> None:
+    # TEST-NET-1 of RFC 5737: no such machine.
+    where = ["--endpoint", "192.0.2.1:9", "--timeout", "0.05", "--data-dir", str(tmp_path)]
+    found = _by_id(run("check", "proxy", "mesh", "-o", "json", *where).stdout)
+    assert "8080" in found["INF-203"]["evidence"]
+    assert found["INF-301"]["status"] == "skip"
+
+
 def test_an_unknown_category_is_wrong_usage(run: Run) -> None:
     result = run("check", "pyhton")
     assert result.exit_code == 2

@@ -38,6 +38,7 @@ Programs = Callable[..., None]
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     """Put stand-ins beside the interpreter; each is ready at once unless the test gives it another body."""
+    (tmp_path / "python").symlink_to(sys.executable)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
 
     def write(**bodies: str) -> None:
@@ -128,14 +129,14 @@ async def test_a_stop_while_the_port_is_not_open_yet_is_honoured(
 
 @pytest.mark.parametrize(
     ("bodies", "nodes", "sentence"),
-    [({"proxy": ""}, 0, "proxy did not get ready within 1 s"), ({}, 1, r"127\.0\.0\.1:\d+ did not open within 1 s")],
+    [({"proxy": ""}, 0, "proxy did not get ready within 3 s"), ({}, 1, r"127\.0\.0\.1:\d+ did not open within 3 s")],
 )
 async def test_what_takes_too_long_is_named(
     programs: Programs, socket_dir: Path, bodies: dict[str, str], nodes: int, sentence: str
 ) -> None:
     programs(**bodies)
     with pytest.raises(ExceptionGroup) as caught:
-        await up(_request(socket_dir, nodes=nodes, timeout=1.0), Stop())
+        await up(_request(socket_dir, nodes=nodes, timeout=3.0), Stop())
     error = first_inferno_error(caught.value)
     assert isinstance(error, TimedOut)
     assert re.match(sentence, error.message)

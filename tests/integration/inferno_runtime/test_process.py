@@ -17,9 +17,9 @@ from tests.waiting import eventually
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 # Ignores SIGTERM.
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-# Starts a child that ignores SIGTERM, and prints its pid.
+# Ignores SIGTERM, starts a child that does so too, and prints its pid.
 PARENT = (
-    "import subprocess, sys, time;"
+    "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     f"child = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], stdout=subprocess.PIPE); child.stdout.readline();"
     "print(child.pid, flush=True); time.sleep(60)"
 )
@@ -51,7 +51,6 @@ async def test_the_whole_group_of_a_leader_is_killed() -> None:
     child = await _python(PARENT, new_group=True)
     grandchild = psutil.Process(int(await _line(child)))
     assert os.getpgid(child.pid) == child.pid
-    child.send_signal(signal.SIGSTOP)
     assert await process.terminate(child, grace=0.05) == -signal.SIGKILL
     await eventually(
         lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, 5, "the grandchild is dead"
@@ -97,9 +96,30 @@ async def test_a_child_follows_its_parent_into_death_when_it_should(
             orphan.kill()
 
 
-async def test_a_program_that_does_not_exist_is_told() -> None:
-    with pytest.raises(Unavailable, match="/no/such/program cannot be started: No such file"):
-        await process.spawn(["/no/such/program"])
+@pytest.mark.parametrize("program", ["/no/such/program", "no-such-program", "/etc/passwd"])
+async def test_a_program_that_cannot_be_executed_is_told(program: str) -> None:
+    with pytest.raises(Unavailable, match=f"{program} cannot be started: it is no program"):
+        await process.spawn([program])
+
+
+async def test_a_folder_that_is_not_there_is_told() -> None:
+    with pytest.raises(Unavailable, match="cannot be started: No such file"):
+        await process.spawn([sys.executable], cwd=Path("/no/such/folder"))
+
+
+async def test_a_program_is_found_on_the_path_it_is_given(tmp_path: Path) -> None:
+    program = tmp_path / "greet"
+    program.write_text("#!/bin/sh\necho hello $0\n")
+    program.chmod(0o755)
+    child = await process.spawn(["greet"], env={"PATH": f"{tmp_path}:/bin"}, stdout=asyncio.subprocess.PIPE)
+    assert await _line(child) == f"hello {program}"
+    assert await child.wait() == 0
+
+
+async def test_signals_that_python_ignores_reach_the_program() -> None:
+    code = "kill -PIPE $$; echo survived"
+    child = await process.spawn(["/bin/sh", "-c", code], stdout=asyncio.subprocess.PIPE)
+    assert await child.wait() == -signal.SIGPIPE
 
 
 async def test_environment_folder_and_descriptors_reach_the_child(tmp_path: Path) -> None:
