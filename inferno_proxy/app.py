@@ -88,23 +88,21 @@ class _ControlPlane:
         self.pid = 0
         self._plan = plan
         self._clock = clock
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process
         self._notified = notify.NotifySocket()
-        self._listener: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None]
 
     async def __aenter__(self) -> _ControlPlane:
         await self._notified.__aenter__()
-        self._listener = asyncio.create_task(self._listen(), name="control-readiness")
         await self._start()
+        self._listener = asyncio.create_task(self._listen(), name="control-readiness")
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._process is not None:
-            await terminate(self._process, _CONTROL_GRACE)
-        if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+        await terminate(self._process, _CONTROL_GRACE)
+        self._listener.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._listener
         await self._notified.__aexit__(None, None, None)
 
     async def first(self) -> None:
@@ -113,7 +111,7 @@ class _ControlPlane:
         Raises:
             Unavailable: It ended instead; its own words are in the log.
         """
-        process = self._running()
+        process = self._process
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(process.wait(), name="control-ended")
             ready = group.create_task(self.ready.wait_for(bool), name="control-ready")
@@ -132,7 +130,7 @@ class _ControlPlane:
         backoff = Backoff(0.05, 5.0)
         while True:
             born = self._clock.monotonic()
-            status = await self._running().wait()
+            status = await self._process.wait()
             self.ready.set(False)
             _LOG.error("the control plane ended; starting it again", pid=self.pid, status=status)
             if self._clock.monotonic() - born >= _STABLE:
@@ -156,11 +154,6 @@ class _ControlPlane:
             pid, fields = await self._notified.receive()
             if pid == self.pid and fields.get("READY") == "1":
                 self.ready.set(True)
-
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
-            raise RuntimeError("the control plane is used before it is entered")
-        return self._process
 
 
 @asynccontextmanager

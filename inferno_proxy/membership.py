@@ -130,9 +130,7 @@ def lose(record: Record, unheard: str) -> Record:
 
 
 def renew(record: Record) -> Record:
-    """The node was heard from."""
-    if record.live:
-        return record
+    """The node was heard from again."""
     return replace(record, live=True, unheard="", unreachable="")
 
 

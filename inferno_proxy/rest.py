@@ -170,13 +170,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> InfernoError:
+    """What aiohttp itself raises here: 404, 405, and 413 for a body that is too large."""
     if error.status == 404:
         return NotFound(f"Nothing is served at {request.path}.", reason="NO_SUCH_PATH")
     if error.status == 405:
         return Unsupported(f"{request.path} does not take {request.method}.", reason="METHOD_NOT_ALLOWED")
-    if error.status == 413:
-        return Exhausted(f"The body is larger than {_LARGEST_BODY} bytes.", reason="BODY_TOO_LARGE")
-    return InvalidInput(f"The request cannot be read: {error.reason}.", reason="MALFORMED_REQUEST")
+    return Exhausted(f"The body is larger than {_LARGEST_BODY} bytes.", reason="BODY_TOO_LARGE")
 
 
 def _answer(error: InfernoError, status: int | None = None, allow: str = "") -> web.Response:

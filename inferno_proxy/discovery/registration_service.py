@@ -23,7 +23,6 @@ from inferno_runtime.errors import InfernoError, InvalidInput
 
 ANNOUNCED_FOR = 30.0
 _ANNOUNCED_AT_MOST = 24 * 3600.0
-_FIRST_WORD_WITHIN = 10.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -40,10 +39,19 @@ class Announced:
 class RegistrationService(stubs.RegistrationServiceServicer):
     """Translates between the wire and the registry; ``tasks`` owns what a stream needs beside its handler."""
 
-    def __init__(self, registry: Registry, lease_duration: float, clock: Clock, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        lease_duration: float,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        *,
+        first_word_within: float = 10.0,
+    ) -> None:
         self._registry = registry
         self._clock = clock
         self._tasks = tasks
+        self._first_word_within = first_word_within
         self._duration = duration_pb2.Duration()
         self._duration.FromNanoseconds(int(lease_duration * 1e9))
 
@@ -75,7 +83,7 @@ class RegistrationService(stubs.RegistrationServiceServicer):
 
     async def _first(self, requests: AsyncIterator[wire.RegisterRequest]) -> Lease:
         try:
-            async with asyncio.timeout(_FIRST_WORD_WITHIN):
+            async with asyncio.timeout(self._first_word_within):
                 first = await anext(requests, None)
         except TimeoutError:
             first = None

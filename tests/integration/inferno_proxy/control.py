@@ -44,16 +44,22 @@ class Control:
         self.closing = Closing()
         self.fleet = FleetInference(self.registry, "1.2.3", allow_model_control=allow_model_control)
         self.lease = lease
+        self.published: object = 3
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
         self.channel: grpc.aio.Channel
         self.http: ClientSession
+
+    def serial(self) -> int:
+        """The newest snapshot's serial; a test may break it."""
+        assert isinstance(self.published, int)
+        return self.published
 
     def services(self, group: asyncio.TaskGroup) -> ControlServices:
         view = self.registry.view
         empty: Mapping[Dialect, Snapshot] = MappingProxyType({})
         return ControlServices(
             ads=AdsService(Latest(empty), self.clients, self.clock),
-            registration=RegistrationService(self.registry, self.lease, self.clock, group),
+            registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
             health=HealthService(view, self.closing),
             grpc_health=GrpcHealth(view, self.closing),
             mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),
@@ -72,7 +78,7 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         rpc.bind(server, f"unix:{made.grpc_socket}")
         await server.start()
         metrics = prometheus_client.CollectorRegistry()
-        metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, lambda: 3))
+        metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, made.serial))
         rest = Rest(made.fleet, made.registry, services.registration, metrics)
         runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
         await runner.setup()

@@ -28,6 +28,12 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
+async def other_watcher(plane: Control) -> Any:
+    """A call that ends after every watcher has seen the fleet as it is now."""
+    stub: Any = health_pb2_grpc.HealthStub(plane.channel)
+    return stub.Watch(health_pb2.HealthCheckRequest())
+
+
 async def test_the_standard_health_protocol_answers_for_the_mesh_and_each_model(plane: Control) -> None:
     stub: Any = health_pb2_grpc.HealthStub(plane.channel)
 
@@ -53,6 +59,7 @@ async def test_a_watched_model_appears_serves_and_stops(plane: Control) -> None:
     lease = plane.registry.join(node())
     seen.append((await call.read()).status)
     lease.update(node(revision=2, region="x"))
+    await (await other_watcher(plane)).read()
     plane.registry.drain("a")
     seen.append((await call.read()).status)
     assert seen == [UNKNOWN, SERVING, NOT_SERVING]
@@ -83,6 +90,7 @@ async def test_the_health_report_is_sent_again_only_when_it_changed(plane: Contr
     lease = plane.registry.join(node())
     assert (await call.read()).report.status == health_wire.SERVING_STATUS_SERVING
     lease.update(node(revision=2, region="x"))
+    await (await other_watcher(plane)).read()
     plane.registry.drain("a")
     assert (await call.read()).report.nodes[0].reason
     call.cancel()
@@ -185,3 +193,11 @@ async def test_grpcurl_calls_a_service_it_has_never_seen(plane: Control) -> None
     done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
     shown = json.loads(done.stdout)["nodes"][0]["node"]
     assert "a" in (shown.get("nodeId"), shown.get("node_id"))
+
+
+async def test_a_defect_is_answered_and_logged(plane: Control) -> None:
+    plane.published = "no number"
+    async with plane.http.get("/metrics") as answer:
+        shown = await answer.json()
+    assert (answer.status, shown["reason"]) == (500, "INTERNAL")
+    assert "Assertion" not in shown["error"]
