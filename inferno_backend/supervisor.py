@@ -56,11 +56,12 @@ class Supervisor:
         self._progress = Progress(patience)
         self._patience = patience
         self._configs: dict[str, Model] = {}
+        self._looking = asyncio.Lock()
         self._client: TritonClient | None = None
         self._metrics = ""
         self._life: Life | None = None
         self._stopping = asyncio.Event()
-        self._first_starts = 0
+        self._short_lives = 0
         self._backoff = Backoff(0.1, 30.0)
 
     @property
@@ -93,9 +94,10 @@ class Supervisor:
             self._life = None
             if self._stopping.is_set():
                 return
-            self._first_starts += 1
+            steady = self._clock.monotonic() - began > self._rhythm.steady
+            self._short_lives = 0 if steady else self._short_lives + 1
             # A first start may fail because somebody took a free port in the meantime: it is tried twice.
-            if not self._facts.answered and self._first_starts > 1:
+            if not self._facts.answered and self._short_lives > 1:
                 raise Unavailable(
                     f"Triton does not start. {cause}",
                     reason="TRITON_FAILED",
@@ -103,11 +105,12 @@ class Supervisor:
                 )
             if not self._healing:
                 await asyncio.Event().wait()
-            if self._clock.monotonic() - began > self._rhythm.steady:
+            if steady:
                 self._backoff.reset()
             delay = self._backoff.next()
-            self._know(down=f"{cause} It is started again.")
-            _LOG.warning("triton is started again", cause=cause, after_seconds=round(delay, 2))
+            again = f" It has ended {self._short_lives} times in a row." if self._short_lives > 2 else ""
+            self._know(down=f"{cause}{again} It is started again.")
+            _LOG.warning("triton is started again", cause=cause + again, after_seconds=round(delay, 2))
             await self._clock.sleep(delay)
 
     async def _start(self) -> Life:
@@ -214,6 +217,7 @@ class Supervisor:
 
     async def _watch(self, client: TritonClient, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         await self._first_answer(client, life)
+        life.note_answer()
         while not (version := await self._try_version(client)):
             await self._clock.sleep(self._rhythm.index)
         await self._first_models(client)
@@ -229,6 +233,8 @@ class Supervisor:
     async def _first_answer(self, client: TritonClient, life: Life) -> None:
         """Wait until Triton answers: it does so only when every model has been loaded or has failed."""
         began = told = self._clock.monotonic()
+        # One that a former agent has seen serve has loaded its models: it is silent, not slow.
+        allowed = self._rhythm.silent if life.has_answered else self._rhythm.start
         while not await client.answers("", self._rhythm.page):
             now = self._clock.monotonic()
             if now - told >= self._rhythm.progress:
@@ -236,7 +242,7 @@ class Supervisor:
                 _LOG.info(
                     "triton does not answer yet: it loads its models", at=client.address, seconds=round(now - began)
                 )
-            if now - began > self._rhythm.start:
+            if now - began > allowed:
                 _LOG.error("triton did not get ready in time: it is ended", seconds=round(now - began))
                 life.kill()
             await self._clock.sleep(self._rhythm.index)
@@ -251,23 +257,30 @@ class Supervisor:
     async def _first_models(self, client: TritonClient) -> None:
         while True:
             try:
-                self._know(models=await self._look(client))
+                await self._look(client)
                 return
             except InfernoError as error:
                 _LOG.debug("no index", error=error.message)
                 await self._clock.sleep(self._rhythm.index)
 
     async def _look(self, client: TritonClient, *, again: bool = False) -> tuple[Model, ...]:
-        """Ask for the models, and for the configuration of those that have become ready (``again``: of all)."""
-        rows = await client.index()
-        ready = {row.name for row in rows if row.state == ModelState.READY}
-        self._configs = {name: config for name, config in self._configs.items() if name in ready}
-        for name in sorted(ready if again else ready - self._configs.keys()):
-            try:
-                self._configs[name] = await client.config(name)
-            except InfernoError as error:
-                _LOG.debug("no configuration", model=name, error=error.message)
-        return models_of(rows, self._configs, self._server.broken)
+        """Ask for the models and tell them; read the configuration of those that became ready (``again``: of all).
+
+        One look at a time: what an earlier one saw must not be told after what a later one saw.
+        """
+        async with self._looking:
+            rows = await client.index()
+            ready = {row.name for row in rows if row.state == ModelState.READY}
+            self._configs = {name: config for name, config in self._configs.items() if name in ready}
+            for name in sorted(ready if again else ready - self._configs.keys()):
+                try:
+                    self._configs[name] = await client.config(name)
+                except InfernoError as error:
+                    _LOG.debug("no configuration", model=name, error=error.message)
+            models = models_of(rows, self._configs, self._server.broken)
+            self._tell_failures(models)
+            self._know(models=models)
+            return models
 
     async def _follow_models(self, client: TritonClient) -> None:
         read_at = self._clock.monotonic()
@@ -277,12 +290,9 @@ class Supervisor:
             again = self._clock.monotonic() - read_at > self._rhythm.configs
             read_at = self._clock.monotonic() if again else read_at
             try:
-                models = await self._look(client, again=again)
+                await self._look(client, again=again)
             except InfernoError as error:
                 _LOG.debug("no index", error=error.message)
-                continue
-            self._tell_failures(models)
-            self._know(models=models)
 
     def _tell_failures(self, models: tuple[Model, ...]) -> None:
         before = {one for model in self._facts.models for one in model.versions}

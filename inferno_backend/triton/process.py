@@ -1,8 +1,9 @@
 """A Triton of our own under its guard: launched, or found again by the next life of the agent.
 
-The guard (:mod:`inferno_runtime.guard`) and Triton outlive the agent. Two files in the node's folder say what runs:
-``status.json``, written by the guard (pids with start times, in the end the exit status), and ``launch.json``, written
-here (ports, shared memory prefix, and a fingerprint of everything Triton was started with).
+The guard (:mod:`inferno_runtime.guard`) and Triton outlive the agent. Files in the node's folder say what runs:
+``status.json``, written by the guard (pids with start times, in the end the exit status); ``launch.json``, written here
+(ports, shared memory prefix, and a fingerprint of everything Triton was started with); ``served.json``, written when it
+first serves.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Place:
     def log(self) -> Path:
         """What Triton says. A file, because a pipe would break with the agent."""
         return self.folder / "triton.log"
+
+    @property
+    def served(self) -> Path:
+        """Names the last Triton that was seen to serve."""
+        return self.folder / "served.json"
 
     @property
     def backends(self) -> Path:
@@ -169,6 +175,14 @@ class TritonProcess:
             sweep(self._shm_prefix)
             return None
         return int(status["exit"])
+
+    def note_service(self) -> None:
+        """Remember that this Triton has served, for an agent that will adopt it."""
+        self._place.served.write_text(json.dumps({"pid": self.pid, "start": self._start}), encoding="utf-8")
+
+    def has_served(self) -> bool:
+        """True when an agent has seen this Triton serve."""
+        return _read(self._place.served) == {"pid": self.pid, "start": self._start}
 
     def kill(self) -> None:
         """End Triton at once, also one that is stopped or deaf; the guard clears up after it."""

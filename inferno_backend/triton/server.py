@@ -34,6 +34,15 @@ class Life(Protocol):
         """Its process id; 0 when it is not ours."""
         ...
 
+    @property
+    def has_answered(self) -> bool:
+        """True when this or a former agent has seen it serve."""
+        ...
+
+    def note_answer(self) -> None:
+        """Remember, also for a next agent, that it has served."""
+        ...
+
     async def gone(self) -> None:
         """Return at once when it has ended."""
         ...
@@ -88,6 +97,15 @@ class OwnLife:
     def pid(self) -> int:
         """Its process id."""
         return self._triton.pid
+
+    @property
+    def has_answered(self) -> bool:
+        """True when a file says so."""
+        return self._triton.has_served()
+
+    def note_answer(self) -> None:
+        """Write the file."""
+        self._triton.note_service()
 
     async def gone(self) -> None:
         """Follow its log until it has ended."""
@@ -237,9 +255,13 @@ class AttachedLife:
     """The one life we see of a Triton that is not ours: it is neither ended by us nor does its end reach us."""
 
     pid = 0
+    has_answered = False
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
+
+    def note_answer(self) -> None:
+        """Nothing depends on it: it is not ours to kill."""
 
     async def gone(self) -> None:
         """Never: whether it answers is all we know."""

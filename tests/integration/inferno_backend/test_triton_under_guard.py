@@ -211,9 +211,8 @@ async def test_a_stop_lets_running_work_end_and_says_goodbye_last(tmp_path: Path
     models = ("--model-repository", str(repository("whoami")))
     async with mesh() as far, agent(tmp_path / "node", *models, "--discovery-lb", far.address) as node:
         facts = await node.ready()
-        running = asyncio.create_task(infer(facts["grpc"], hold_ms=3000))
-        # The queue behind it shows that it has begun.
-        waiting = asyncio.create_task(infer(facts["grpc"]))
+        # The queue behind the one shows that it has begun, whichever that is.
+        running, waiting = (asyncio.create_task(infer(facts["grpc"], hold_ms=2000)) for _ in range(2))
         await eventually(lambda: any(m.queued for load in far.registry.loads for m in load.models), 10, "work waits")
         assert await node.end() == 0
         assert await running == await waiting == str(facts["triton_pid"])
@@ -243,8 +242,7 @@ async def test_work_that_does_not_end_in_time_is_cut_off(tmp_path: Path, reposit
     models = ("--model-repository", str(repository("whoami")), "--drain-timeout", "0")
     async with mesh() as far, agent(tmp_path / "node", *models, "--discovery-lb", far.address) as node:
         facts = await node.ready()
-        running = asyncio.create_task(infer(facts["grpc"], hold_ms=30_000, timeout=60))
-        waiting = asyncio.create_task(infer(facts["grpc"], timeout=60))
+        running, waiting = (asyncio.create_task(infer(facts["grpc"], hold_ms=30_000, timeout=60)) for _ in range(2))
         await eventually(lambda: any(m.queued for load in far.registry.loads for m in load.models), 10, "work waits")
         assert await node.end(within=8) == 0
         for each in (running, waiting):

@@ -1,0 +1,239 @@
+"""The supervisor's rarer moments, with a Triton that does what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from structlog.testing import capture_logs
+
+from inferno_backend.liveness import Patience
+from inferno_backend.meter import Reading
+from inferno_backend.node import Condition, ModelState
+from inferno_backend.supervisor import Rhythm, Supervisor
+from inferno_backend.triton.metrics_page import Counters
+from inferno_runtime.clock import SystemClock
+from inferno_runtime.errors import InfernoError, NotFound, Unavailable
+from inferno_runtime.process import free_port
+from tests.integration.inferno_backend.triton import FakeLife, FakeServer, StandIn, serving
+from tests.waiting import eventually
+
+# A test's patience: everything ten times as fast as in a node.
+FAST = Rhythm(index=0.01, probe=0.02, answer=0.3, configs=0.05, silent=0.3, start=0.3, steady=30, progress=0.1)
+
+
+async def nothing() -> None:
+    """No counters to read first."""
+
+
+@asynccontextmanager
+async def supervising(server: FakeServer, rhythm: Rhythm = FAST) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(server, SystemClock(), healing=True, patience=Patience(), rhythm=rhythm)
+    running = asyncio.create_task(supervisor.run(nothing))
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+        running.cancel()
+        with suppress(asyncio.CancelledError, InfernoError):
+            await running
+
+
+async def condition(supervisor: Supervisor, wanted: Condition) -> str:
+    async with asyncio.timeout(10):
+        revised = await supervisor.state.wait_for(lambda one: one.state.condition is wanted)
+    return revised.state.reason
+
+
+async def test_a_start_that_fails_first_and_works_then_is_a_start() -> None:
+    async with serving(StandIn(m="READY")) as address:
+        short = FakeLife(address)
+        short.end("The port was taken.")
+        async with supervising(FakeServer(short, FakeLife(address))) as supervisor:
+            assert await condition(supervisor, Condition.SERVING) == ""
+            assert supervisor.triton_pid == 4711
+
+
+async def test_a_server_that_cannot_be_started_again_is_tried_until_it_can() -> None:
+    async with serving(StandIn(m="READY")) as address:
+        first = FakeLife(address)
+        failure = Unavailable("The disk is full.", reason="FULL")
+        async with supervising(FakeServer(first, failure, failure, FakeLife(address))) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            first.end("Triton was killed by SIGSEGV.")
+            async with asyncio.timeout(10):
+                await supervisor.state.wait_for(lambda one: "The disk is full." in one.state.reason)
+            await condition(supervisor, Condition.SERVING)
+
+
+async def test_a_crash_loop_is_counted_in_the_reason() -> None:
+    async with serving(StandIn(m="READY")) as address:
+        lives = [FakeLife(address) for _ in range(4)]
+        async with supervising(FakeServer(*lives)) as supervisor:
+            for life in lives[:3]:
+                await condition(supervisor, Condition.SERVING)
+                life.end("Triton was killed by SIGSEGV.")
+                await condition(supervisor, Condition.FAILED)
+            async with asyncio.timeout(10):
+                await supervisor.state.wait_for(lambda one: "ended 3 times in a row" in one.state.reason)
+            await condition(supervisor, Condition.SERVING)
+
+
+async def test_a_steady_life_is_forgiven_its_end() -> None:
+    async with serving(StandIn(m="READY")) as address:
+        lives = [FakeLife(address) for _ in range(5)]
+        rhythm = Rhythm(index=0.01, probe=0.02, steady=0)
+        async with supervising(FakeServer(*lives), rhythm) as supervisor:
+            with capture_logs() as told:
+                for life in lives[:4]:
+                    await condition(supervisor, Condition.SERVING)
+                    life.end("It ended.")
+                    await condition(supervisor, Condition.FAILED)
+                await condition(supervisor, Condition.SERVING)
+        again = [line for line in told if line["event"] == "triton is started again"]
+        assert len(again) == 4
+        assert max(line["after_seconds"] for line in again) < 0.2
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+async def test_one_that_does_not_get_ready_in_time_is_ended(has_answered: bool) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    async with serving(StandIn(m="READY")) as address:
+        silent = FakeLife(nowhere, has_answered=has_answered)
+        with capture_logs() as told:
+            async with supervising(FakeServer(silent, FakeLife(address))) as supervisor:
+                await condition(supervisor, Condition.SERVING)
+        events = [line["event"] for line in told]
+        assert "triton does not answer yet: it loads its models" in events
+        assert "triton did not get ready in time: it is ended" in events
+
+
+async def test_one_that_falls_silent_is_told_and_then_killed() -> None:
+    stand_in = StandIn(m="READY")
+    async with serving(stand_in) as address:
+        life = FakeLife(address)
+        async with supervising(FakeServer(life, FakeLife(address))) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            stand_in.failing = {"ModelReady", "ServerLive"}
+            assert "does not answer" in await condition(supervisor, Condition.FAILED)
+            await life.gone()
+            assert life.cause == "It was killed."
+            stand_in.failing.clear()
+            await condition(supervisor, Condition.SERVING)
+
+
+async def test_a_server_that_answers_little_by_little_is_waited_for() -> None:
+    stand_in = StandIn(m="READY", late="READY")
+    stand_in.failing = {"ServerMetadata", "RepositoryIndex", "ModelConfig"}
+    async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
+        for method in ("ServerMetadata", "RepositoryIndex"):
+            await asyncio.sleep(0)
+            assert supervisor.state.value.revision == 0
+            stand_in.failing.remove(method)
+        await condition(supervisor, Condition.SERVING)
+        assert supervisor.state.value.state.models == (), "whether they are stateful is not known yet"
+        stand_in.failing.clear()
+        async with asyncio.timeout(10):
+            await supervisor.state.wait_for(lambda one: len(one.state.models) == 2)
+
+
+async def test_a_look_that_fails_changes_nothing_and_configurations_are_read_again() -> None:
+    stand_in = StandIn(m="READY")
+    async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
+        await condition(supervisor, Condition.SERVING)
+        await eventually(lambda: stand_in.configs_asked > 2, 5, "it was asked again")
+        stand_in.failing = {"RepositoryIndex"}
+        before = supervisor.state.value
+        stand_in.models["n"] = "READY"
+        await asyncio.sleep(0.05)
+        assert supervisor.state.value == before
+        stand_in.failing.clear()
+        async with asyncio.timeout(10):
+            await supervisor.state.wait_for(lambda one: len(one.state.models) == 2)
+
+
+async def test_a_model_that_fails_later_is_told_once() -> None:
+    stand_in = StandIn(m="READY", other="READY")
+    async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
+        await condition(supervisor, Condition.SERVING)
+        with capture_logs() as told:
+            stand_in.models["other"] = "UNAVAILABLE"
+            async with asyncio.timeout(10):
+                await supervisor.state.wait_for(lambda one: not all(model.ready for model in one.state.models))
+            before = stand_in.configs_asked
+            await eventually(lambda: stand_in.configs_asked > before, 5, "it has looked again")
+        failures = [line for line in told if line["event"] == "a model cannot serve"]
+        assert [(line["model"], line["reason"]) for line in failures] == [("other", "no weights")]
+
+
+async def test_a_decoupled_model_never_counts_as_stalled() -> None:
+    async with (
+        serving(StandIn(m="READY", decoupled="READY")) as address,
+        supervising(FakeServer(FakeLife(address))) as supervisor,
+    ):
+        await condition(supervisor, Condition.SERVING)
+        for at, pending in ((0.0, 0), (10.0, 3), (100.0, 3)):
+            work = Counters(success=5, pending=pending)
+            supervisor.take(Reading(at, at, {("m", "1"): work, ("decoupled", "1"): work}))
+        states = {model.name: model.versions[0].state for model in supervisor.state.value.state.models}
+        assert states == {"m": ModelState.UNAVAILABLE, "decoupled": ModelState.READY}
+
+
+async def test_an_unload_waits_until_the_model_is_gone_and_one_that_fails_offers_it_again() -> None:
+    stand_in, server = StandIn(m="READY"), FakeServer()
+    async with serving(stand_in) as address:
+        server = FakeServer(FakeLife(address))
+        async with supervising(server) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            revision = supervisor.withdraw("m")
+            assert supervisor.state.value.revision == revision
+            assert supervisor.state.value.state.models[0].versions[0].state is ModelState.UNLOADING
+            stand_in.failing = {"RepositoryModelUnload"}
+            with pytest.raises(Unavailable):
+                await supervisor.unload("m")
+            assert supervisor.state.value.state.models[0].ready
+            stand_in.failing.clear()
+            supervisor.withdraw("m")
+            await supervisor.unload("m")
+            assert server.kept == {"m": False}
+            assert not supervisor.state.value.state.models[0].ready
+
+
+async def test_wishes_for_a_server_that_is_not_running_are_refused() -> None:
+    supervisor = Supervisor(FakeServer(), SystemClock(), healing=True, patience=Patience(), rhythm=FAST)
+    for wish in (supervisor.load("m"), supervisor.unload("m")):
+        with pytest.raises(Unavailable, match="not running"):
+            await wish
+    with pytest.raises(Unavailable):
+        await supervisor.counters()
+    supervisor.kill()
+    await supervisor.stop()
+    assert supervisor.triton_pid == 0
+
+
+async def test_a_first_start_that_fails_ends_with_its_reason() -> None:
+    failure = NotFound("No tritonserver is installed.", reason="NO_TRITON")
+    supervisor = Supervisor(FakeServer(failure), SystemClock(), healing=True, patience=Patience(), rhythm=FAST)
+    with pytest.raises(NotFound, match="No tritonserver"):
+        await supervisor.run(nothing)
+
+
+async def test_a_stop_during_a_start_ends_what_was_started() -> None:
+    starting, go_on = asyncio.Event(), asyncio.Event()
+    life = FakeLife(f"127.0.0.1:{free_port()}")
+
+    async def slow() -> FakeLife:
+        starting.set()
+        await go_on.wait()
+        return life
+
+    supervisor = Supervisor(FakeServer(slow), SystemClock(), healing=True, patience=Patience(), rhythm=FAST)
+    running = asyncio.create_task(supervisor.run(nothing))
+    await starting.wait()
+    await supervisor.stop()
+    go_on.set()
+    async with asyncio.timeout(5):
+        await running
+    assert life.cause == "It was stopped."
