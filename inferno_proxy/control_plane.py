@@ -115,6 +115,8 @@ async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: 
             await ads.close()
         for task in tasks:
             task.cancel()
+    # A cancelled task leaves the file it was writing to its thread: this returns once the folder is at rest.
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:
