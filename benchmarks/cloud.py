@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,16 @@ class Cloud:
         if not found:
             raise CloudError(f"no {what} is running")
         return found[-1]
+
+
+def shared_memory(processes: Iterable[psutil.Process]) -> set[str]:
+    """Names of the files under /dev/shm that any of these processes has mapped."""
+    names = set()
+    for each in processes:
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{each.pid}/maps").read_text()
+            names |= {line.rsplit("/dev/shm/", 1)[1].split()[0] for line in maps.splitlines() if "/dev/shm/" in line}
+    return names
 
 
 def _program(process: psutil.Process) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.cloud import Cloud, wait_until
+from benchmarks.cloud import Cloud, shared_memory, wait_until
 from benchmarks.faults import FAULTS, Fault, Measured, envoy_path, mesh_of, proxyless_path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -49,7 +49,7 @@ async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cl
     victim = healing_cloud.tritons()[0]
     stubs = {each.pid for each in victim.children(recursive=True)}
     assert stubs, "Triton runs no python stub: the test would prove nothing"
-    owned = _mapped_shared_memory(victim)
+    owned = shared_memory([victim])
     assert owned, "Triton maps no shared memory: the test would prove nothing"
     victim.kill()
     await wait_until(lambda: not _leftovers(stubs), 5, "the stubs of the killed Triton are gone")
@@ -58,11 +58,6 @@ async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cl
     )
     async with mesh_of(healing_cloud) as view:
         await view.until(lambda nodes: len(nodes) == 3, 30, "every node is listed")
-
-
-def _mapped_shared_memory(process: psutil.Process) -> set[str]:
-    maps = Path(f"/proc/{process.pid}/maps").read_text()
-    return {line.rsplit("/dev/shm/", 1)[1].split()[0] for line in maps.splitlines() if "/dev/shm/" in line}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=_named)
