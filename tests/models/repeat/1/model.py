@@ -21,4 +21,3 @@ class TritonPythonModel:
                 tensor = pb_utils.Tensor("index", np.array([index], dtype=np.int32))
                 sender.send(pb_utils.InferenceResponse([tensor]))
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-        return None
