@@ -41,15 +41,18 @@ def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> byt
     for (region, zone), group in itertools.groupby(by_place, key=lambda e: (e.region, e.zone)):
         members = list(group)
         place = _locality(region, zone, sum(e.weight for e in members))
-        inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, _endpoint(e, keyed)) for e in members)))
+        inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, encoded(e, keyed)) for e in members)))
         body.append(delimited(_ENDPOINTS, inner))
     return b"".join(body)
 
 
 @lru_cache(maxsize=65536)
-def _endpoint(endpoint: Endpoint, keyed: bool) -> bytes:
-    """``keyed``: take the node's id for its place on the hash ring, so that a sequence finds the same node over gRPC
-    and REST, and again after the node restarted on other ports."""
+def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
+    """One endpoint's bytes.
+
+    ``keyed``: take the node's id for its place on the hash ring, so that a sequence finds the same node over gRPC and
+    REST, and again after the node restarted on other ports.
+    """
     key = Struct(fields={"hash_key": Value(string_value=endpoint.node)})
     return bytes(
         LbEndpoint(

@@ -23,6 +23,7 @@ from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.resources import build
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.snapshot import Dialect
+from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import Unavailable
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
@@ -109,6 +110,59 @@ async def test_a_killed_envoy_serves_again_at_once(world: World) -> None:
         await envoy.life.wait_for(lambda now: now is not None and now is not first)
         assert await world.serves()
         assert envoy.restarts == 1
+
+
+class Leaping(SystemClock):
+    """The machine's clock, with hours that a test may add."""
+
+    leap = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.leap
+
+
+async def test_a_death_after_a_long_life_is_not_held_against_the_next(world: World) -> None:
+    clock = Leaping()
+    async with (
+        world.controlled(),
+        EnvoyProcess(world.settings, world.ready, grace=0.5, clock=clock) as envoy,
+        asyncio.TaskGroup() as group,
+    ):
+        keeper = group.create_task(envoy.keep())
+        first = life(envoy)
+        clock.leap = 3600.0
+        first.process.send_signal(signal.SIGKILL)
+        await envoy.life.wait_for(lambda now: now is not None and now is not first)
+        assert await world.serves()
+        keeper.cancel()
+
+
+async def test_it_goes_on_trying_until_the_control_plane_is_back(world: World) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with world.controlled():
+            starting = EnvoyProcess(world.settings, world.ready, grace=0.5, patience=2.0)
+            envoy = await stack.enter_async_context(starting)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        keeper = group.create_task(envoy.keep())
+        stack.callback(keeper.cancel)
+        first = life(envoy)
+        starting._patience = 0.2  # noqa: SLF001 - a start that may fail soon, after one that may not
+        first.process.send_signal(signal.SIGKILL)
+        await eventually(lambda: envoy.restarts == 1 and len(envoys(world)) == 1, 5, "Envoy starts again, alone")
+        tried = envoys(world)
+        await eventually(lambda: envoys(world) not in ([], tried), 5, "and again")
+        starting._patience = 5.0  # noqa: SLF001
+        async with world.controlled():
+            await envoy.life.wait_for(lambda now: now is not None)
+            assert await world.serves()
+
+
+async def test_a_control_plane_that_only_seems_ready_makes_it_start_from_the_standby_file(world: World) -> None:
+    world.write_standby()
+    world.ready.set(True)
+    async with EnvoyProcess(world.settings, world.ready, grace=0.5) as envoy:
+        assert life(envoy).mode is Mode.STANDBY
+        assert await world.serves()
 
 
 async def test_without_a_control_plane_it_serves_the_standby_file(world: World) -> None:
