@@ -25,19 +25,18 @@ from inferno_backend import identity as names
 from inferno_backend import inventory
 from inferno_backend.liveness import Patience
 from inferno_backend.meter import Meter
-from inferno_backend.node import Endpoints, Identity
+from inferno_backend.node import Identity
 from inferno_backend.registration import Registrar
 from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
 from inferno_backend.steering import Steering, applied
 from inferno_backend.supervisor import Rhythm, Supervisor
-from inferno_backend.triton import installation, metrics_page, repository
+from inferno_backend.triton import attach, installation, repository
 from inferno_backend.triton.command import Ports
 from inferno_backend.triton.process import Place
 from inferno_backend.triton.server import AttachedServer, OwnServer, Server
 from inferno_backend.uplink import Uplink
 from inferno_runtime import logs, notify
-from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
 from inferno_runtime.lifecycle import Stop
@@ -49,9 +48,6 @@ _GOODBYE = 0.5
 _TRITON_END = 3.0
 _FLUSH = 1.2
 _LAST_READINGS = 0.1
-_PAGE = 1.0
-# Triton's ports unless it is told otherwise.
-_TRITON_HTTP, _TRITON_GRPC, _TRITON_METRICS = 8000, 8001, 8002
 
 
 async def serve(settings: BackendSettings, stop: Stop) -> None:
@@ -207,7 +203,8 @@ def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> I
 
 async def _server(settings: BackendSettings) -> Server:
     if settings.model_repository is None:
-        return AttachedServer(await _attached(settings))
+        urls = (settings.triton_url, settings.triton_http_url, settings.triton_metrics_url)
+        return AttachedServer(await attach.endpoints(*urls))
     found = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
     models = repository.scan(Path(settings.model_repository).absolute())
     for name, reason in models.broken.items():
@@ -222,22 +219,3 @@ async def _server(settings: BackendSettings) -> Server:
         leash_fd=settings.leash_fd,
         drain_timeout=settings.drain_timeout,
     )
-
-
-async def _attached(settings: BackendSettings) -> Endpoints:
-    """Where a Triton that somebody else runs answers: as given, or by Triton's usual ports if something is there."""
-    host, port = parse_address(settings.triton_url)
-    bracketed = f"[{host}]" if ":" in host else host
-    http, metrics = settings.triton_http_url, settings.triton_metrics_url
-    if port == _TRITON_GRPC:
-        http = http or await _answering(f"{bracketed}:{_TRITON_HTTP}", "/v2/health/live")
-        metrics = metrics or await _answering(f"{bracketed}:{_TRITON_METRICS}", "/metrics")
-    return Endpoints(settings.triton_url, http, metrics)
-
-
-async def _answering(address: str, path: str) -> str:
-    try:
-        await metrics_page.fetch(address, _PAGE, path)
-    except InfernoError:
-        return ""
-    return address

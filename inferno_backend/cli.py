@@ -12,7 +12,7 @@ from inferno_backend.settings import BackendSettings
 from inferno_runtime import settings as runtime
 
 
-@click.group("backend", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("backend", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="YAML; its section backend is read.")
 @runtime.click_options(BackendSettings)
 @click.pass_context
@@ -22,8 +22,6 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     SIGINT or SIGTERM drains the node and ends it. When the agent dies, its Triton goes on serving, and the next agent
     with the same data folder takes it over.
     """
-    if ctx.invoked_subcommand is not None:
-        return
     from inferno_runtime import lifecycle, logs
 
     loaded = runtime.load(BackendSettings, file=config, env=os.environ, flags=flags).value
@@ -46,7 +44,3 @@ def main() -> None:
     except InfernoError as error:
         present_error(error)
         sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

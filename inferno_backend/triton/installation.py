@@ -42,12 +42,14 @@ class Installation:
         return Path(sys.executable).parent if self.wheel else None
 
 
-def find(wanted: Path | None, path: str) -> Installation:
+def find(wanted: Path | None, path: str, *, container: Path = _CONTAINER, package: str = "pytriton") -> Installation:
     """Find a tritonserver: the wanted one, one on PATH, the container's, or the nvidia-pytriton wheel's.
 
     Args:
         wanted: The setting; None when not given.
         path: The environment's PATH.
+        container: Where a container would have it.
+        package: The package of the wheel.
 
     Raises:
         NotFound: There is none, or the wanted one is no program.
@@ -64,14 +66,14 @@ def find(wanted: Path | None, path: str) -> Installation:
         return Installation(Path(program))
     if on_path := shutil.which("tritonserver", path=path):
         return Installation(Path(on_path))
-    if _CONTAINER.is_file():
-        return Installation(_CONTAINER)
-    spec = importlib.util.find_spec("pytriton")
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        wheel = Path(location) / "tritonserver"
-        if (wheel / "bin" / "tritonserver").is_file():
-            check_environment(wheel, installed_numpy())
-            return Installation(wheel / "bin" / "tritonserver", wheel)
+    if container.is_file():
+        return Installation(container)
+    # Looked for and not imported: importing it starts things.
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        wheel = Path(spec.origin).parent / "tritonserver"
+        check_environment(wheel, installed_version("numpy"))
+        return Installation(wheel / "bin" / "tritonserver", wheel)
     raise NotFound(
         "No tritonserver is installed.",
         reason="NO_TRITON",
@@ -79,10 +81,10 @@ def find(wanted: Path | None, path: str) -> Installation:
     )
 
 
-def installed_numpy() -> str:
-    """Version of the numpy that Triton's Python stub will import; empty when there is none."""
+def installed_version(package: str) -> str:
+    """Version of a package in this environment, which is where Triton's Python stub imports from; empty: none."""
     try:
-        return importlib.metadata.version("numpy")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
 

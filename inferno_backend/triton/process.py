@@ -27,8 +27,6 @@ from inferno_backend.triton.command import Command, Ports
 from inferno_runtime import guard
 from inferno_runtime.errors import Unavailable
 
-_GUARD_START_SECONDS = 20.0
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -124,19 +122,14 @@ class TritonProcess:
                 pass_fds=(leash_fd,) if leash_fd >= 0 else (),
                 start_new_session=True,
             )
-        try:
-            async with asyncio.timeout(_GUARD_START_SECONDS):
-                while not (status := _read(place.status)):
-                    if popen.poll() is not None:
-                        raise Unavailable(
-                            f"Triton's guard ended at once with status {popen.returncode}.",
-                            reason="GUARD_FAILED",
-                            fix=f"See {place.log}.",
-                        )
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            popen.kill()
-            raise Unavailable("Triton's guard did not start.", reason="GUARD_FAILED") from None
+        while not (status := _read(place.status)):
+            if popen.poll() is not None:
+                raise Unavailable(
+                    f"Triton's guard ended at once with status {popen.returncode}.",
+                    reason="GUARD_FAILED",
+                    fix=f"See {place.log}.",
+                )
+            await asyncio.sleep(0.01)
         return cls(place, ports, shm_prefix, status, popen)
 
     @classmethod
@@ -170,7 +163,7 @@ class TritonProcess:
         await _end_of(self._guard, self._guard_start)
         if self._popen is not None:
             self._popen.wait()
-        status = _read(self._place.status) or {}
+        status = _read(self._place.status)
         if "exit" not in status:
             sweep(self._shm_prefix)
             return None

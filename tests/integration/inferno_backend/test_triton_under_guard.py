@@ -315,3 +315,13 @@ async def test_a_request_for_a_model_that_is_not_there_disturbs_nothing(tmp_path
         with pytest.raises(grpc.aio.AioRpcError):
             await control(facts["grpc"], "nothing", load=True)
         assert await infer(facts["grpc"]) == str(facts["triton_pid"])
+
+
+async def test_an_unknown_key_is_refused_with_the_nearest_one_and_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text("backend:\n  model_repositry: /models\n")
+    async with agent(tmp_path / "node", "--config", str(file)) as node:
+        async with asyncio.timeout(20):
+            assert await node.process.wait() == 2
+        assert f"{file}:2: unknown key 'backend.model_repositry'" in node.said()
+        assert "'model_repository'" in node.said()

@@ -12,7 +12,7 @@ from inferno_backend.triton.installation import (
     check_environment,
     find,
     find_library,
-    installed_numpy,
+    installed_version,
     lay_out_backends,
     library_path,
 )
@@ -68,7 +68,19 @@ def test_a_numpy_that_falsifies_answers_is_refused_with_why_and_fix(numpy: str, 
 
 
 def test_the_installed_numpy_is_seen() -> None:
-    assert installed_numpy().startswith("1.")
+    assert installed_version("numpy").startswith("1.")
+    assert not installed_version("no-such-package")
+
+
+def test_a_containers_triton_is_found_without_a_path(tmp_path: Path) -> None:
+    container = program(tmp_path / "tritonserver")
+    assert find(None, "", container=container) == Installation(container)
+
+
+def test_no_triton_at_all_is_said_with_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="No tritonserver is installed") as refused:
+        find(None, "", container=tmp_path / "nothing", package="no_such_package")
+    assert "nvidia-pytriton" in refused.value.fix
 
 
 def test_a_python_without_a_stub_is_refused(tmp_path: Path) -> None:
