@@ -140,8 +140,7 @@ class EnvoyProcess:
             await self._drain()
         self.life.set(None)
         await self._end_all()
-        # Envoy leaves its hot-restart segment behind, whether it ends or is killed.
-        (_SHARED_MEMORY / f"envoy_shared_memory_{self._settings.base_id * 10}").unlink(missing_ok=True)
+        self._remove_segment()
         self._settings.admin_socket.unlink(missing_ok=True)
         self._unlock()
 
@@ -223,6 +222,8 @@ class EnvoyProcess:
         life = await self._spawn(mode, epoch)
         try:
             await self._until_ready(life, patience)
+            if mode is Mode.CONTROLLED:
+                self._remove_segment()
         except Unavailable:
             # Not SIGTERM: during a hot restart Envoy would pass it on to its predecessor, which serves.
             with contextlib.suppress(ProcessLookupError):
@@ -285,6 +286,11 @@ class EnvoyProcess:
                 await admin.drain(socket)
                 while await admin.active_model_calls(socket):
                     await self._clock.sleep(_POLL)
+
+    def _remove_segment(self) -> None:
+        """Remove the name of the hot-restart segment, which Envoy leaves behind when it ends or is killed. Only a
+        standby Envoy's successor looks for it; removed before, a kill of this process leaves nothing."""
+        (_SHARED_MEMORY / f"envoy_shared_memory_{self._settings.base_id * 10}").unlink(missing_ok=True)
 
     async def _end_all(self) -> None:
         for life in tuple(self._lives):

@@ -43,6 +43,7 @@ class World:
         self.snapshots = Latest(built)
         self.control = ControlPlane(f"unix:{self.settings.xds_socket}", self.snapshots)
         self.ready = Latest(initial=False)
+        self.segment = Path(f"/dev/shm/envoy_shared_memory_{self.settings.base_id * 10}")
 
     def write_standby(self) -> None:
         write_standby(self.settings.standby_file, self.snapshots.value[Dialect.ENVOY])
@@ -72,7 +73,9 @@ class World:
 @pytest_asyncio.fixture
 async def world(socket_dir: Path) -> AsyncIterator[World]:
     async with serving(Server("n1")) as server:
-        yield World(socket_dir, server)
+        world = World(socket_dir, server)
+        yield world
+        world.segment.unlink(missing_ok=True)  # where a test killed whoever removes it
 
 
 def life(envoy: EnvoyProcess) -> Life:
@@ -95,12 +98,17 @@ async def test_stopping_leaves_no_process_socket_or_shared_memory(world: World) 
     async with world.controlled():
         async with world.running() as envoy:
             pid = life(envoy).process.pid
-            segment = Path(f"/dev/shm/envoy_shared_memory_{world.settings.base_id * 10}")
-            assert segment.exists()
+            assert not world.segment.exists()
         await envoy.stop()
     assert not psutil.pid_exists(pid)
-    assert not segment.exists()
     assert not world.settings.admin_socket.exists()
+
+
+async def test_a_standby_envoy_leaves_no_shared_memory_either(world: World) -> None:
+    world.write_standby()
+    async with world.running():
+        assert world.segment.exists()
+    assert not world.segment.exists()
 
 
 async def test_a_killed_envoy_serves_again_at_once(world: World) -> None:
@@ -183,6 +191,7 @@ async def test_it_leaves_standby_without_a_failed_call_when_the_control_plane_is
                 failed += not await world.serves()
             second = life(envoy)
             assert (second.mode, second.epoch) == (Mode.CONTROLLED, 1)
+            assert not world.segment.exists()
             await first.process.wait()
             assert await world.serves()
             # A death after the take-over begins again at the first epoch.
