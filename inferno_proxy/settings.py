@@ -44,7 +44,9 @@ class ProxySettings(ProcessSettings):
     allow_model_control: bool = option(
         default=False, help="Allow loading and unloading of models over the public port (loading runs code)."
     )
-    healing: bool = option(default=True, help="Retries, health checks, memory and standby; off only to show what they do.")
+    healing: bool = option(
+        default=True, help="Retries, health checks, memory and standby; off only to show what they do."
+    )
     lease_duration: float = option(
         3.0, help="Seconds without a word after which an agent counts as gone.", ge=0.5, le=300, metavar="SECONDS"
     )
@@ -56,7 +58,10 @@ class ProxySettings(ProcessSettings):
     )
     max_nodes: int = option(20_000, help="Most nodes that may register.", ge=1, metavar="N")
     message_limit: int = option(
-        128 * 1024 * 1024, help="Largest request the public port passes, in bytes.", ge=1024, metavar="BYTES"
+        128 * 1024 * 1024,
+        help="Largest request that is kept for another try, in bytes; a larger one is tried once.",
+        ge=1024,
+        metavar="BYTES",
     )
     repeat_stateless: bool = option(
         default=True, help="Let a call of a stateless model run again elsewhere when its node dies under it."
