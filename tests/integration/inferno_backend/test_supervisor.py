@@ -41,6 +41,12 @@ async def supervising(server: FakeServer, rhythm: Rhythm = FAST) -> AsyncIterato
             await running
 
 
+async def again(stand_in: StandIn, method: str) -> None:
+    """Wait until the stand-in has been asked twice more."""
+    before = stand_in.asked[method]
+    await eventually(lambda: stand_in.asked[method] >= before + 2, 5, f"{method} is asked again")
+
+
 async def condition(supervisor: Supervisor, wanted: Condition) -> str:
     async with asyncio.timeout(10):
         revised = await supervisor.state.wait_for(lambda one: one.state.condition is wanted)
@@ -129,7 +135,7 @@ async def test_a_server_that_answers_little_by_little_is_waited_for() -> None:
     stand_in.failing = {"ServerMetadata", "RepositoryIndex", "ModelConfig"}
     async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
         for method in ("ServerMetadata", "RepositoryIndex"):
-            await asyncio.sleep(0)
+            await again(stand_in, method)
             assert supervisor.state.value.revision == 0
             stand_in.failing.remove(method)
         await condition(supervisor, Condition.SERVING)
@@ -143,11 +149,11 @@ async def test_a_look_that_fails_changes_nothing_and_configurations_are_read_aga
     stand_in = StandIn(m="READY")
     async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
         await condition(supervisor, Condition.SERVING)
-        await eventually(lambda: stand_in.configs_asked > 2, 5, "it was asked again")
+        await again(stand_in, "ModelConfig")
         stand_in.failing = {"RepositoryIndex"}
         before = supervisor.state.value
         stand_in.models["n"] = "READY"
-        await asyncio.sleep(0.05)
+        await again(stand_in, "RepositoryIndex")
         assert supervisor.state.value == before
         stand_in.failing.clear()
         async with asyncio.timeout(10):
@@ -162,8 +168,7 @@ async def test_a_model_that_fails_later_is_told_once() -> None:
             stand_in.models["other"] = "UNAVAILABLE"
             async with asyncio.timeout(10):
                 await supervisor.state.wait_for(lambda one: not all(model.ready for model in one.state.models))
-            before = stand_in.configs_asked
-            await eventually(lambda: stand_in.configs_asked > before, 5, "it has looked again")
+            await again(stand_in, "RepositoryIndex")
         failures = [line for line in told if line["event"] == "a model cannot serve"]
         assert [(line["model"], line["reason"]) for line in failures] == [("other", "no weights")]
 
@@ -237,3 +242,14 @@ async def test_a_stop_during_a_start_ends_what_was_started() -> None:
     async with asyncio.timeout(5):
         await running
     assert life.cause == "It was stopped."
+
+
+async def test_a_killed_one_is_started_again() -> None:
+    async with serving(StandIn(m="READY")) as address:
+        life = FakeLife(address)
+        async with supervising(FakeServer(life, FakeLife(address))) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            supervisor.kill()
+            await life.gone()
+            assert life.cause == "It was killed."
+            await condition(supervisor, Condition.SERVING)

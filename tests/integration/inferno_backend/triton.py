@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,9 +23,10 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
     def __init__(self, **models: str) -> None:
         self.models = models
         self.failing: set[str] = set()
-        self.configs_asked = 0
+        self.asked: Counter[str] = Counter()
 
     async def _check(self, method: str) -> None:
+        self.asked[method] += 1
         if method in self.failing:
             raise Unavailable("Not now.", reason="NOT_NOW")
 
@@ -49,7 +51,6 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     async def ModelConfig(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         await self._check("ModelConfig")
-        self.configs_asked += 1
         answer = wire.ModelConfigResponse()
         answer.config.name = request.name
         answer.config.model_transaction_policy.decoupled = request.name == "decoupled"
