@@ -264,6 +264,7 @@ async def test_a_model_is_unloaded_once_no_node_has_it(socket_dir: Path) -> None
             status, _, _ = await post(plane, "/v2/repository/models/m/unload", {})
         assert status == 200
         assert not plane.fleet.ready
+        await stub(plane).RepositoryModelUnload(wire.RepositoryModelUnloadRequest(model_name="m"), timeout=5)
 
 
 async def test_model_control_that_cannot_be_done_says_why(socket_dir: Path) -> None:

@@ -57,6 +57,13 @@ def test_a_damaged_file_is_set_aside_and_never_deleted(tmp_path: Path, content: 
     assert (tmp_path / "fleet.corrupt").read_bytes() == content
 
 
+def test_what_cannot_be_read_is_set_aside_too(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    path.mkdir()
+    assert Memory(path).read() == ()
+    assert (tmp_path / "fleet.corrupt").is_dir()
+
+
 async def test_the_fleet_is_written_after_it_changed_and_a_full_disk_costs_memory_only(tmp_path: Path) -> None:
     clock = ManualClock()
     registry = Registry(Terms(), clock, EventLog(clock))

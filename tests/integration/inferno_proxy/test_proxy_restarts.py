@@ -19,8 +19,8 @@ from inferno_proxy.settings import ProxySettings
 from inferno_runtime import rpc
 from inferno_runtime.errors import Denied
 from inferno_runtime.lifecycle import Stop
-from inferno_runtime.process import free_port
-from tests.integration.inferno_proxy.proxies import proxy
+from inferno_runtime.process import free_port, spawn, terminate
+from tests.integration.inferno_proxy.proxies import PROGRAM, proxy
 from tests.integration.inferno_proxy.test_proxy import infer, nodes, register
 from tests.integration.inferno_proxy.tritons import triton
 from tests.waiting import eventually
@@ -103,3 +103,14 @@ async def test_a_full_disk_costs_no_request(socket_dir: Path) -> None:
         fresh.mkdir()
         await register(running, server)
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
+
+
+async def test_a_proxy_asked_to_stop_before_it_is_ready_stops(socket_dir: Path) -> None:
+    process = await spawn([PROGRAM, "--port", "0", "--data-dir", str(socket_dir)])
+    try:
+        # The supervisor handles signals before it writes this file, and its control plane takes longer to import.
+        await eventually((socket_dir / "control-plane.json").exists, 10, "the supervisor has begun")
+    finally:
+        status = await terminate(process, grace=10)
+    assert status == 0
+    assert not list(socket_dir.glob("*.sock"))
