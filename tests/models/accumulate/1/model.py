@@ -25,7 +25,5 @@ class TritonPythonModel:
             self.sums[sequence] = before + value
             who = np.array([[str(os.getppid()).encode()]], dtype=np.object_)
             total = np.array([[before + value]], dtype=np.int32)
-            answers.append(
-                pb_utils.InferenceResponse([pb_utils.Tensor("sum", total), pb_utils.Tensor("server", who)])
-            )
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("sum", total), pb_utils.Tensor("server", who)]))
         return answers
