@@ -57,6 +57,7 @@ class Uplink:
         self._acknowledged_at = clock.monotonic()
         self._backoff = Backoff(0.2, 10.0)
         self._told = ""
+        self._refused = 0
 
     @property
     def outstanding(self) -> int:
@@ -72,6 +73,7 @@ class Uplink:
                 for proxy, stub in zip(self._proxies, stubs, strict=True):
                     error = await self._stream(stub, f"the governator behind {proxy}")
                     self._tell(error)
+                    self._give_up(error)
                     await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
         finally:
             for channel in channels:
@@ -92,6 +94,16 @@ class Uplink:
         if self._told != error.reason:
             self._told = error.reason
             _LOG.warning("telemetry waits", error=error.sentence(), samples=self.outstanding)
+
+    def _give_up(self, error: InfernoError) -> None:
+        """Drop the batch that the governator will never take: everything behind it would wait for ever."""
+        if error.reason != "BAD_TELEMETRY":
+            return
+        refused = [each for each in self._unacknowledged if str(each.sequence) == error.metadata.get("sequence")]
+        for batch in refused:
+            self._unacknowledged.remove(batch)
+            self._refused += len(batch.samples)
+        self._waiting.set(len(self._unacknowledged))
 
     async def _stream(self, stub: Any, peer: str) -> InfernoError:
         """Use one stream until it ends; return why it did."""
@@ -161,7 +173,7 @@ class Uplink:
             incarnation=self._identity.incarnation,
             sequence=self._sequence,
             samples=taken,
-            dropped_samples=self._mailbox.dropped,
+            dropped_samples=self._mailbox.dropped + self._refused,
         )
         if not self._unacknowledged:
             self._acknowledged_at = self._clock.monotonic()

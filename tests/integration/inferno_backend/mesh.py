@@ -14,7 +14,7 @@ from inferno.governance.v1 import governance_service_pb2_grpc, telemetry_pb2
 from inferno.registration.v1 import node_pb2, registration_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2 as registration
 from inferno_runtime import rpc
-from inferno_runtime.errors import InfernoError, Unsupported
+from inferno_runtime.errors import InfernoError, InvalidInput, Unsupported
 from inferno_runtime.latest import Latest
 from tests.waiting import eventually
 
@@ -134,6 +134,7 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.incarnation_shift = 0
         self.refusal: InfernoError | None = None
         self.refused = 0
+        self.impossible: set[int] = set()
 
     def samples(self) -> list[telemetry_pb2.Sample]:
         """Every sample, in order."""
@@ -157,6 +158,12 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
             if self.refusal is not None:
                 self.refused += 1
                 raise self.refusal
+            if batch.sequence in self.impossible:
+                raise InvalidInput(
+                    f"Batch {batch.sequence} is refused.",
+                    reason="BAD_TELEMETRY",
+                    metadata={"sequence": str(batch.sequence)},
+                )
             if first:
                 self.first_of_stream.append(batch)
                 first = False

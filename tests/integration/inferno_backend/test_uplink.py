@@ -189,3 +189,14 @@ async def test_an_acknowledgement_of_another_life_is_not_taken_for_ours() -> Non
         line.put(1)
         await eventually(lambda: store.batches, 5, "it arrived")
         assert not await line.uplink.flushed(0.3)
+
+
+async def test_a_batch_the_governator_never_takes_is_dropped_counted_and_holds_nothing_up() -> None:
+    async with mesh() as far, sending(far.address) as line:
+        far.store.impossible = {2}
+        line.put(*range(1201))
+        assert await line.uplink.flushed(20)
+        assert numbers(far.store) == [*range(500), *range(1000, 1201)]
+        line.put(7)
+        assert await line.uplink.flushed(10)
+        assert far.store.batches[7, 4].dropped_samples == 500
