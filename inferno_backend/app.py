@@ -67,7 +67,7 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
             clock,
             healing=settings.healing,
             patience=Patience(least=settings.stall_after),
-            rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after),
+            rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
         )
         await _Agent(settings, identity, supervisor, probes, clock).run(stop)
 

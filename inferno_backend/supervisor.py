@@ -19,6 +19,7 @@ from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, Unavailable
 from inferno_runtime.latest import Latest
+from inferno_runtime.process import is_stopped
 
 _LOG = logs.get("supervisor")
 
@@ -28,8 +29,9 @@ class Rhythm:
     """How often and how long, in seconds.
 
     ``index``: between two looks at the models. ``probe``: between two questions, each allowed ``answer``. ``configs``:
-    after which a model's configuration is read again. ``silent``: without an answer before Triton is killed. ``start``:
-    for a start. ``steady``: of service after which an earlier crash counts no more. ``page``: for the metrics page.
+    after which a model's configuration is read again. ``silent``: without an answer before Triton is killed;
+    ``stopped``: the same while the kernel shows it stopped, which nothing of its own can end. ``start``: for a start.
+    ``steady``: of service after which an earlier crash counts no more. ``page``: for the metrics page.
     """
 
     index: float = 0.1
@@ -37,6 +39,7 @@ class Rhythm:
     answer: float = 0.3
     configs: float = 5.0
     silent: float = 10.0
+    stopped: float = 1.0
     start: float = 600.0
     steady: float = 30.0
     page: float = 1.0
@@ -313,7 +316,9 @@ class Supervisor:
             # A server that is told to end stops answering before it is gone.
             if self._healing and not self._stopping.is_set():
                 self._know(down=f"Triton does not answer on {client.address}." if pulse.failed else "")
-                if pulse.silent_for(now) > self._rhythm.silent:
+                # A proxyless client's calls hang with a stopped server until its connections end.
+                patience = self._rhythm.stopped if is_stopped(life.pid) else self._rhythm.silent
+                if pulse.silent_for(now) > patience:
                     _LOG.error("triton has been silent too long: it is killed", seconds=round(pulse.silent_for(now)))
                     life.kill()
             await self._clock.sleep(self._rhythm.probe if answered else 0.02)

@@ -80,7 +80,11 @@ class Uplink:
                 await channel.close(None)
 
     async def flushed(self, timeout: float) -> bool:
-        """Wait until everything is acknowledged; False when it took longer than ``timeout`` seconds."""
+        """Send what there is without waiting for more, until everything is acknowledged.
+
+        False when it took longer than ``timeout`` seconds.
+        """
+        self._mailbox.hasten()
         try:
             async with asyncio.timeout(timeout):
                 while self.outstanding:

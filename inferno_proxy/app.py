@@ -51,9 +51,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
     with _locked(layout.lock):
         listen = _listen(settings)
         _hand_over(layout.plan, settings, listen)
-        envoy_settings = EnvoySettings(
-            layout.directory, layout.control_grpc, listen, workers=_workers(), healing=settings.healing
-        )
+        envoy_settings = EnvoySettings(layout.directory, layout.control_grpc, listen, workers=_workers())
         for old in set(layout.directory.glob("standby-*")) - {envoy_settings.standby_file}:
             # A proxy that has moved to another port never starts from the old port's file again.
             old.unlink()
@@ -62,10 +60,14 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
             if stop.requested:
                 return
             async with EnvoyProcess(envoy_settings, control.ready) as envoy, asyncio.TaskGroup() as group:
-                keepers = [
-                    group.create_task(envoy.keep(), name="envoy"),
-                    group.create_task(control.keep(), name="control"),
-                ]
+                keepers = (
+                    [
+                        group.create_task(envoy.keep(), name="envoy"),
+                        group.create_task(control.keep(), name="control"),
+                    ]
+                    if settings.healing
+                    else []
+                )
                 life = envoy.life.value
                 _LOG.info("the proxy serves", endpoint=str(_reachable(listen)), data=str(layout.directory))
                 notify.ready(

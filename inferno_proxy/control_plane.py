@@ -64,7 +64,7 @@ async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: 
     governator = await _governator(settings.governator)
     registry = Registry(_terms(settings, listen, governator), clock, events)
     memory = Memory(layout.fleet)
-    remembered = await _remember(memory, registry, settings) if settings.healing else 0
+    remembered = await _remember(memory, registry, settings)
     recipe = _recipe(settings, listen, layout, governator)
     clients = ClientTable(clock, report=lambda e: events.add(e.kind, e.client_id, e.message))
     publisher = Publisher(
@@ -103,7 +103,7 @@ async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: 
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(_grpc(services, layout.control_grpc))
             await doors.enter_async_context(_http(rest.application(), layout.control_http))
-            if settings.healing and not remembered:
+            if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
             tasks.append(group.create_task(publisher.run(), name="publisher"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))

@@ -44,9 +44,7 @@ class ProxySettings(ProcessSettings):
     allow_model_control: bool = option(
         default=False, help="Allow loading and unloading of models over the public port (loading runs code)."
     )
-    healing: bool = option(
-        default=True, help="Retries, health checks, memory and standby; off only to show what they do."
-    )
+    healing: bool = option(default=True, help="Retries, health checks and restarts; off only to show what they do.")
     lease_duration: float = option(
         3.0, help="Seconds without a word after which an agent counts as gone.", ge=0.5, le=300, metavar="SECONDS"
     )

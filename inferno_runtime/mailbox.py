@@ -19,6 +19,7 @@ class Mailbox(Generic[T]):
         self._items: deque[T] = deque()
         self._capacity = capacity
         self._dropped = 0
+        self._lingers = True
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -38,6 +39,11 @@ class Mailbox(Generic[T]):
         self._arrived.set()
         return True
 
+    def hasten(self) -> None:
+        """From now on hand out what is there at once: the end is near, and no more is worth waiting for."""
+        self._lingers = False
+        self._arrived.set()
+
     async def take(self, max_items: int, linger: float) -> list[T]:
         """Wait for one item, then up to ``linger`` seconds for ``max_items``, and return what came, oldest first."""
         while not self._items:
@@ -46,7 +52,7 @@ class Mailbox(Generic[T]):
         if len(self._items) < max_items:
             try:
                 async with asyncio.timeout(linger):
-                    while len(self._items) < max_items:
+                    while len(self._items) < max_items and self._lingers:
                         self._arrived.clear()
                         await self._arrived.wait()
             except TimeoutError:

@@ -119,6 +119,16 @@ def _send(pid: int, what: signal.Signals, *, group: bool) -> None:
             os.kill(pid, what)
 
 
+def is_stopped(pid: int) -> bool:
+    """True when a signal has stopped the process (state T of proc(5)); False for one that runs, or is gone."""
+    with contextlib.suppress(OSError):
+        # The second field, the name in brackets, may hold anything; the state follows its last bracket.
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "T"
+        )
+    return False
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port nobody listens on at this moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

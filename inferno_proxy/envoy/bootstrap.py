@@ -24,8 +24,7 @@ class EnvoySettings:
 
     ``directory`` holds its files and admin socket. ``xds_socket`` is the control plane's Unix socket. ``listen`` is the
     public address, which the control plane's listener also has. ``workers`` is the number of worker threads.
-    ``max_connections`` bounds the connections of all clients together. Without ``healing`` Envoy reconnects by its own
-    defaults, accepts an empty configuration and never starts from the standby file: only to show what they are for.
+    ``max_connections`` bounds the connections of all clients together.
     """
 
     directory: Path
@@ -34,7 +33,6 @@ class EnvoySettings:
     node_id: str = "envoy"
     workers: int = 2
     max_connections: int = 10_000
-    healing: bool = True
 
     @property
     def admin_socket(self) -> Path:
@@ -71,7 +69,7 @@ def local_base(settings: EnvoySettings) -> Json:
 def local_bootstrap(settings: EnvoySettings) -> Json:
     """The local Envoy with its resources from the control plane."""
     endpoint = {"pipe": {"path": str(settings.xds_socket)}}
-    return {**local_base(settings), **_discovery(endpoint, "STATIC", healing=settings.healing)}
+    return {**local_base(settings), **_discovery(endpoint, "STATIC")}
 
 
 def external_bootstrap(control: Address, node_id: str, admin: Json | None = None) -> Json:
@@ -134,7 +132,7 @@ def _limits(max_connections: int) -> dict[str, object]:
     }
 
 
-def _discovery(endpoint: Json, kind: str, *, healing: bool = True) -> dict[str, object]:
+def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
     """One aggregated delta stream for everything.
 
     The reconnect back-off is far below Envoy's default, which takes 8 to 12 s to come back; keepalive finds a control
@@ -148,7 +146,7 @@ def _discovery(endpoint: Json, kind: str, *, healing: bool = True) -> dict[str, 
             "min_clusters_num": 1,
         },
     }
-    retry_policy = {"retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}}
+    back_off = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
     source = {"ads": {}, "resource_api_version": "V3"}
     http2 = {
         "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -162,8 +160,8 @@ def _discovery(endpoint: Json, kind: str, *, healing: bool = True) -> dict[str, 
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER, **(retry_policy if healing else {})}}],
-                "config_validators": [validator] if healing else [],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER, "retry_policy": back_off}}],
+                "config_validators": [validator],
             },
             "cds_config": source,
             "lds_config": source,

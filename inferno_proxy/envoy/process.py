@@ -181,7 +181,7 @@ class EnvoyProcess:
         Raises:
             Unavailable: Neither serves.
         """
-        if self._settings.healing and self._settings.standby_file.exists():
+        if self._settings.standby_file.exists():
             try:
                 if self._control_ready.value:
                     return await self._start(Mode.CONTROLLED, epoch=0, patience=_CONTROL_PATIENCE)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import CONTROL
 from benchmarks.cloud import Cloud, cloud
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -58,12 +57,4 @@ def protocol_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Reposit
 def healing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
     """Three nodes, healing on."""
     with _held(cloud(tmp_path_factory.mktemp("healing"), nodes=3, model_repository=repository("whoami"))) as running:
-        yield running
-
-
-@pytest.fixture
-def unhealing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
-    """Three nodes, healing off: the control run. Fresh for each test, since nothing mends it."""
-    manager = cloud(tmp_path_factory.mktemp("control"), nodes=3, model_repository=repository("whoami"), config=CONTROL)
-    with _held(manager) as running:
         yield running

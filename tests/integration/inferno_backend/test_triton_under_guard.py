@@ -58,7 +58,7 @@ async def test_a_killed_triton_is_told_at_once_cleared_away_and_back_within_seco
 async def test_a_stopped_triton_is_told_within_a_second_and_serves_again_when_it_answers(
     tmp_path: Path, repository: Repository
 ) -> None:
-    models = ("--model-repository", str(repository("whoami")))
+    models = ("--model-repository", str(repository("whoami")), "--stopped-after", "8")
     async with mesh() as far, agent(tmp_path / "node", *models, "--discovery-lb", far.address) as node:
         await node.ready()
         pid = node.triton().pid
@@ -73,8 +73,11 @@ async def test_a_stopped_triton_is_told_within_a_second_and_serves_again_when_it
         assert node.triton().pid == pid, "a short silence costs no restart"
 
 
-async def test_a_triton_that_stays_silent_is_killed_and_started_again(tmp_path: Path, repository: Repository) -> None:
-    models = ("--model-repository", str(repository("whoami")), "--silent-after", "2")
+@pytest.mark.parametrize("patience", [(), ("--silent-after", "2", "--stopped-after", "2")])
+async def test_a_triton_that_stays_stopped_is_killed_and_started_again(
+    tmp_path: Path, repository: Repository, patience: tuple[str, ...]
+) -> None:
+    models = ("--model-repository", str(repository("whoami")), *patience)
     async with mesh() as far, agent(tmp_path / "node", *models, "--discovery-lb", far.address) as node:
         await node.ready()
         silent = node.triton()

@@ -128,9 +128,15 @@ async def test_a_killed_envoy_serves_again_within_a_second(socket_dir: Path) -> 
         await eventually(lambda: infer(running.channel), 3, "requests are served again")
 
 
+def _on_standby(directory: Path, model: str) -> bool:
+    return any(f"model/{model}/grpc".encode() in file.read_bytes() for file in directory.glob("standby-*.pb"))
+
+
 async def test_envoy_serves_the_last_good_configuration_while_the_control_plane_hangs(socket_dir: Path) -> None:
     async with triton() as server, proxy(socket_dir, "--backends", str(server.address)) as running:
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
+        # The file follows the snapshot by a moment, and a stopped control plane writes no more.
+        await eventually(lambda: _on_standby(socket_dir, "m"), 5, "the standby file knows the model")
         control = running.child("control_plane")
         control.suspend()
         try:

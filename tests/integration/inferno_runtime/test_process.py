@@ -148,3 +148,15 @@ def test_a_port_that_is_bound_without_a_listener_is_held_by_another_process() ->
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         assert process.port_holder("127.0.0.1", holder.getsockname()[1]) == "another process"
+
+
+async def test_a_stopped_process_is_told_from_a_running_and_a_gone_one() -> None:
+    child = await process.spawn(["sleep", "60"])
+    try:
+        assert not process.is_stopped(child.pid)
+        child.send_signal(signal.SIGSTOP)
+        await eventually(lambda: process.is_stopped(child.pid), 5, "the kernel shows it stopped")
+    finally:
+        child.kill()
+        await child.wait()
+    assert not process.is_stopped(child.pid)
