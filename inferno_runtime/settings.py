@@ -7,6 +7,8 @@ from the fields. One YAML file holds a section for each component::
       port: 8080
     backend:
       price_per_hour: 2.50
+
+A field may hold settings of its own (:mod:`inferno_runtime.nested_settings`); those come from the file alone.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from inferno_runtime.errors import InvalidInput, NotFound
+from inferno_runtime.nested_settings import Keys, bare, is_nested, place, places, valid_keys
 
 _UNSET: Any = ...
 
@@ -89,7 +92,8 @@ def load(
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = dict.fromkeys(cls.model_fields, "default")
-    for key, (value, origin) in {**_from_file(cls, file), **_from_env(cls, env)}.items():
+    from_file, lines = _from_file(cls, file)
+    for key, (value, origin) in {**from_file, **_from_env(cls, env)}.items():
         values[key], origins[key] = value, origin
     for name, value in flags.items():
         if value is not None:
@@ -97,7 +101,7 @@ def load(
     try:
         return Loaded(cls.model_validate(values), types.MappingProxyType(origins))
     except pydantic.ValidationError as error:
-        raise _invalid(cls, error, origins) from error
+        raise _invalid(cls, error, origins, lines) from error
 
 
 def flag_of(name: str, field: FieldInfo) -> str:
@@ -119,7 +123,9 @@ def click_options(cls: type[Settings]) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for name, field in reversed(cls.model_fields.items()):
-            flag, kind = flag_of(name, field), _kind(field)
+            if is_nested(field):
+                continue
+            flag, kind = flag_of(name, field), bare(field.annotation)
             default = "" if field.default in (None, (), "") or field.is_required() else _shown(field.default)
             text = (field.description or "") + (f" (default {default})" if default else "")
             parameters: dict[str, Any] = {"help": text, "default": None}
@@ -152,17 +158,10 @@ def _extra(field: FieldInfo, key: str) -> str:
     return str(cast("dict[str, Any]", field.json_schema_extra or {}).get(key, ""))
 
 
-def _kind(field: FieldInfo) -> Any:
-    """The field's type without ``None``."""
-    annotation: Any = field.annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        annotation = next(one for one in typing.get_args(annotation) if one is not types.NoneType)
-    return annotation
-
-
-def _from_file(cls: type[Settings], file: Path | None) -> dict[str, tuple[object, str]]:
+def _from_file(cls: type[Settings], file: Path | None) -> tuple[dict[str, tuple[object, str]], Mapping[Keys, str]]:
+    """Each field with its origin, and where every key stands."""
     if file is None:
-        return {}
+        return {}, {}
     document = _document(file)
     section = document.get(cls.section) or {}
     if not isinstance(section, Mapping):
@@ -171,13 +170,14 @@ def _from_file(cls: type[Settings], file: Path | None) -> dict[str, tuple[object
             reason="BAD_CONFIG",
             fix="Write keys and values under it.",
         )
+    lines = dict(places(file, section))
     found: dict[str, tuple[object, str]] = {}
     for key, value in section.items():
-        line = cast("Any", section).lc.key(key)[0] + 1
+        where = lines[(str(key),)]
         if key not in cls.model_fields:
-            raise _unknown(f"{file}:{line}", f"{cls.section}.{key}", key, list(cls.model_fields))
-        found[str(key)] = (_plain(value), f"{file}:{line}")
-    return found
+            raise _unknown(where, f"{cls.section}.{key}", str(key), list(cls.model_fields))
+        found[str(key)] = (_plain(value), where)
+    return found, lines
 
 
 _SECTIONS = ("proxy", "backend", "governator")
@@ -233,7 +233,7 @@ def _unknown(where: str, shown: str, key: str, valid: list[str]) -> InvalidInput
 
 
 def _from_env(cls: type[Settings], env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    names = {env_of(cls, name): name for name in cls.model_fields}
+    names = {env_of(cls, name): name for name, field in cls.model_fields.items() if not is_nested(field)}
     return {names[key]: (value, key) for key, value in env.items() if key in names}
 
 
@@ -244,11 +244,20 @@ def split_commas(value: object) -> object:
     return value
 
 
-def _invalid(cls: type[Settings], error: pydantic.ValidationError, origins: Mapping[str, str]) -> InvalidInput:
+def _invalid(
+    cls: type[Settings], error: pydantic.ValidationError, origins: Mapping[str, str], lines: Mapping[Keys, str]
+) -> InvalidInput:
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    origin = origins.get(name, "default")
+    keys = tuple(map(str, first["loc"]))
+    name = ".".join(keys)
+    origin = place(lines, keys) or origins.get(keys[0] if keys else "", "default")
+    if first["type"] == "extra_forbidden":
+        return _unknown(origin, f"{cls.section}.{name}", keys[-1], valid_keys(cls, keys[:-1]))
     if first["type"] == "missing":
+        if len(keys) > 1:
+            return InvalidInput(
+                f"{origin}: {cls.section}.{name} is required.", reason="BAD_CONFIG", fix=f"Add the key {keys[-1]!r}."
+            )
         flag = flag_of(name, cls.model_fields[name])
         return InvalidInput(
             f"{cls.section}.{name} is required.",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -31,6 +32,29 @@ class Sample(ProcessSettings):
         if self.port == 1 and self.ratio == 1:
             raise ValueError("port and ratio exclude one another.")
         return self
+
+
+class Room(settings.Settings):
+    """Settings below the first level."""
+
+    size: int = option(help="Places.", ge=1)
+    colour: str = option("white", help="Paint.")
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Room:
+        if self.size == 13:
+            raise ValueError("nobody wants it.")
+        return self
+
+
+class House(settings.Settings):
+    """A mapping of names to settings, and settings by themselves."""
+
+    section: ClassVar[str] = "proxy"
+
+    rooms: Mapping[str, Room] = option({}, help="By name.")
+    hall: Room | None = option(None, help="One.")
+    door: int = option(1, help="Number.")
 
 
 class Required(settings.Settings):
@@ -168,3 +192,46 @@ def test_a_required_option_shows_no_default() -> None:
     def command(name: str | None) -> None: ...
 
     assert "default" not in CliRunner().invoke(command, ["--help"]).output
+
+
+def test_the_file_may_hold_settings_inside_settings(tmp_path: Path) -> None:
+    file = _file(tmp_path, "proxy:\n  rooms:\n    blue: {size: 2}\n  hall: {size: 9, colour: red}\n")
+    loaded = load(House, file=file, env={"INFERNO_PROXY_ROOMS": "ignored"})
+    assert loaded.value == House(rooms={"blue": Room(size=2)}, hall=Room(size=9, colour="red"))
+    assert loaded.origins["rooms"] == f"{file}:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "fix"),
+    [
+        (
+            "  rooms:\n    blue:\n      size: 1\n      color: red\n",
+            r":5: unknown key 'proxy\.rooms\.blue\.color'\.",
+            "Did you mean 'colour'?",
+        ),
+        ("  hall:\n    zzz: 1\n    size: 2\n", r":3: unknown key 'proxy\.hall\.zzz'", "Valid keys: size, colour."),
+        (
+            "  rooms:\n    blue:\n      size: 0\n",
+            r":4: proxy\.rooms\.blue\.size: input should be greater than or equal to 1, not 0\.",
+            "Correct the value.",
+        ),
+        ("  rooms:\n    blue:\n      size: 13\n", r":3: proxy\.rooms\.blue: nobody wants it\.", "Correct the value."),
+        ("  rooms:\n    blue: {}\n", r":3: proxy\.rooms\.blue\.size is required\.", "Add the key 'size'."),
+        ("  rooms: 7\n", r":2: proxy\.rooms: input should be a valid dictionary, not 7\.", "Correct the value."),
+    ],
+)
+def test_a_mistake_below_the_first_level_is_told_with_its_line(
+    tmp_path: Path, text: str, sentence: str, fix: str
+) -> None:
+    with pytest.raises(InvalidInput, match=sentence) as caught:
+        load(House, file=_file(tmp_path, "proxy:\n" + text))
+    assert caught.value.fix == fix
+
+
+def test_settings_inside_settings_have_no_command_line_option() -> None:
+    @click.command()
+    @settings.click_options(House)
+    def command(**_: object) -> None:
+        """Nothing."""
+
+    assert [parameter.name for parameter in command.params] == ["door"]
