@@ -222,7 +222,10 @@ def _reachable(listen: Address) -> Address:
 
 def _hand_over(path: Path, settings: ProxySettings, listen: Address) -> None:
     """Write what the control plane starts from, readable by this user alone."""
-    document = {"settings": settings.model_dump(mode="json"), "listen": {"host": listen.host, "port": listen.port}}
+    document = {
+        "settings": settings.model_dump(mode="json", exclude_unset=True),
+        "listen": {"host": listen.host, "port": listen.port},
+    }
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

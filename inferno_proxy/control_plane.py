@@ -45,6 +45,7 @@ from inferno_proxy.rest import Rest
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
+from inferno_proxy.traffic_settings import traffic_table
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import lifecycle, logs, notify, rpc
@@ -129,7 +130,7 @@ def _terms(settings: ProxySettings, listen: Address, governator: Address | str |
 
 def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
     return Recipe(
-        RoutingSettings(repeat_stateless=settings.repeat_stateless, never_repeat=frozenset(settings.never_repeat)),
+        RoutingSettings(traffic_table(settings.models)),
         ResourceSettings(
             control_grpc=str(layout.control_grpc),
             control_http=str(layout.control_http),

@@ -12,18 +12,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
+from inferno_proxy.traffic import ORDINARY, Traffic, TrafficTable
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingSettings:
-    """What an operator may choose about routing.
+    """What an operator may choose about routing: ``traffic`` says how each model's calls are treated."""
 
-    ``repeat_stateless``: a stateless model may be executed a second time when a connection is lost after the request
-    left (the first execution may have run). ``never_repeat`` names models that are excluded from that.
-    """
-
-    repeat_stateless: bool = True
-    never_repeat: frozenset[str] = frozenset()
+    traffic: TrafficTable = field(default_factory=TrafficTable)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,15 +44,21 @@ class ModelRoute:
 
     ``repeatable``: the same call may be executed twice (never true for a stateful model). ``stateful``: calls that
     carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
-    empty for a model that the fleet knows and no node can serve now.
+    empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose.
     """
 
     name: str
     stateful: bool = False
     decoupled: bool = False
     repeatable: bool = True
+    traffic: Traffic = ORDINARY
     grpc: tuple[Endpoint, ...] = ()
     http: tuple[Endpoint, ...] = ()
+
+    @property
+    def keyed(self) -> bool:
+        """True when calls with one key go to one node: a sequence id, or what the operator chose."""
+        return self.stateful or self.traffic.balance.hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,14 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
     for name in sorted(names):
         owners = [(member, model) for member in names[name] for model in member.node.models if model.name == name]
         stateful = any(model.stateful for _, model in owners)
+        traffic = settings.traffic.of(name)
         serving = [m for m, model in owners if model.ready and m.node.node_id in admitted]
         models[name] = ModelRoute(
             name=name,
             stateful=stateful,
             decoupled=any(model.decoupled for _, model in owners),
-            repeatable=settings.repeat_stateless and not stateful and name not in settings.never_repeat,
+            repeatable=traffic.repeatable and not stateful,
+            traffic=traffic,
             grpc=_endpoints((m.node.grpc_address, m) for m in serving),
             http=_endpoints((m.node.http_address, m) for m in serving if m.node.http_address is not None),
         )

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
+from inferno_proxy.traffic_settings import ModelSettings
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import ProcessSettings, option, split_commas
@@ -61,10 +62,7 @@ class ProxySettings(ProcessSettings):
         ge=1024,
         metavar="BYTES",
     )
-    repeat_stateless: bool = option(
-        default=True, help="Let a call of a stateless model run again elsewhere when its node dies under it."
-    )
-    never_repeat: Names = option((), help="Models never run twice for one call.", metavar="MODEL,...")
+    models: Mapping[str, ModelSettings] = option({}, help="How calls of each model are treated; '*' is every other.")
 
     @pydantic.field_validator("host")
     @classmethod

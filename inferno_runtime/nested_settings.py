@@ -29,12 +29,18 @@ def is_nested(field: FieldInfo) -> bool:
 
 
 def valid_keys(cls: type[pydantic.BaseModel], keys: Keys) -> list[str]:
-    """The keys that the settings class allows below ``keys``; none below a mapping whose names are free."""
+    """The keys that the settings class allows below ``keys``."""
     here: Any = cls
     for key in keys:
-        inside = _inside(here)
-        here = bare(inside.model_fields[key].annotation) if here is inside and inside is not None else inside
-    return list(here.model_fields) if _inside(here) is here else []
+        fields = _fields(here)
+        here = bare(fields[key].annotation) if fields else typing.get_args(here)[1]
+    return list(_fields(here))
+
+
+def _fields(annotation: Any) -> Mapping[str, FieldInfo]:
+    """The fields of a settings class; none of a mapping."""
+    inside = _inside(annotation)
+    return inside.model_fields if inside is not None and inside is annotation else {}
 
 
 def places(file: object, mapping: Mapping[Any, Any], above: Keys = ()) -> Iterator[tuple[Keys, str]]:

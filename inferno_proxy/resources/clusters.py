@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+import betterproto2
 from envoy_data_plane.envoy.config.cluster.v3 import (
     CircuitBreakers,
     CircuitBreakersThresholds,
@@ -39,7 +40,10 @@ from envoy_data_plane.envoy.config.endpoint.v3 import (
     LocalityLbEndpoints,
 )
 from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request.v3 import LeastRequest
+from envoy_data_plane.envoy.extensions.load_balancing_policies.maglev.v3 import Maglev
+from envoy_data_plane.envoy.extensions.load_balancing_policies.random.v3 import Random
 from envoy_data_plane.envoy.extensions.load_balancing_policies.ring_hash.v3 import RingHash
+from envoy_data_plane.envoy.extensions.load_balancing_policies.round_robin.v3 import RoundRobin
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import HttpProtocolOptions as UpstreamProtocol
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import HttpProtocolOptionsExplicitHttpConfig as ExplicitHttp
 from envoy_data_plane.envoy.type.v3 import Percent
@@ -58,6 +62,7 @@ from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import ModelRoute
 from inferno_proxy.snapshot import Resource
+from inferno_proxy.traffic import Balance
 
 # Seconds. A stopped (SIGSTOP) server is noticed by whichever is first; the worst request then waits about 0.6 s.
 _PROBE_INTERVAL = 0.5
@@ -70,9 +75,10 @@ _MAX_RETRIES = 1024
 
 def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model."""
-    yield _model_cluster(grpc_cluster(route.name), route.stateful, healing, ready_path="")
+    balance = balance_of(route)
+    yield _model_cluster(grpc_cluster(route.name), balance, healing, ready_path="")
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
-    yield _model_cluster(http_cluster(route.name), route.stateful, healing, ready_path=ready_path)
+    yield _model_cluster(http_cluster(route.name), balance, healing, ready_path=ready_path)
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
@@ -84,7 +90,7 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 
 
 @lru_cache(maxsize=4096)
-def _model_cluster(name: str, stateful: bool, healing: bool, *, ready_path: str) -> Resource:
+def _model_cluster(name: str, balance: Balance, healing: bool, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
     http2 = not ready_path
     cluster = Cluster(
@@ -92,7 +98,7 @@ def _model_cluster(name: str, stateful: bool, healing: bool, *, ready_path: str)
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
         connect_timeout=seconds(_CONNECT_TIMEOUT),
-        load_balancing_policy=_balancing(stateful),
+        load_balancing_policy=_balancing(balance),
         # With the default of 50 %, two dead hosts of three get two thirds of the calls. At 1 % calls go to hosts that
         # look dead only when all do: a machine too busy to answer its probes is still the best there is. The merge
         # window of one second would keep calls from a node for that long after it joined or was found healthy.
@@ -130,13 +136,20 @@ def ads() -> ConfigSource:
     return ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 
-def _balancing(stateful: bool) -> LoadBalancingPolicy:
-    """Least loaded of two for stateless models; a hash ring keeps each sequence of a stateful one on one node."""
-    policy = (
-        TypedExtensionConfig(name="ring_hash", typed_config=packed(RingHash(minimum_ring_size=1024)))
-        if stateful
-        else TypedExtensionConfig(name="least_request", typed_config=packed(LeastRequest(choice_count=2)))
-    )
+def balance_of(route: ModelRoute) -> Balance:
+    """How a model's endpoints are chosen; a stateful model's always by hash."""
+    return Balance.RING_HASH if route.stateful and not route.traffic.balance.hashes else route.traffic.balance
+
+
+def _balancing(balance: Balance) -> LoadBalancingPolicy:
+    policies: dict[Balance, betterproto2.Message] = {
+        Balance.LEAST_REQUEST: LeastRequest(choice_count=2),
+        Balance.ROUND_ROBIN: RoundRobin(),
+        Balance.RANDOM: Random(),
+        Balance.RING_HASH: RingHash(minimum_ring_size=1024),
+        Balance.MAGLEV: Maglev(),
+    }
+    policy = TypedExtensionConfig(name=balance.value, typed_config=packed(policies[balance]))
     return LoadBalancingPolicy(policies=[LoadBalancingPolicyPolicy(typed_extension_config=policy)])
 
 

@@ -28,7 +28,7 @@ _ENDPOINTS = 2  # ClusterLoadAssignment.endpoints and LocalityLbEndpoints.lb_end
 def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
     """The gRPC and the REST endpoints of one model."""
     for name, endpoints in ((grpc_cluster(route.name), route.grpc), (http_cluster(route.name), route.http)):
-        yield Resource.of(name, _assignment(name, endpoints, keyed=route.stateful))
+        yield Resource.of(name, _assignment(name, endpoints, keyed=route.keyed))
 
 
 def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> bytes:
@@ -50,7 +50,7 @@ def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> byt
 def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
     """One endpoint's bytes.
 
-    ``keyed``: take the node's id for its place on the hash ring, so that a sequence finds the same node over gRPC and
+    ``keyed``: take the node's id for its place on the hash ring, so that a key finds the same node over gRPC and
     REST, and again after the node restarted on other ports.
     """
     key = Struct(fields={"hash_key": Value(string_value=endpoint.node)})

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter, AndFilter, HeaderFilter, ResponseFlagFilter
-from envoy_data_plane.envoy.config.core.v3 import DataSource, SubstitutionFormatString
+from envoy_data_plane.envoy.config.accesslog.v3 import (
+    AccessLogFilter,
+    AndFilter,
+    ComparisonFilter,
+    ComparisonFilterOp,
+    HeaderFilter,
+    ResponseFlagFilter,
+    StatusCodeFilter,
+)
+from envoy_data_plane.envoy.config.core.v3 import DataSource, RuntimeUInt32, SubstitutionFormatString
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
@@ -14,6 +22,7 @@ from envoy_data_plane.google.protobuf import Struct, Value
 
 # Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
 # %ROUTE_NAME% is "model NAME", or the name of one of our own services.
+_OUT_OF_TIME = "the call to %ROUTE_NAME% ran out of time"
 _SENTENCES = (
     (("UH",), "no node is ready to serve %ROUTE_NAME% now: nodes may be starting, draining or down; try again"),
     (
@@ -21,7 +30,7 @@ _SENTENCES = (
         "no server of %ROUTE_NAME% took the call: %LOCAL_REPLY_BODY%",
     ),
     (("NC",), "%ROUTE_NAME% has just been added and is not connected yet; try again"),
-    (("UT", "DT", "SI"), "the call to %ROUTE_NAME% ran out of time"),
+    (("UT", "DT", "SI"), _OUT_OF_TIME),
 )
 
 
@@ -30,12 +39,15 @@ def local_replies() -> LocalReplyConfig:
     mappers = []
     for flags, sentence in _SENTENCES:
         mappers += [_mapper(sentence, flags, grpc=True), _mapper(sentence, flags)]
+    # A call that outlasts its limit leaves no flag behind, only the status 504.
+    out_of_time = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(504)))
+    mappers += [_mapper(_OUT_OF_TIME, (), out_of_time, grpc=True), _mapper(_OUT_OF_TIME, (), out_of_time)]
     mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), grpc=True))
     return LocalReplyConfig(mappers=mappers, body_format=_json("%LOCAL_REPLY_BODY%"))
 
 
-def _mapper(sentence: str, flags: tuple[str, ...], *, grpc: bool = False) -> ResponseMapper:
-    wanted = []
+def _mapper(sentence: str, flags: tuple[str, ...], *conditions: AccessLogFilter, grpc: bool = False) -> ResponseMapper:
+    wanted = list(conditions)
     if flags:
         wanted.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(flags))))
     if grpc:
@@ -43,6 +55,11 @@ def _mapper(sentence: str, flags: tuple[str, ...], *, grpc: bool = False) -> Res
         wanted.append(AccessLogFilter(header_filter=HeaderFilter(header=header)))
     condition = wanted[0] if len(wanted) == 1 else AccessLogFilter(and_filter=AndFilter(filters=wanted))
     return ResponseMapper(filter=condition, body_format_override=_text(sentence) if grpc else _json(sentence))
+
+
+def _equal(status: int) -> ComparisonFilter:
+    value = RuntimeUInt32(default_value=status, runtime_key="inferno.unused")  # Envoy demands a key
+    return ComparisonFilter(op=ComparisonFilterOp.EQ, value=value)
 
 
 def _text(sentence: str) -> SubstitutionFormatString:

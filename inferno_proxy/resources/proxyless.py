@@ -8,6 +8,7 @@ control plane's verdict, sent as endpoints, is how such a client learns of a dea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -24,8 +25,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RetryPolicyRetryBackOff,
     Route,
     RouteAction,
-    RouteActionHashPolicy,
-    RouteActionHashPolicyHeader,
     RouteConfiguration,
     RouteMatch,
     VirtualHost,
@@ -37,8 +36,9 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     Rds,
 )
 
+from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies
 from inferno_proxy.resources.clusters import ads
-from inferno_proxy.resources.names import SEQUENCE_HEADER, grpc_cluster
+from inferno_proxy.resources.names import grpc_cluster
 from inferno_proxy.resources.packing import packed, seconds
 from inferno_proxy.routing import ModelRoute
 from inferno_proxy.snapshot import Resource
@@ -55,39 +55,45 @@ def api_listener(model: str) -> Resource:
 
 
 @lru_cache(maxsize=4096)
-def model_route(model: str, stateful: bool, repeatable: bool, healing: bool) -> Resource:
+def model_route(route: ModelRoute, healing: bool) -> Resource:
     """Everything a client sends over the channel goes to the model's endpoints.
 
     UNAVAILABLE is what gRPC itself reports for a lost connection, also when the call may have run; so only a model that
     may be executed twice is tried again. Calls that never left are repeated by gRPC without any policy. A client of a
     stateful model names its sequence in the ``x-inferno-sequence`` metadata, since nothing reads the message here.
     """
-    action = RouteAction(cluster=grpc_cluster(model))
-    if stateful:
-        header = RouteActionHashPolicyHeader(header_name=SEQUENCE_HEADER)
-        action.hash_policy = [RouteActionHashPolicy(header=header)]
-    if repeatable and healing:
-        action.retry_policy = RetryPolicy(
-            retry_on="unavailable,cancelled",
-            num_retries=3,
-            retry_back_off=RetryPolicyRetryBackOff(base_interval=seconds(0.01), max_interval=seconds(0.1)),
-        )
-    routes = [Route(match=RouteMatch(prefix=""), route=action)]
+    model, traffic = route.name, route.traffic
+    routes = [_route(route, RouteMatch(prefix=""), traffic.timeout, healing)]
+    if traffic.timeout != traffic.stream_timeout:
+        routes.insert(0, _route(route, RouteMatch(path=GRPC_STREAM), traffic.stream_timeout, healing))
     virtual_host = VirtualHost(name=model, domains=["*"], routes=routes)
     return Resource.of(model, bytes(RouteConfiguration(name=model, virtual_hosts=[virtual_host])))
 
 
+def _route(route: ModelRoute, match: RouteMatch, timeout: float, healing: bool) -> Route:
+    action = RouteAction(cluster=grpc_cluster(route.name), hash_policy=hash_policies(route))
+    if timeout:
+        action.max_stream_duration = call_deadline(timeout)
+    if route.repeatable and healing and route.traffic.retries:
+        action.retry_policy = RetryPolicy(
+            retry_on="unavailable,cancelled",
+            num_retries=route.traffic.retries,
+            retry_back_off=RetryPolicyRetryBackOff(base_interval=seconds(0.01), max_interval=seconds(0.1)),
+        )
+    return Route(match=match, route=action)
+
+
 @lru_cache(maxsize=4096)
-def client_cluster(model: str, stateful: bool, healing: bool) -> Resource:
+def client_cluster(model: str, keyed: bool, healing: bool) -> Resource:
     """The cluster of a model's gRPC endpoints, as gRPC clients understand it."""
     name = grpc_cluster(model)
     cluster = Cluster(
         name=name,
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
-        lb_policy=ClusterLbPolicy.RING_HASH if stateful else ClusterLbPolicy.ROUND_ROBIN,
+        lb_policy=ClusterLbPolicy.RING_HASH if keyed else ClusterLbPolicy.ROUND_ROBIN,
     )
-    if stateful:
+    if keyed:
         cluster.ring_hash_lb_config = ClusterRingHashLbConfig(minimum_ring_size=1024)
     elif healing:
         cluster.outlier_detection = OutlierDetection(
@@ -108,6 +114,6 @@ def client_resources(route: ModelRoute, healing: bool) -> tuple[Resource, Resour
     """Listener, route configuration and cluster of one model."""
     return (
         api_listener(route.name),
-        model_route(route.name, route.stateful, route.repeatable, healing),
-        client_cluster(route.name, route.stateful, healing),
+        model_route(replace(route, grpc=(), http=()), healing),
+        client_cluster(route.name, route.keyed, healing),
     )

@@ -30,9 +30,11 @@ def grpc_retries(route: ModelRoute) -> RetryPolicy:
     """Retries of a model's gRPC calls. The gRPC conditions only see a status that comes with the response's headers,
     which is how Triton reports every unary error."""
     if route.stateful:
-        return _policy(_NEVER_RAN, elsewhere=False)
-    conditions = (*_NEVER_RAN, "retriable-headers")
-    policy = _policy((*conditions, *_MAY_HAVE_RUN) if route.repeatable else conditions, elsewhere=True)
+        return _policy(_NEVER_RAN, route.traffic.retries, elsewhere=False)
+    conditions: tuple[str, ...] = (*_NEVER_RAN, "retriable-headers")
+    if route.repeatable:
+        conditions = (*conditions, *_MAY_HAVE_RUN)
+    policy = _policy(conditions, route.traffic.retries, elsewhere=True)
     policy.retriable_headers = [HeaderMatcher(name="grpc-status", string_match=StringMatcher(exact=_GRPC_NOT_FOUND))]
     return policy
 
@@ -40,25 +42,24 @@ def grpc_retries(route: ModelRoute) -> RetryPolicy:
 def http_retries(route: ModelRoute) -> RetryPolicy:
     """Retries of a model's REST calls; Triton's 404 is its NOT_FOUND, its 503 UNAVAILABLE."""
     if route.stateful:
-        return _policy(_NEVER_RAN, elsewhere=False)
+        return _policy(_NEVER_RAN, route.traffic.retries, elsewhere=False)
     conditions = (*_NEVER_RAN, "retriable-status-codes")
-    policy = _policy((*conditions, "reset") if route.repeatable else conditions, elsewhere=True)
+    policy = _policy((*conditions, "reset") if route.repeatable else conditions, route.traffic.retries, elsewhere=True)
     policy.retriable_status_codes = [404, 503] if route.repeatable else [404]
     return policy
 
 
 def service_retries() -> RetryPolicy:
     """Calls to the control plane and the governator: wait out a restart of half a second."""
-    policy = _policy(_NEVER_RAN, elsewhere=False)
-    policy.num_retries = 5
+    policy = _policy(_NEVER_RAN, 5, elsewhere=False)
     policy.retry_back_off = RetryPolicyRetryBackOff(base_interval=seconds(0.05), max_interval=seconds(0.5))
     return policy
 
 
-def _policy(conditions: tuple[str, ...], *, elsewhere: bool) -> RetryPolicy:
+def _policy(conditions: tuple[str, ...], retries: int, *, elsewhere: bool) -> RetryPolicy:
     policy = RetryPolicy(
         retry_on=",".join(conditions),
-        num_retries=3,
+        num_retries=retries,
         retry_back_off=RetryPolicyRetryBackOff(base_interval=seconds(0.01), max_interval=seconds(0.1)),
     )
     if elsewhere:

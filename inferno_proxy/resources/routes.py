@@ -7,6 +7,7 @@ encoded once per value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -23,9 +24,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     FilterConfig,
     Route,
     RouteAction,
-    RouteActionHashPolicy,
-    RouteActionHashPolicyHeader,
-    RouteActionMaxStreamDuration,
     RouteConfiguration,
     RouteList,
     RouteMatch,
@@ -41,13 +39,13 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
+from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies
 from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
     GOVERNATOR,
     MODEL_HEADER,
     PUBLIC,
-    SEQUENCE_HEADER,
     grpc_cluster,
     header_value,
     http_cluster,
@@ -80,6 +78,7 @@ _CONTROL_HTTP_PREFIXES = ("/v2", "/register", "/healthz", "/readyz", "/metrics")
 _MODEL_PATHS = "/v2/models/"
 # Paths below a model that concern the fleet, not a node: its statistics and trace settings.
 _FLEET_WIDE = r"/v2/models/[^/]+(/versions/[^/]+)?/(stats|trace/setting)"
+_REST_STREAM = "(/versions/[^/]+)?/generate_stream"
 _NAMES_SHOWN = 20
 
 
@@ -96,7 +95,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
     for route in map(_without_endpoints, plan.models.values()):
         own = _rest_model(route, settings.healing, settings.message_limit)
-        paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), own, nowhere)
+        paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), *own, nowhere)
     virtual_host = VirtualHost(
         name=PUBLIC,
         domains=["*"],
@@ -115,7 +114,7 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     that finds nothing either, the answer is that there is no such model.
     """
     models = {
-        header_value(route.name): _run(_grpc_model(route, settings.healing, settings.message_limit))
+        header_value(route.name): _run(*_grpc_model(route, settings.healing, settings.message_limit))
         for route in map(_without_endpoints, plan.models.values())
     }
     missing = _run(_nowhere(f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})', grpc=True))
@@ -131,31 +130,50 @@ def _without_endpoints(route: ModelRoute) -> ModelRoute:
 
 
 @lru_cache(maxsize=4096)
-def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> bytes:
-    action = RouteAction(cluster=grpc_cluster(route.name), max_stream_duration=_client_deadline())
-    if healing:
-        action.retry_policy = grpc_retries(route)
-    return bytes(_model_route(route, action, RouteMatch(prefix="/"), retry_buffer))
+def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
+    """The route of all calls, after one for streams where they are treated otherwise."""
+
+    def one(match: RouteMatch, timeout: float) -> bytes:
+        action = RouteAction(cluster=grpc_cluster(route.name), max_stream_duration=call_deadline(timeout))
+        if healing and route.traffic.retries:
+            action.retry_policy = grpc_retries(route)
+        return bytes(_model_route(route, action, match, retry_buffer))
+
+    every = one(RouteMatch(prefix="/"), route.traffic.timeout)
+    if not _streams_differ(route):
+        return (every,)
+    return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout), every
 
 
 @lru_cache(maxsize=4096)
-def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> bytes:
-    action = RouteAction(cluster=http_cluster(route.name))
-    if healing:
-        action.retry_policy = http_retries(route)
-    match = RouteMatch(path_separated_prefix=f"{_MODEL_PATHS}{path_segment(route.name)}")
-    return bytes(_model_route(route, action, match, retry_buffer))
+def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
+    """The route of all calls, after one for streams where they are treated otherwise."""
+
+    def one(match: RouteMatch, timeout: float) -> bytes:
+        action = RouteAction(cluster=http_cluster(route.name), timeout=seconds(timeout))
+        if healing and route.traffic.retries:
+            action.retry_policy = http_retries(route)
+        return bytes(_model_route(route, action, match, retry_buffer))
+
+    path = f"{_MODEL_PATHS}{path_segment(route.name)}"
+    every = one(RouteMatch(path_separated_prefix=path), route.traffic.timeout)
+    if not _streams_differ(route):
+        return (every,)
+    streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
+    return one(streams, route.traffic.stream_timeout), every
+
+
+def _streams_differ(route: ModelRoute) -> bool:
+    return route.traffic.timeout != route.traffic.stream_timeout
 
 
 def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retry_buffer: int) -> Route:
-    """No time limit of our own: the client's deadline counts, and generation may take as long as it takes."""
-    action.timeout = action.idle_timeout = seconds(0)
-    filters = {CALL_FILTER: packed(FilterConfig(disabled=True))}
-    if route.stateful:
-        # The call filter stays on: it reads the sequence id, which then decides the node.
-        filters = {}
-        header = RouteActionHashPolicyHeader(header_name=SEQUENCE_HEADER)
-        action.hash_policy = [RouteActionHashPolicy(header=header)]
+    """No time limit of our own unless the operator set one: generation may take as long as it takes."""
+    action.timeout = action.timeout or seconds(0)
+    action.idle_timeout = seconds(0)
+    action.hash_policy = hash_policies(route)
+    # The call filter stays on where it reads the sequence id, which then decides the node.
+    filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
     return Route(
         name=f"model {route.name}",
         match=match,
@@ -239,11 +257,6 @@ def _plain(text: str) -> str:
 
 def _format(text: str) -> SubstitutionFormatString:
     return SubstitutionFormatString(text_format_source=DataSource(inline_string=text))
-
-
-def _client_deadline() -> RouteActionMaxStreamDuration:
-    """Honour the client's grpc-timeout, so that work for a client that gave up stops on the node too."""
-    return RouteActionMaxStreamDuration(grpc_timeout_header_max=seconds(0))
 
 
 def _header_input(name: str) -> TypedExtensionConfig:

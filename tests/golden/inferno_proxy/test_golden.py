@@ -23,7 +23,9 @@ from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing import RoutePlan, RoutingSettings, plan
+from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
+from inferno_proxy.traffic_settings import traffic_table
 
 CASES = sorted(Path(__file__).with_name("cases").glob("*.fleet.yaml"))
 MESSAGES: Mapping[ResourceType, type[betterproto2.Message]] = {
@@ -87,8 +89,9 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     members = [member(**each) for each in asked["members"]]
     if reverse:
         members.reverse()
+    proxy = ProxySettings.model_validate(asked.get("proxy", {}))
     view = FleetView(1, {each.node.node_id: each for each in members})
-    made = plan(view, RoutingSettings(never_repeat=frozenset(asked.get("never_repeat", ()))))
+    made = plan(view, RoutingSettings(traffic_table(proxy.models)))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",

@@ -24,6 +24,7 @@ from inferno_proxy.snapshot import (
     read_last_good,
     write_last_good,
 )
+from inferno_proxy.traffic import Traffic, TrafficTable
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from tests.waiting import eventually
@@ -148,7 +149,7 @@ async def test_a_new_recipe_is_published() -> None:
     stage = Stage(fleet=Latest(view(1, member(1))))
     async with stage.running():
         await stage.published(1)
-        stage.recipe.set(Recipe(RoutingSettings(repeat_stateless=False), RECIPE.resources))
+        stage.recipe.set(Recipe(RoutingSettings(TrafficTable(others=Traffic(repeatable=False))), RECIPE.resources))
         await stage.published(2)
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from inferno_proxy.routing import Endpoint, RoutingSettings, plan
+from inferno_proxy.traffic import Traffic, TrafficTable
 
 READY = (ModelVersion("1", ModelState.READY),)
 LOADING = (ModelVersion("1", ModelState.LOADING),)
@@ -78,9 +79,9 @@ def test_a_model_is_stateful_when_any_node_says_so_and_then_never_repeated() -> 
     ("settings", "repeatable"),
     [
         (RoutingSettings(), True),
-        (RoutingSettings(repeat_stateless=False), False),
-        (RoutingSettings(never_repeat=frozenset({"m"})), False),
-        (RoutingSettings(never_repeat=frozenset({"other"})), True),
+        (RoutingSettings(TrafficTable(others=Traffic(repeatable=False))), False),
+        (RoutingSettings(TrafficTable({"m": Traffic(repeatable=False)})), False),
+        (RoutingSettings(TrafficTable({"other": Traffic(repeatable=False)})), True),
     ],
 )
 def test_the_operator_decides_which_stateless_models_may_run_twice(settings: RoutingSettings, repeatable: bool) -> None:

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.fleet import Phase
 from inferno_proxy.routing import RoutingSettings
+from inferno_proxy.traffic import Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 from tests.waiting import eventually
 
@@ -35,7 +36,7 @@ class World:
 
     async def front(self, *, healing: bool = True, phases: tuple[Phase, ...] = (Phase.SERVING,) * 3) -> None:
         members = [member(s, MODELS, phase=phase) for s, phase in zip(self.servers, phases, strict=True)]
-        routing = RoutingSettings(never_repeat=frozenset({"once"}))
+        routing = RoutingSettings(TrafficTable({"once": Traffic(repeatable=False)}))
         fronted = proxied(self.directory, view(*members), healing=healing, routing=routing)
         self.address = await self._stack.enter_async_context(fronted)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self.address))

@@ -20,6 +20,7 @@ from inferno_proxy.fleet import Address, FleetView, Phase
 from inferno_proxy.resources import build
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.traffic import Balance, Traffic, TrafficTable
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
@@ -32,7 +33,7 @@ _CLIENT = """
 import sys, grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 name, sequence, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
-metadata = [("x-inferno-sequence", sequence)] if sequence else []
+metadata = [("x-inferno-sequence", sequence), ("x-session", sequence)] if sequence else []
 stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(f"xds:///{name}"))
 request = service_pb2.ModelInferRequest(model_name=name)
 for _ in range(calls):
@@ -44,9 +45,11 @@ for _ in range(calls):
 
 
 @contextlib.asynccontextmanager
-async def controlled(directory: Path, fleet: FleetView) -> AsyncIterator[tuple[ControlPlane, Address]]:
+async def controlled(
+    directory: Path, fleet: FleetView, routing: RoutingSettings | None = None
+) -> AsyncIterator[tuple[ControlPlane, Address]]:
     address = Address("127.0.0.1", free_port())
-    built = build(plan(fleet, RoutingSettings()), resource_settings(directory, address), 1, {})
+    built = build(plan(fleet, routing or RoutingSettings()), resource_settings(directory, address), 1, {})
     snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(built)
     async with ControlPlane(str(address), snapshots) as control:
         yield control, address
@@ -79,6 +82,18 @@ async def test_every_resource_is_accepted_and_calls_are_spread(socket_dir: Path,
 async def test_a_sequence_named_in_metadata_stays_on_one_node(socket_dir: Path, pair: tuple[Server, Server]) -> None:
     async with controlled(socket_dir, view(*(member(server, MODELS) for server in pair))) as (_, address):
         assert len(set(await answers(address, "counter", sequence="7"))) == 1
+
+
+async def test_a_session_stays_on_one_node_and_every_balance_is_accepted(
+    socket_dir: Path, pair: tuple[Server, Server]
+) -> None:
+    table = {str(balance): Traffic(balance, "x-session", timeout=5, stream_timeout=9, retries=0) for balance in Balance}
+    fleet = view(*(member(server, [model(name) for name in table]) for server in pair))
+    async with controlled(socket_dir, fleet, RoutingSettings(TrafficTable(table))) as (control, address):
+        for balance in Balance:
+            kept_together = len(set(await answers(address, balance, sequence="7"))) == 1
+            assert kept_together is balance.hashes
+        assert {event.kind for event in control.events} <= {"CLIENT_CONNECTED", "CLIENT_DISCONNECTED"}
 
 
 async def test_a_draining_node_gets_no_new_call(socket_dir: Path, pair: tuple[Server, Server]) -> None:

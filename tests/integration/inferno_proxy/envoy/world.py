@@ -119,6 +119,7 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         asked = json.loads(body[:length])
         sequence = asked.get("parameters", {}).get("sequence_id", 0)
         self.calls.append(Call("infer", request.match_info["model"], sequence, dict(request.headers)))
+        await self.proceed.wait()
         if self.refuse:
             return web.json_response({"error": "no available versions"}, status=404)
         return web.json_response({"model_name": request.match_info["model"], "node": self.name, "bytes": len(body)})

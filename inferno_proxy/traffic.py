@@ -1,0 +1,59 @@
+"""What an operator may choose about the calls of one model. Frozen values; nothing here knows Envoy or gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+# The entry that holds for every model without one of its own.
+EVERY_MODEL = "*"
+
+
+class Balance(StrEnum):
+    """How one endpoint of several is chosen."""
+
+    LEAST_REQUEST = "least_request"
+    ROUND_ROBIN = "round_robin"
+    RANDOM = "random"
+    RING_HASH = "ring_hash"
+    MAGLEV = "maglev"
+
+    @property
+    def hashes(self) -> bool:
+        """True when equal keys go to one node."""
+        return self in (Balance.RING_HASH, Balance.MAGLEV)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How calls of one model are treated.
+
+    ``hash_on`` is the key of ``ring_hash`` and ``maglev``: a request header's name in lower case, or empty for the
+    caller's address. ``timeout`` bounds a call with one answer, ``stream_timeout`` a stream, both in seconds over all
+    tries; 0 is no bound but the caller's own. ``retries`` counts further tries. ``repeatable``: a call may run a second
+    time when its node dies under it (a stateful model's never does).
+    """
+
+    balance: Balance = Balance.LEAST_REQUEST
+    hash_on: str = ""
+    timeout: float = 0.0
+    stream_timeout: float = 0.0
+    retries: int = 3
+    repeatable: bool = True
+
+
+ORDINARY = Traffic()
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficTable:
+    """Each named model's treatment, and that of all others."""
+
+    models: Mapping[str, Traffic] = field(default_factory=lambda: MappingProxyType({}))
+    others: Traffic = ORDINARY
+
+    def of(self, model: str) -> Traffic:
+        """How calls of this model are treated."""
+        return self.models.get(model, self.others)

@@ -1,0 +1,68 @@
+"""One model's entry under ``proxy.models`` in the settings file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pydantic
+
+from inferno_proxy.traffic import EVERY_MODEL, Balance, Traffic, TrafficTable
+from inferno_runtime.settings import option
+
+# RFC 9110, section 5.1: a field name is a token.
+_HEADER = re.compile(r"header:[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
+
+
+class ModelSettings(pydantic.BaseModel):
+    """How calls of one model are treated; what an entry leaves out holds as under ``"*"``, or by default."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    balance: Balance = option(Balance.LEAST_REQUEST, help="How one node of several is chosen.")
+    hash_on: str = option("", help="What keeps calls together: header:NAME, or address for the caller's.")
+    timeout: float = option(0.0, help="Seconds a call may take, all tries together; 0 is no limit.", ge=0)
+    stream_timeout: float = option(0.0, help="Seconds a stream may take; 0 is no limit.", ge=0)
+    retries: int = option(3, help="Further tries after a first one that failed.", ge=0, le=10)
+    repeatable: bool = option(default=True, help="A call may run again elsewhere when its node dies under it.")
+
+    @pydantic.field_validator("hash_on")
+    @classmethod
+    def _hash_on_is_known(cls, hash_on: str) -> str:
+        if hash_on not in ("", "address") and not _HEADER.fullmatch(hash_on):
+            raise ValueError("it must be header:NAME or address")
+        return hash_on
+
+    @pydantic.model_validator(mode="after")
+    def _key_and_hash(self) -> ModelSettings:
+        if self.balance.hashes and not self.hash_on:
+            raise ValueError(f"balance {self.balance} needs hash_on: header:NAME or address")
+        if self.hash_on and not self.balance.hashes:
+            raise ValueError(f"hash_on needs balance ring_hash or maglev, not {self.balance}")
+        return self
+
+    def traffic(self) -> Traffic:
+        """The same as a plain value."""
+        values = self.model_dump()
+        values["hash_on"] = self.hash_on.removeprefix("address").removeprefix("header:").lower()
+        return Traffic(**values)
+
+
+def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
+    """Lay each model's entry over that of ``"*"``.
+
+    >>> table = traffic_table({"*": ModelSettings(retries=1), "m": ModelSettings(timeout=2)})
+    >>> table.of("m").retries, table.of("other").timeout
+    (1, 0.0)
+    """
+    base = models.get(EVERY_MODEL, ModelSettings())
+    # A balance brings its key along, or an entry could inherit a key that its own balance has no use for.
+    laid = {name: _over(base, own).traffic() for name, own in models.items() if name != EVERY_MODEL}
+    return TrafficTable(laid, base.traffic())
+
+
+def _over(base: ModelSettings, own: ModelSettings) -> ModelSettings:
+    inherited = base.model_dump(exclude_unset=True)
+    if "balance" in own.model_fields_set:
+        inherited.pop("hash_on", None)
+    return ModelSettings.model_validate({**inherited, **own.model_dump(exclude_unset=True)})
