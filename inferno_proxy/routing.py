@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
-from inferno_proxy.traffic import ORDINARY, Traffic, TrafficTable
+from inferno_proxy.grouping import Placed, grouped
+from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Endpoint:
     """One place that serves a model. ``address.host`` is always an IP address, ``weight`` is at least 1.
 
     A ``draining`` endpoint finishes what runs and gets nothing new. ``node`` is the node's id, the same for its gRPC
-    and its REST address. ``region`` and ``zone`` may be empty.
+    and its REST address. ``region`` and ``zone`` may be empty. ``share`` is how much of the model's calls the
+    endpoints of the same ``group`` take together, 0 without a split.
     """
 
     address: Address
@@ -36,6 +38,8 @@ class Endpoint:
     draining: bool = False
     region: str = ""
     zone: str = ""
+    group: str = ""
+    share: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class ModelRoute:
 
     ``repeatable``: the same call may be executed twice (never true for a stateful model). ``stateful``: calls that
     carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
-    empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose.
+    empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose;
+    ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
     """
 
     name: str
@@ -54,6 +59,17 @@ class ModelRoute:
     traffic: Traffic = ORDINARY
     grpc: tuple[Endpoint, ...] = ()
     http: tuple[Endpoint, ...] = ()
+    grpc_copies: tuple[Endpoint, ...] = ()
+    http_copies: tuple[Endpoint, ...] = ()
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """Who gets copies of calls: nobody those of a stateful model, whose sequences they would tear apart."""
+        return None if self.stateful else self.traffic.mirror
+
+    def without_endpoints(self) -> ModelRoute:
+        """What its routes depend on: nodes come and go without a new encoding."""
+        return replace(self, grpc=(), http=(), grpc_copies=(), http_copies=())
 
     @property
     def keyed(self) -> bool:
@@ -88,15 +104,19 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
         owners = [(member, model) for member in names[name] for model in member.node.models if model.name == name]
         stateful = any(model.stateful for _, model in owners)
         traffic = settings.traffic.of(name)
-        serving = [m for m, model in owners if model.ready and m.node.node_id in admitted]
+        serving = [(m, model) for m, model in owners if model.ready and m.node.node_id in admitted]
+        placed, copies = grouped(serving, replace(traffic, mirror=None) if stateful else traffic)
+        to_copy = [Placed(m) for m in copies]
         models[name] = ModelRoute(
             name=name,
             stateful=stateful,
             decoupled=any(model.decoupled for _, model in owners),
             repeatable=traffic.repeatable and not stateful,
             traffic=traffic,
-            grpc=_endpoints((m.node.grpc_address, m) for m in serving),
-            http=_endpoints((m.node.http_address, m) for m in serving if m.node.http_address is not None),
+            grpc=_grpc(placed),
+            http=_http(placed),
+            grpc_copies=_grpc(to_copy),
+            http_copies=_http(to_copy),
         )
     return RoutePlan(MappingProxyType(models), MappingProxyType(left_out))
 
@@ -130,17 +150,27 @@ def _claim(member: Member) -> tuple[bool, int, float, str]:
     return member.phase is Phase.SERVING, rank, member.since, member.node.node_id
 
 
-def _endpoints(members: Iterable[tuple[Address, Member]]) -> tuple[Endpoint, ...]:
+def _grpc(placed: Iterable[Placed]) -> tuple[Endpoint, ...]:
+    return _endpoints((each.member.node.grpc_address, each) for each in placed)
+
+
+def _http(placed: Iterable[Placed]) -> tuple[Endpoint, ...]:
+    return _endpoints((address, each) for each in placed if (address := each.member.node.http_address) is not None)
+
+
+def _endpoints(members: Iterable[tuple[Address, Placed]]) -> tuple[Endpoint, ...]:
     return tuple(
         sorted(
             Endpoint(
                 address=address,
-                node=member.node.node_id,
-                draining=not member.takes_work,
-                region=member.node.region,
-                zone=member.node.zone,
+                node=each.member.node.node_id,
+                draining=not each.member.takes_work,
+                region=each.member.node.region,
+                zone=each.member.node.zone,
+                group=each.group,
+                share=each.share,
             )
-            for address, member in members
+            for address, each in members
         )
     )
 

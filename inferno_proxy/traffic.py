@@ -26,6 +26,28 @@ class Balance(StrEnum):
         return self in (Balance.RING_HASH, Balance.MAGLEV)
 
 
+# A group is named after the newest ready version of the model; any other key is a node's label.
+VERSION = "@version"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Calls in proportion: ``weights`` holds each group's share. ``by`` is the label that names a node's group, or
+    :data:`VERSION`."""
+
+    by: str
+    weights: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Copies of ``percent`` of the calls go to the group ``to``; nobody waits for their answers."""
+
+    by: str
+    to: str
+    percent: float = 100.0
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """How calls of one model are treated.
@@ -42,6 +64,8 @@ class Traffic:
     stream_timeout: float = 0.0
     retries: int = 3
     repeatable: bool = True
+    split: Split | None = None
+    mirror: Mirror | None = None
 
 
 ORDINARY = Traffic()

@@ -4,14 +4,59 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
 
 import pydantic
 
-from inferno_proxy.traffic import EVERY_MODEL, Balance, Traffic, TrafficTable
+from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Split, Traffic, TrafficTable
 from inferno_runtime.settings import option
 
 # RFC 9110, section 5.1: a field name is a token.
 _HEADER = re.compile(r"header:[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
+
+
+# A model version or a label's value.
+_GROUP = r"^[A-Za-z0-9]([A-Za-z0-9._-]*)$"
+Group = Annotated[str, pydantic.StringConstraints(pattern=_GROUP)]
+By = Annotated[str, pydantic.StringConstraints(pattern=r"^(version|label:[A-Za-z0-9]([A-Za-z0-9._/-]*))$")]
+
+
+class SplitSettings(pydantic.BaseModel):
+    """Calls shared out among groups of nodes."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    by: By = option(help="What names a node's group: version, or label:NAME.")
+    weights: Mapping[Group, Annotated[int, pydantic.Field(ge=0, le=1000)]] = option(help="Each group's share.")
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _somebody_serves(cls, weights: Mapping[str, int]) -> Mapping[str, int]:
+        if not any(weights.values()):
+            raise ValueError("at least one group needs a weight above 0")
+        return weights
+
+    def split(self) -> Split:
+        """The same as a plain value."""
+        return Split(_by(self.by), tuple(sorted(self.weights.items())))
+
+
+class MirrorSettings(pydantic.BaseModel):
+    """Copies of calls for a group of nodes."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    by: By = option(help="What names a node's group: version, or label:NAME.")
+    to: Group = option(help="The group that gets copies.")
+    percent: float = option(100.0, help="How many of a hundred calls are copied.", gt=0, le=100)
+
+    def mirror(self) -> Mirror:
+        """The same as a plain value."""
+        return Mirror(_by(self.by), self.to, self.percent)
+
+
+def _by(text: str) -> str:
+    return VERSION if text == "version" else text.removeprefix("label:")
 
 
 class ModelSettings(pydantic.BaseModel):
@@ -25,6 +70,8 @@ class ModelSettings(pydantic.BaseModel):
     stream_timeout: float = option(0.0, help="Seconds a stream may take; 0 is no limit.", ge=0)
     retries: int = option(3, help="Further tries after a first one that failed.", ge=0, le=10)
     repeatable: bool = option(default=True, help="A call may run again elsewhere when its node dies under it.")
+    split: SplitSettings | None = option(None, help="Shares of groups of nodes.")
+    mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
 
     @pydantic.field_validator("hash_on")
     @classmethod
@@ -45,6 +92,8 @@ class ModelSettings(pydantic.BaseModel):
         """The same as a plain value."""
         values = self.model_dump()
         values["hash_on"] = self.hash_on.removeprefix("address").removeprefix("header:").lower()
+        values["split"] = self.split and self.split.split()
+        values["mirror"] = self.mirror and self.mirror.mirror()
         return Traffic(**values)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from envoy_data_plane.envoy.config.core.v3 import RuntimeFractionalPercent
 from envoy_data_plane.envoy.config.route.v3 import (
     RouteActionHashPolicy,
     RouteActionHashPolicyConnectionProperties,
     RouteActionHashPolicyHeader,
     RouteActionMaxStreamDuration,
+    RouteActionRequestMirrorPolicy,
 )
+from envoy_data_plane.envoy.type.v3 import FractionalPercent, FractionalPercentDenominatorType
 
-from inferno_proxy.resources.names import SEQUENCE_HEADER
+from inferno_proxy.resources.names import SEQUENCE_HEADER, copies_of
 from inferno_proxy.resources.packing import seconds
 from inferno_proxy.routing import ModelRoute
 
@@ -34,6 +37,21 @@ def hash_policies(route: ModelRoute) -> list[RouteActionHashPolicy]:
         return [_header(route.traffic.hash_on)]
     source = RouteActionHashPolicyConnectionProperties(source_ip=True)
     return [RouteActionHashPolicy(connection_properties=source)]
+
+
+def mirror_policies(route: ModelRoute, cluster: str) -> list[RouteActionRequestMirrorPolicy]:
+    """Where copies of calls for this cluster go."""
+    if route.mirror is None:
+        return []
+    millionths = round(route.mirror.percent * 10_000)
+    part = FractionalPercent(numerator=millionths, denominator=FractionalPercentDenominatorType.MILLION)
+    return [
+        RouteActionRequestMirrorPolicy(
+            cluster=copies_of(cluster),
+            runtime_fraction=RuntimeFractionalPercent(default_value=part),
+            disable_shadow_host_suffix_append=True,
+        )
+    ]
 
 
 def _header(name: str) -> RouteActionHashPolicy:

@@ -6,6 +6,7 @@ The numbers behind healing were measured with Envoy 1.40 over real Triton server
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import betterproto2
@@ -39,6 +40,10 @@ from envoy_data_plane.envoy.config.endpoint.v3 import (
     LbEndpoint,
     LocalityLbEndpoints,
 )
+from envoy_data_plane.envoy.extensions.load_balancing_policies.common.v3 import (
+    LocalityLbConfig,
+    LocalityLbConfigLocalityWeightedLbConfig,
+)
 from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request.v3 import LeastRequest
 from envoy_data_plane.envoy.extensions.load_balancing_policies.maglev.v3 import Maglev
 from envoy_data_plane.envoy.extensions.load_balancing_policies.random.v3 import Random
@@ -54,6 +59,7 @@ from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
     GOVERNATOR,
+    copies_of,
     grpc_cluster,
     http_cluster,
     path_segment,
@@ -73,12 +79,22 @@ _MANY = 1_000_000
 _MAX_RETRIES = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How one endpoint is chosen; ``weighted``: after a locality, by its weight."""
+
+    balance: Balance = Balance.LEAST_REQUEST
+    weighted: bool = False
+
+
 def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
-    """The gRPC and the REST cluster of one model."""
-    balance = balance_of(route)
-    yield _model_cluster(grpc_cluster(route.name), balance, healing, ready_path="")
+    """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
+    choice = Choice(balance_of(route), weighted=route.traffic.split is not None)
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
-    yield _model_cluster(http_cluster(route.name), balance, healing, ready_path=ready_path)
+    for name, path in ((grpc_cluster(route.name), ""), (http_cluster(route.name), ready_path)):
+        yield _model_cluster(name, choice, healing, ready_path=path)
+        if route.mirror is not None:
+            yield _model_cluster(copies_of(name), Choice(), healing, ready_path=path)
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
@@ -90,7 +106,7 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 
 
 @lru_cache(maxsize=4096)
-def _model_cluster(name: str, balance: Balance, healing: bool, *, ready_path: str) -> Resource:
+def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
     http2 = not ready_path
     cluster = Cluster(
@@ -98,7 +114,7 @@ def _model_cluster(name: str, balance: Balance, healing: bool, *, ready_path: st
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
         connect_timeout=seconds(_CONNECT_TIMEOUT),
-        load_balancing_policy=_balancing(balance),
+        load_balancing_policy=_balancing(choice),
         # With the default of 50 %, two dead hosts of three get two thirds of the calls. At 1 % calls go to hosts that
         # look dead only when all do: a machine too busy to answer its probes is still the best there is. The merge
         # window of one second would keep calls from a node for that long after it joined or was found healthy.
@@ -141,15 +157,17 @@ def balance_of(route: ModelRoute) -> Balance:
     return Balance.RING_HASH if route.stateful and not route.traffic.balance.hashes else route.traffic.balance
 
 
-def _balancing(balance: Balance) -> LoadBalancingPolicy:
+def _balancing(choice: Choice) -> LoadBalancingPolicy:
+    weighted = LocalityLbConfigLocalityWeightedLbConfig() if choice.weighted else None
+    localities = LocalityLbConfig(locality_weighted_lb_config=weighted) if choice.weighted else None
     policies: dict[Balance, betterproto2.Message] = {
-        Balance.LEAST_REQUEST: LeastRequest(choice_count=2),
-        Balance.ROUND_ROBIN: RoundRobin(),
-        Balance.RANDOM: Random(),
-        Balance.RING_HASH: RingHash(minimum_ring_size=1024),
-        Balance.MAGLEV: Maglev(),
+        Balance.LEAST_REQUEST: LeastRequest(choice_count=2, locality_lb_config=localities),
+        Balance.ROUND_ROBIN: RoundRobin(locality_lb_config=localities),
+        Balance.RANDOM: Random(locality_lb_config=localities),
+        Balance.RING_HASH: RingHash(minimum_ring_size=1024, locality_weighted_lb_config=weighted),
+        Balance.MAGLEV: Maglev(locality_weighted_lb_config=weighted),
     }
-    policy = TypedExtensionConfig(name=balance.value, typed_config=packed(policies[balance]))
+    policy = TypedExtensionConfig(name=choice.balance.value, typed_config=packed(policies[choice.balance]))
     return LoadBalancingPolicy(policies=[LoadBalancingPolicyPolicy(typed_extension_config=policy)])
 
 

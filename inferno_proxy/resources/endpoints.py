@@ -7,6 +7,7 @@ each endpoint is encoded once per value, and a resource is those bytes joined un
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -15,7 +16,8 @@ from envoy_data_plane.envoy.config.endpoint.v3 import Endpoint as EnvoyEndpoint
 from envoy_data_plane.envoy.config.endpoint.v3 import LbEndpoint, LocalityLbEndpoints
 from envoy_data_plane.google.protobuf import Struct, Value
 
-from inferno_proxy.resources.names import grpc_cluster, http_cluster
+from inferno_proxy.grouping import locality_weight
+from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited, envoy_address
 from inferno_proxy.routing import Endpoint, ModelRoute
 from inferno_proxy.snapshot import Resource
@@ -27,20 +29,28 @@ _ENDPOINTS = 2  # ClusterLoadAssignment.endpoints and LocalityLbEndpoints.lb_end
 
 def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
     """The gRPC and the REST endpoints of one model."""
-    for name, endpoints in ((grpc_cluster(route.name), route.grpc), (http_cluster(route.name), route.http)):
+    grpc, http = grpc_cluster(route.name), http_cluster(route.name)
+    named = [(grpc, route.grpc), (http, route.http)]
+    if route.mirror is not None:
+        named += [(copies_of(grpc), route.grpc_copies), (copies_of(http), route.http_copies)]
+    for name, endpoints in named:
         yield Resource.of(name, _assignment(name, endpoints, keyed=route.keyed))
 
 
 def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> bytes:
-    """A ClusterLoadAssignment with one locality group per (region, zone).
+    """A ClusterLoadAssignment with one locality group per (region, zone, group of a split).
 
     gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities stay at 0.
     """
     body = [delimited(_CLUSTER_NAME, name.encode())]
-    by_place = sorted(endpoints, key=lambda e: (e.region, e.zone, e.address))
-    for (region, zone), group in itertools.groupby(by_place, key=lambda e: (e.region, e.zone)):
-        members = list(group)
-        place = _locality(region, zone, sum(e.weight for e in members))
+    by_place = sorted(endpoints, key=lambda e: (e.region, e.zone, e.group, e.address))
+    working = Counter(e.group for e in by_place if not e.draining)
+    for (region, zone, group), found in itertools.groupby(by_place, key=lambda e: (e.region, e.zone, e.group)):
+        members = list(found)
+        here = sum(not e.draining for e in members)
+        share = members[0].share
+        weight = locality_weight(share, here, working[group]) if share else sum(e.weight for e in members)
+        place = _locality(region, zone, group, weight)
         inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, encoded(e, keyed)) for e in members)))
         body.append(delimited(_ENDPOINTS, inner))
     return b"".join(body)
@@ -65,5 +75,6 @@ def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _locality(region: str, zone: str, weight: int) -> bytes:
-    return bytes(LocalityLbEndpoints(locality=Locality(region=region, zone=zone), load_balancing_weight=weight))
+def _locality(region: str, zone: str, group: str, weight: int) -> bytes:
+    place = Locality(region=region, zone=zone, sub_zone=group)
+    return bytes(LocalityLbEndpoints(locality=place, load_balancing_weight=weight))

@@ -23,6 +23,11 @@ def http_cluster(model: str) -> str:
     return f"model/{model}/http"
 
 
+def copies_of(cluster: str) -> str:
+    """The cluster of those who get copies of the calls of another cluster."""
+    return f"{cluster}@copies"
+
+
 def header_value(model: str) -> str:
     """A model's name as the model header carries it: printable ASCII as it is, everything else percent-encoded.
 

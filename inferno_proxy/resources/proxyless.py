@@ -8,7 +8,6 @@ control plane's verdict, sent as endpoints, is how such a client learns of a dea
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -114,6 +113,6 @@ def client_resources(route: ModelRoute, healing: bool) -> tuple[Resource, Resour
     """Listener, route configuration and cluster of one model."""
     return (
         api_listener(route.name),
-        model_route(replace(route, grpc=(), http=()), healing),
+        model_route(route.without_endpoints(), healing),
         client_cluster(route.name, route.keyed, healing),
     )

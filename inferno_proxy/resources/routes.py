@@ -8,8 +8,7 @@ encoded once per value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.core.v3 import (
@@ -24,6 +23,7 @@ from envoy_data_plane.envoy.config.route.v3 import (
     FilterConfig,
     Route,
     RouteAction,
+    RouteActionRequestMirrorPolicy,
     RouteConfiguration,
     RouteList,
     RouteMatch,
@@ -39,7 +39,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
-from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies
+from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
 from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
@@ -93,7 +93,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     nowhere = _nowhere(f'no such model: "%PATH(NQ:PATH)%" ({_plain(known)})')
     paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
-    for route in map(_without_endpoints, plan.models.values()):
+    for route in map(ModelRoute.without_endpoints, plan.models.values()):
         own = _rest_model(route, settings.healing, settings.message_limit)
         paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), *own, nowhere)
     virtual_host = VirtualHost(
@@ -115,7 +115,7 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     """
     models = {
         header_value(route.name): _run(*_grpc_model(route, settings.healing, settings.message_limit))
-        for route in map(_without_endpoints, plan.models.values())
+        for route in map(ModelRoute.without_endpoints, plan.models.values())
     }
     missing = _run(_nowhere(f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})', grpc=True))
     if not models:  # Envoy takes no empty map
@@ -124,22 +124,21 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     return Matcher(matcher_tree=tree, on_no_match=missing)
 
 
-def _without_endpoints(route: ModelRoute) -> ModelRoute:
-    """What of a model its routes depend on: nodes come and go without a new encoding."""
-    return replace(route, grpc=(), http=())
-
-
 @lru_cache(maxsize=4096)
 def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
     """The route of all calls, after one for streams where they are treated otherwise."""
 
-    def one(match: RouteMatch, timeout: float) -> bytes:
-        action = RouteAction(cluster=grpc_cluster(route.name), max_stream_duration=call_deadline(timeout))
+    def one(match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()) -> bytes:
+        action = RouteAction(
+            request_mirror_policies=list(copies),
+            cluster=grpc_cluster(route.name),
+            max_stream_duration=call_deadline(timeout),
+        )
         if healing and route.traffic.retries:
             action.retry_policy = grpc_retries(route)
         return bytes(_model_route(route, action, match, retry_buffer))
 
-    every = one(RouteMatch(prefix="/"), route.traffic.timeout)
+    every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
     if not _streams_differ(route):
         return (every,)
     return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout), every
@@ -149,14 +148,17 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
 def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
     """The route of all calls, after one for streams where they are treated otherwise."""
 
-    def one(match: RouteMatch, timeout: float) -> bytes:
-        action = RouteAction(cluster=http_cluster(route.name), timeout=seconds(timeout))
+    def one(match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()) -> bytes:
+        action = RouteAction(
+            request_mirror_policies=list(copies), cluster=http_cluster(route.name), timeout=seconds(timeout)
+        )
         if healing and route.traffic.retries:
             action.retry_policy = http_retries(route)
         return bytes(_model_route(route, action, match, retry_buffer))
 
     path = f"{_MODEL_PATHS}{path_segment(route.name)}"
-    every = one(RouteMatch(path_separated_prefix=path), route.traffic.timeout)
+    copies = mirror_policies(route, http_cluster(route.name))
+    every = one(RouteMatch(path_separated_prefix=path), route.traffic.timeout, copies)
     if not _streams_differ(route):
         return (every,)
     streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
@@ -164,7 +166,7 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
 
 
 def _streams_differ(route: ModelRoute) -> bool:
-    return route.traffic.timeout != route.traffic.stream_timeout
+    return route.mirror is not None or route.traffic.timeout != route.traffic.stream_timeout
 
 
 def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retry_buffer: int) -> Route:

@@ -108,17 +108,23 @@ def member(
     phase: str = "serving",
     zone: str = "",
     http_port: int | None = 8000,
+    labels: dict[str, str] | None = None,
 ) -> Member:
     owned = tuple(
         Model(
             each["name"],
-            (ModelVersion("1", ModelState(each.get("state", "ready"))),),
+            (ModelVersion(each.get("version", "1"), ModelState(each.get("state", "ready"))),),
             stateful=each.get("stateful", False),
         )
         for each in models
     )
     http = Address(host, http_port) if http_port else None
-    return Member(Node(node, 1, Address(host, 8001), http, models=owned, zone=zone), Phase(phase), Source.AGENT, 0.0)
+    return Member(
+        Node(node, 1, Address(host, 8001), http, models=owned, zone=zone, labels=labels or {}),
+        Phase(phase),
+        Source.AGENT,
+        0.0,
+    )
 
 
 def readable(made: RoutePlan, snapshots: Mapping[Dialect, Snapshot]) -> str:

@@ -20,7 +20,7 @@ from inferno_proxy.fleet import Address, FleetView, Phase
 from inferno_proxy.resources import build
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.snapshot import Dialect, Snapshot
-from inferno_proxy.traffic import Balance, Traffic, TrafficTable
+from inferno_proxy.traffic import Balance, Split, Traffic, TrafficTable
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
@@ -94,6 +94,13 @@ async def test_a_session_stays_on_one_node_and_every_balance_is_accepted(
             kept_together = len(set(await answers(address, balance, sequence="7"))) == 1
             assert kept_together is balance.hashes
         assert {event.kind for event in control.events} <= {"CLIENT_CONNECTED", "CLIENT_DISCONNECTED"}
+
+
+async def test_calls_are_shared_out_by_weight(socket_dir: Path, pair: tuple[Server, Server]) -> None:
+    fleet = view(*(member(server, MODELS, labels={"track": server.name}) for server in pair))
+    routing = RoutingSettings(TrafficTable({"magika": Traffic(split=Split("track", (("n1", 95), ("n2", 5))))}))
+    async with controlled(socket_dir, fleet, routing) as (_, address):
+        assert (await answers(address, "magika", calls=200)).count("n2") < 50
 
 
 async def test_a_draining_node_gets_no_new_call(socket_dir: Path, pair: tuple[Server, Server]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -192,10 +193,16 @@ async def controlling(directory: Path) -> AsyncIterator[None]:
 
 
 def member(
-    server: Server, models: Sequence[Model], *, phase: Phase = Phase.SERVING, zone: str = "", since: float = 0.0
+    server: Server,
+    models: Sequence[Model],
+    *,
+    phase: Phase = Phase.SERVING,
+    zone: str = "",
+    since: float = 0.0,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Member:
     """A node of the fleet at a server's addresses."""
-    node = Node(server.name, 1, server.address, server.http, models=tuple(models), zone=zone)
+    node = Node(server.name, 1, server.address, server.http, models=tuple(models), zone=zone, labels=labels)
     return Member(node, phase, Source.AGENT, since)
 
 
