@@ -47,6 +47,7 @@ class Cloud:
         self.process = process
         self.data_dir = data_dir
         self.facts = facts
+        self._family: set[psutil.Process] = set()
 
     @property
     def endpoint(self) -> str:
@@ -59,10 +60,11 @@ class Cloud:
         return list(self.facts["nodes"])
 
     def descendants(self) -> list[psutil.Process]:
-        """Every process of this cloud, living or not yet reaped."""
+        """Every process of this cloud, living or not yet reaped; also those that outlived a parent seen here before."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.process.pid).children(recursive=True)
-        return []
+            self._family.update(psutil.Process(self.process.pid).children(recursive=True))
+        self._family = {each for each in self._family if each.is_running()}
+        return list(self._family)
 
     def find(self, *words: str) -> list[psutil.Process]:
         """The cloud's processes whose command line holds every word, oldest first."""
@@ -87,13 +89,18 @@ class Cloud:
         found = [
             each
             for each in psutil.Process(self.process.pid).children()
-            if any("backend" in word for word in each.cmdline()[:4])
+            if any("backend" in word for word in _command(each)[:4])
         ]
-        return sorted(found, key=lambda each: each.cmdline())
+        return sorted(found, key=_command)
 
     def tritons(self) -> list[psutil.Process]:
         """The model servers."""
         return [each for each in self.find("tritonserver") if _program(each) == "tritonserver"]
+
+    def triton_at(self, address: str) -> psutil.Process:
+        """The model server at a gRPC address."""
+        port = f"--grpc-port={address.rpartition(':')[2]}"
+        return self._one([each for each in self.tritons() if port in each.cmdline()], f"model server at {address}")
 
     @staticmethod
     def _one(found: list[psutil.Process], what: str) -> psutil.Process:
@@ -112,10 +119,15 @@ def shared_memory(processes: Iterable[psutil.Process]) -> set[str]:
     return names
 
 
+def _command(process: psutil.Process) -> list[str]:
+    """The command line; empty when the process has ended."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
 def _program(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error, IndexError):
-        return Path(process.cmdline()[0]).name
-    return ""
+    return Path(command[0]).name if (command := _command(process)) else ""
 
 
 @asynccontextmanager
@@ -152,6 +164,7 @@ async def cloud(
         stderr=errors,
         env={**os.environ, **(env or {})},
     )
+    running: Cloud | None = None
     family: set[psutil.Process] = set()
     try:
         assert process.stdout is not None
@@ -165,6 +178,8 @@ async def cloud(
         running = Cloud(process, data_dir, json.loads(line))
         yield running
     finally:
+        if running is not None:
+            family.update(running.descendants())
         with contextlib.suppress(psutil.NoSuchProcess):
             family.update(psutil.Process(process.pid).children(recursive=True))
         if process.returncode is None:

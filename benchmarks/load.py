@@ -65,7 +65,7 @@ class Load:
         ]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
         self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in self._channels]
-        self._request = _request(model, hold)
+        self._request = whoami_request(model, hold)
         self._interval = 1 / rate
         self._timeout = timeout
         self._samples: list[tuple[float, float]] = []
@@ -130,8 +130,11 @@ class Load:
         return report
 
 
-def _request(model: str, hold: float) -> service_pb2.ModelInferRequest:
-    """One request for the ``whoami`` model: it holds the node for ``hold`` milliseconds and answers with its server."""
+def whoami_request(model: str, hold: float) -> service_pb2.ModelInferRequest:
+    """One request for the ``whoami`` model: it holds the node for ``hold`` milliseconds and answers with its server.
+
+    Below zero it holds as long, and goes on when nobody waits for the answer any more.
+    """
     request = service_pb2.ModelInferRequest(model_name=model)
     tensor = request.inputs.add(name="hold_ms", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(hold)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cloud import Cloud, cloud
+from benchmarks.faults.fault import NO_HEALING
 
 MODELS = Path(__file__).parent.parent / "models"
 Repository = Callable[..., Path]
@@ -57,4 +58,14 @@ def protocol_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Reposit
 def healing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
     """Three nodes, healing on."""
     with _held(cloud(tmp_path_factory.mktemp("healing"), nodes=3, model_repository=repository("whoami"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unhealing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
+    """Three nodes behind a proxy without healing; the nodes themselves do come back."""
+    manager = cloud(
+        tmp_path_factory.mktemp("unhealing"), nodes=3, model_repository=repository("whoami"), config=NO_HEALING
+    )
+    with _held(manager) as running:
         yield running

@@ -19,7 +19,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.cloud import Cloud, cloud, load
-from benchmarks.faults import Mesh, mesh_of
+from benchmarks.faults.view import Mesh, mesh_of
 from tests.e2e.conftest import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

@@ -1,0 +1,140 @@
+"""The faults Inferno promises to survive, each as something that is done to a running cloud under load.
+
+A scenario does one thing to one cloud, waits until the cloud has recovered, and returns what the load and the mesh saw.
+It judges nothing: the end-to-end tests and the fault table (:mod:`benchmarks.chaos`) do. Rows are numbered as in
+``docs/faults.md``.
+"""
+
+from __future__ import annotations
+
+from benchmarks.faults.agents import agents_killed, agents_killed_with_their_tritons
+from benchmarks.faults.control_plane import (
+    control_plane_forgot,
+    control_plane_forgot_its_disk,
+    control_plane_killed,
+    envoy_first,
+    envoy_killed,
+)
+from benchmarks.faults.fault import Fault
+from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
+from benchmarks.faults.tritons import (
+    rolling_restart,
+    triton_killed,
+    triton_killed_at_work,
+    triton_stopped,
+    triton_terminated,
+    two_of_three_killed,
+    undrained_restart,
+)
+from benchmarks.faults.upstream import node_fails_a_tenth, node_fails_always
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        1,
+        "Triton kill -9",
+        "0 failed, noticed in 0.1 s, back in 4 s + model load",
+        triton_killed,
+        proxyless=True,
+        detect=0.1,
+        recover=6,
+    ),
+    Fault(2, "Triton kill -9 with 20 ms of work in flight", "0 failed", triton_killed_at_work),
+    Fault(
+        4,
+        "Triton SIGSTOP",
+        "0 failed, noticed in 1 s, worst request 0.6 s (proxyless 1.5 s)",
+        triton_stopped,
+        proxyless=True,
+        worst=0.6,
+        detect=1,
+    ),
+    Fault(
+        6,
+        "10 % UNAVAILABLE from one node",
+        "0 failed",
+        node_fails_a_tenth,
+    ),
+    Fault(
+        7,
+        "one node answers 100 % UNAVAILABLE",
+        "0 failed, ejected within 0.2 s",
+        node_fails_always,
+        detect=0.2,
+    ),
+    Fault(10, "Triton SIGTERM without drain", "0 failed", triton_terminated),
+    Fault(11, "rolling restart of every node", "0 failed", rolling_restart, control=undrained_restart),
+    Fault(
+        12,
+        "model unloaded on one node",
+        "0 failed",
+        model_unloaded,
+        control=model_unloaded_unseen,
+    ),
+    Fault(
+        13,
+        "agents die, Tritons live",
+        "0 failed, shown as unmanaged, taken over by the agents that come next",
+        agents_killed,
+        control=agents_killed_with_their_tritons,
+    ),
+    Fault(
+        14,
+        "model hangs while health checks are green",
+        "0 failed, out of rotation within 2 s",
+        model_hangs,
+        detect=2,
+        known_miss="calls that reached the node before it was out wait there: no try has a time limit of its own",
+    ),
+    Fault(
+        15,
+        "control plane kill -9",
+        "0 failed, Envoy reconnected within 1 s of its return",
+        control_plane_killed,
+        proxyless=True,
+        recover=1,
+        spoils=True,
+        # No request fails in the control either: there the control plane never comes back.
+        bites=lambda _: False,
+    ),
+    Fault(
+        16,
+        "control plane returns with empty memory",
+        "0 failed, nothing removed",
+        control_plane_forgot,
+        control=control_plane_forgot_its_disk,
+        control_config="",
+        spoils=True,
+    ),
+    Fault(
+        18,
+        "Envoy kill -9",
+        "no more than 90 ms of requests fail, serving again within 0.3 s",
+        envoy_killed,
+        recover=0.3,
+        gap=0.09,
+        spoils=True,
+        lossless=False,
+        bites=lambda measured: measured.recovered is None,
+    ),
+    Fault(
+        20,
+        "Envoy and control plane die, Envoy returns first",
+        "serves the last good configuration within 1 s",
+        envoy_first,
+        recover=1,
+        spoils=True,
+        lossless=False,
+        # Without an Envoy no connection is taken in either run: what differs is when serving begins again.
+        bites=lambda measured: measured.recovered is None,
+    ),
+    Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed),
+    Fault(
+        36,
+        "clients cancel, deadlines pass",
+        "0 failed, work stops on the node within 0.5 s",
+        callers_give_up,
+        recover=0.5,
+        control=deaf_callees,
+        bites=lambda measured: measured.recovered is None or measured.recovered > 1,
+    ),
+)

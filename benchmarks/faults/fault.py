@@ -1,0 +1,63 @@
+"""What a row of the fault table consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.cloud import Cloud
+from benchmarks.load import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a fault did. Seconds; None: not measured in this scenario. ``gap``: between the first and the last request
+    that failed."""
+
+    report: Report
+    detected: float | None = None
+    recovered: float | None = None
+    gap: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the load reaches the mesh: a gRPC target and the environment it needs."""
+
+    name: str
+    target: str
+    env: Mapping[str, str]
+
+
+# Without retries, health checks and ejection in the data plane, and without restarts of the proxy's own processes.
+NO_HEALING = "proxy:\n  healing: false\n"
+
+Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the table: its promise in words and in numbers (seconds), and how to provoke it.
+
+    The control run does ``control`` (the same scenario, unless another is named) to a cloud with ``control_config``;
+    ``bites`` tells from it whether the fault did harm there. A control that never recovers has bitten as well. A
+    control that ``spoils`` leaves a cloud without healing that is no use for another row. A row that is not
+    ``lossless`` promises how soon failing ends, not that nothing fails. ``known_miss`` says why requests still fail.
+    """
+
+    row: int
+    title: str
+    promise: str
+    scenario: Scenario
+    proxyless: bool = False
+    worst: float | None = None
+    detect: float | None = None
+    recover: float | None = None
+    gap: float | None = None
+    lossless: bool = True
+    control: Scenario | None = None
+    control_config: str = NO_HEALING
+    known_miss: str = ""
+    spoils: bool = False
+    bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0

@@ -1,0 +1,109 @@
+"""A node that answers with errors while its health checks pass: rows 6 and 7."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import grpc
+
+from benchmarks.cloud import Cloud, load
+from benchmarks.faults.fault import Measured, Route
+from benchmarks.faults.view import RECOVERY, after, mesh_of, settled
+
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
+_NODE = "faulty"
+
+
+class Relay(grpc.GenericRpcHandler):
+    """Passes every unary call on to a model server, except the inferences that ``fails`` says are to fail."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.fails: Callable[[], bool] = lambda: False
+        self.called = asyncio.Event()
+        self.failures: list[float] = []
+        self._channel = channel
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The handler of any method, which sees bytes."""
+        return grpc.unary_unary_rpc_method_handler(partial(self._pass_on, details.method))
+
+    async def _pass_on(self, method: str, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        if method == _INFER:
+            self.called.set()
+            if self.fails():
+                self.failures.append(time.monotonic())
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "this node fails on purpose")
+        try:
+            call: Callable[..., Awaitable[bytes]] = self._channel.unary_unary(method)
+            answer = await call(body, timeout=5)
+        except grpc.aio.AioRpcError as error:
+            await context.abort(error.code(), error.details() or "")
+        return answer
+
+
+@asynccontextmanager
+async def _relay(address: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay to a model server, and its own address."""
+    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        relay = Relay(channel)
+        server = grpc.aio.server(handlers=[relay], options=[("grpc.so_reuseport", 0)])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield relay, f"127.0.0.1:{port}"
+        finally:
+            await server.stop(0)
+
+
+def _ask(method: str, url: str, body: object = None) -> None:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        answer.read()
+
+
+async def _beside(cloud: Cloud, path: Route, fails: Callable[[], bool]) -> tuple[Measured, Relay]:
+    """Run a load for four seconds with a fourth node of which these inferences fail; the node leaves at the end."""
+    registration = f"http://{cloud.endpoint}/register"
+    async with mesh_of(cloud) as view:
+        await settled(cloud, view)
+        real = min(one.node.grpc_address for one in (await view.nodes()).values())
+        async with _relay(real) as (relay, address):
+            await asyncio.to_thread(_ask, "POST", registration, {"node_id": _NODE, "grpc_address": address})
+            try:
+                async with load(path.target, env=path.env) as running:
+                    async with asyncio.timeout(RECOVERY):
+                        await relay.called.wait()
+                    relay.fails = fails
+                    report = await after(running, 4)
+            finally:
+                await asyncio.to_thread(_ask, "DELETE", f"{registration}/{_NODE}")
+                await view.until(lambda nodes: _NODE not in nodes, RECOVERY, "the fourth node has left")
+    return Measured(report, note=f"{len(relay.failures)} calls answered with UNAVAILABLE"), relay
+
+
+async def node_fails_a_tenth(cloud: Cloud, path: Route) -> Measured:
+    """Row 6: every tenth call to one node is answered with UNAVAILABLE."""
+    number = itertools.count(1)
+    measured, _ = await _beside(cloud, path, lambda: next(number) % 10 == 0)
+    return measured
+
+
+async def node_fails_always(cloud: Cloud, path: Route) -> Measured:
+    """Row 7: one node answers every call with UNAVAILABLE. ``detected``: from its first to its last such answer before
+    it is left alone."""
+    measured, relay = await _beside(cloud, path, lambda: True)
+    last = None
+    for before, at in itertools.pairwise([*relay.failures, float("inf")]):
+        if at - before > 1:
+            last = before
+            break
+    detected = None if last is None else last - relay.failures[0]
+    return Measured(measured.report, detected, note=measured.note)
