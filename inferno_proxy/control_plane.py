@@ -129,8 +129,9 @@ def _terms(settings: ProxySettings, listen: Address, governator: Address | str |
 
 
 def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
+    traffic = traffic_table(settings.models)
     return Recipe(
-        RoutingSettings(traffic_table(settings.models)),
+        RoutingSettings(traffic),
         ResourceSettings(
             control_grpc=str(layout.control_grpc),
             control_http=str(layout.control_http),
@@ -138,6 +139,7 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             governator=governator,
             message_limit=settings.message_limit,
             healing=settings.healing,
+            rate_limits=traffic.limits_rates,
         ),
     )
 

@@ -48,6 +48,25 @@ class Mirror:
     percent: float = 100.0
 
 
+class Per(StrEnum):
+    """Who shares one rate limit."""
+
+    MODEL = "model"
+    ADDRESS = "address"
+    HEADER = "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``calls`` in ``seconds``, for all callers of a model or for each: by address, or by the value of
+    ``header`` (lower case)."""
+
+    calls: int
+    seconds: float = 1.0
+    per: Per = Per.MODEL
+    header: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """How calls of one model are treated.
@@ -56,6 +75,7 @@ class Traffic:
     caller's address. ``timeout`` bounds a call with one answer, ``stream_timeout`` a stream, both in seconds over all
     tries; 0 is no bound but the caller's own. ``retries`` counts further tries. ``repeatable``: a call may run a second
     time when its node dies under it (a stateful model's never does).
+    ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound.
     """
 
     balance: Balance = Balance.LEAST_REQUEST
@@ -66,6 +86,8 @@ class Traffic:
     repeatable: bool = True
     split: Split | None = None
     mirror: Mirror | None = None
+    max_concurrency: int = 0
+    rate: Rate | None = None
 
 
 ORDINARY = Traffic()
@@ -81,3 +103,8 @@ class TrafficTable:
     def of(self, model: str) -> Traffic:
         """How calls of this model are treated."""
         return self.models.get(model, self.others)
+
+    @property
+    def limits_rates(self) -> bool:
+        """True when some model has a rate limit."""
+        return any(traffic.rate for traffic in (*self.models.values(), self.others))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pydantic
 
-from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Split, Traffic, TrafficTable
+from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Per, Rate, Split, Traffic, TrafficTable
 from inferno_runtime.settings import option
 
 # RFC 9110, section 5.1: a field name is a token.
@@ -55,6 +55,28 @@ class MirrorSettings(pydantic.BaseModel):
         return Mirror(_by(self.by), self.to, self.percent)
 
 
+class RateSettings(pydantic.BaseModel):
+    """How often a model may be called."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    calls: int = option(help="Calls allowed at once and in each period.", ge=1)
+    seconds: float = option(1.0, help="Length of the period.", ge=0.1, le=86_400)
+    per: str = option("model", help="Who shares the limit: model (all callers), address, or header:NAME.")
+
+    @pydantic.field_validator("per")
+    @classmethod
+    def _per_is_known(cls, per: str) -> str:
+        if per not in (Per.MODEL, Per.ADDRESS) and not _HEADER.fullmatch(per):
+            raise ValueError("it must be model, address or header:NAME")
+        return per
+
+    def rate(self) -> Rate:
+        """The same as a plain value."""
+        per, _, header = self.per.partition(":")
+        return Rate(self.calls, self.seconds, Per(per), header.lower())
+
+
 def _by(text: str) -> str:
     return VERSION if text == "version" else text.removeprefix("label:")
 
@@ -72,6 +94,8 @@ class ModelSettings(pydantic.BaseModel):
     repeatable: bool = option(default=True, help="A call may run again elsewhere when its node dies under it.")
     split: SplitSettings | None = option(None, help="Shares of groups of nodes.")
     mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
+    max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)
+    rate: RateSettings | None = option(None, help="How often it may be called.")
 
     @pydantic.field_validator("hash_on")
     @classmethod
@@ -94,6 +118,7 @@ class ModelSettings(pydantic.BaseModel):
         values["hash_on"] = self.hash_on.removeprefix("address").removeprefix("header:").lower()
         values["split"] = self.split and self.split.split()
         values["mirror"] = self.mirror and self.mirror.mirror()
+        values["rate"] = self.rate and self.rate.rate()
         return Traffic(**values)
 
 

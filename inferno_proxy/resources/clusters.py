@@ -81,15 +81,19 @@ _MAX_RETRIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How one endpoint is chosen; ``weighted``: after a locality, by its weight."""
+    """How one endpoint is chosen; ``weighted``: after a locality, by its weight. At most ``concurrency`` calls are
+    under way at a time, 0 for no limit."""
 
     balance: Balance = Balance.LEAST_REQUEST
     weighted: bool = False
+    concurrency: int = 0
 
 
 def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
-    choice = Choice(balance_of(route), weighted=route.traffic.split is not None)
+    choice = Choice(
+        balance_of(route), weighted=route.traffic.split is not None, concurrency=route.traffic.max_concurrency
+    )
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
     for name, path in ((grpc_cluster(route.name), ""), (http_cluster(route.name), ready_path)):
         yield _model_cluster(name, choice, healing, ready_path=path)
@@ -122,7 +126,7 @@ def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str)
             healthy_panic_threshold=Percent(value=1), update_merge_window=seconds(0)
         ),
         ignore_health_on_host_removal=True,
-        circuit_breakers=_limits(retries=_MAX_RETRIES if healing else 0),
+        circuit_breakers=_limits(retries=_MAX_RETRIES if healing else 0, calls=choice.concurrency or _MANY),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=healing),
     )
     if healing:
@@ -171,11 +175,11 @@ def _balancing(choice: Choice) -> LoadBalancingPolicy:
     return LoadBalancingPolicy(policies=[LoadBalancingPolicyPolicy(typed_extension_config=policy)])
 
 
-def _limits(*, retries: int) -> CircuitBreakers:
+def _limits(*, retries: int, calls: int = _MANY) -> CircuitBreakers:
     return CircuitBreakers(
         thresholds=[
             CircuitBreakersThresholds(
-                max_connections=_MANY, max_pending_requests=_MANY, max_requests=_MANY, max_retries=retries
+                max_connections=_MANY, max_pending_requests=_MANY, max_requests=calls, max_retries=retries
             )
         ]
     )

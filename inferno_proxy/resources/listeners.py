@@ -29,19 +29,21 @@ from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.local_replies import local_replies
 from inferno_proxy.resources.names import PUBLIC
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
+from inferno_proxy.resources.rate_limits import rate_filter
 from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.snapshot import Resource
 
 
 @lru_cache(maxsize=8)
-def listener_resource(listen: Address) -> Resource:
-    """The listener. It depends on the address alone: what the fleet does changes routes and endpoints, never this."""
+def listener_resource(listen: Address, rate_limits: bool) -> Resource:
+    """The listener. It depends on settings alone: what the fleet does changes routes and endpoints, never this."""
     manager = HttpConnectionManager(
         stat_prefix=PUBLIC,
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=ads(), route_config_name=PUBLIC),
         http_filters=[
             HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
+            *([rate_filter()] if rate_limits else []),
             HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
         ],
         # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, from no address range.

@@ -11,7 +11,14 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     ResponseFlagFilter,
     StatusCodeFilter,
 )
-from envoy_data_plane.envoy.config.core.v3 import DataSource, RuntimeUInt32, SubstitutionFormatString
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
+    RuntimeUInt32,
+    SubstitutionFormatString,
+)
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
@@ -22,6 +29,8 @@ from envoy_data_plane.google.protobuf import Struct, Value
 
 # Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
 # %ROUTE_NAME% is "model NAME", or the name of one of our own services.
+_BUSY = "%ROUTE_NAME% has as many calls under way as it may have; try again in a second"
+_TOO_OFTEN = "the limit of calls for %ROUTE_NAME% is reached; try again later"
 _OUT_OF_TIME = "the call to %ROUTE_NAME% ran out of time"
 _SENTENCES = (
     (("UH",), "no node is ready to serve %ROUTE_NAME% now: nodes may be starting, draining or down; try again"),
@@ -36,12 +45,13 @@ _SENTENCES = (
 
 def local_replies() -> LocalReplyConfig:
     """Mappers in order of precedence; the last pair leaves Envoy's own words and only gives them the right form."""
-    mappers = []
+    mappers = [_refused(_BUSY, "UO", grpc=True), _refused(_BUSY, "UO")]
     for flags, sentence in _SENTENCES:
         mappers += [_mapper(sentence, flags, grpc=True), _mapper(sentence, flags)]
-    # A call that outlasts its limit leaves no flag behind, only the status 504.
-    out_of_time = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(504)))
-    mappers += [_mapper(_OUT_OF_TIME, (), out_of_time, grpc=True), _mapper(_OUT_OF_TIME, (), out_of_time)]
+    # A call that outlasts its time, and one beyond a rate limit, leave no flag behind, only a status.
+    for status, sentence in ((504, _OUT_OF_TIME), (429, _TOO_OFTEN)):
+        found = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
+        mappers += [_mapper(sentence, (), found, grpc=True), _mapper(sentence, (), found)]
     mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), grpc=True))
     return LocalReplyConfig(mappers=mappers, body_format=_json("%LOCAL_REPLY_BODY%"))
 
@@ -55,6 +65,21 @@ def _mapper(sentence: str, flags: tuple[str, ...], *conditions: AccessLogFilter,
         wanted.append(AccessLogFilter(header_filter=HeaderFilter(header=header)))
     condition = wanted[0] if len(wanted) == 1 else AccessLogFilter(and_filter=AndFilter(filters=wanted))
     return ResponseMapper(filter=condition, body_format_override=_text(sentence) if grpc else _json(sentence))
+
+
+def _refused(sentence: str, flag: str, *, grpc: bool = False) -> ResponseMapper:
+    """RESOURCE_EXHAUSTED or 429, and when to come again: gRPC clients follow the one header, REST clients the other."""
+    mapper = _mapper(sentence, (flag,), grpc=grpc)
+    mapper.status_code = 429
+    headers = {"grpc-status": "8", "grpc-retry-pushback-ms": "1000"} if grpc else {"retry-after": "1"}
+    mapper.headers_to_add = [
+        HeaderValueOption(
+            header=HeaderValue(key=key, value=value),
+            append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+        )
+        for key, value in headers.items()
+    ]
+    return mapper
 
 
 def _equal(status: int) -> ComparisonFilter:

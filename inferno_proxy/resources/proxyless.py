@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
+    CircuitBreakers,
+    CircuitBreakersThresholds,
     Cluster,
     ClusterDiscoveryType,
     ClusterEdsClusterConfig,
@@ -83,7 +85,7 @@ def _route(route: ModelRoute, match: RouteMatch, timeout: float, healing: bool) 
 
 
 @lru_cache(maxsize=4096)
-def client_cluster(model: str, keyed: bool, healing: bool) -> Resource:
+def client_cluster(model: str, keyed: bool, healing: bool, concurrency: int) -> Resource:
     """The cluster of a model's gRPC endpoints, as gRPC clients understand it."""
     name = grpc_cluster(model)
     cluster = Cluster(
@@ -106,6 +108,8 @@ def client_cluster(model: str, keyed: bool, healing: bool) -> Resource:
             failure_percentage_minimum_hosts=2,
             failure_percentage_request_volume=10,
         )
+    if concurrency:
+        cluster.circuit_breakers = CircuitBreakers(thresholds=[CircuitBreakersThresholds(max_requests=concurrency)])
     return Resource.of(name, bytes(cluster))
 
 
@@ -114,5 +118,5 @@ def client_resources(route: ModelRoute, healing: bool) -> tuple[Resource, Resour
     return (
         api_listener(route.name),
         model_route(route.without_endpoints(), healing),
-        client_cluster(route.name, route.keyed, healing),
+        client_cluster(route.name, route.keyed, healing, route.traffic.max_concurrency),
     )

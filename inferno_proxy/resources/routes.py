@@ -52,6 +52,7 @@ from inferno_proxy.resources.names import (
     path_segment,
 )
 from inferno_proxy.resources.packing import delimited, packed, seconds
+from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import ModelRoute, RoutePlan
@@ -176,6 +177,8 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     action.hash_policy = hash_policies(route)
     # The call filter stays on where it reads the sequence id, which then decides the node.
     filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    if route.traffic.rate is not None:
+        filters[RATE_FILTER] = rate_limit(route.traffic.rate)
     return Route(
         name=f"model {route.name}",
         match=match,

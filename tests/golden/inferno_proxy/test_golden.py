@@ -90,13 +90,15 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     if reverse:
         members.reverse()
     proxy = ProxySettings.model_validate(asked.get("proxy", {}))
+    traffic = traffic_table(proxy.models)
     view = FleetView(1, {each.node.node_id: each for each in members})
-    made = plan(view, RoutingSettings(traffic_table(proxy.models)))
+    made = plan(view, RoutingSettings(traffic))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",
         governator=asked.get("governator"),
         healing=asked.get("healing", True),
+        rate_limits=traffic.limits_rates,
     )
     return made, build(made, settings, 1, {})
 

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 
 from inferno_proxy.settings import ProxySettings
-from inferno_proxy.traffic import Balance, Traffic
+from inferno_proxy.traffic import VERSION, Balance, Mirror, Per, Rate, Split, Traffic
 from inferno_proxy.traffic_settings import ModelSettings, traffic_table
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import load
@@ -45,6 +45,10 @@ def test_a_balance_brings_its_own_key() -> None:
         ({"balance": "maglev", "hash_on": "cookie:a"}, "header:NAME or address"),
         ({"balance": "maglev", "hash_on": "header:a b"}, "header:NAME or address"),
         ({"retries": 11}, "less than or equal to 10"),
+        ({"split": {"by": "track", "weights": {"a": 1}}}, "should match pattern"),
+        ({"split": {"by": "version", "weights": {"1": 0}}}, "at least one group needs a weight above 0"),
+        ({"mirror": {"by": "version", "to": "1", "percent": 0}}, "greater than 0"),
+        ({"rate": {"calls": 1, "per": "cookie:x"}}, "it must be model, address or header:NAME"),
         ({"timeout": -1}, "greater than or equal to 0"),
     ],
 )
@@ -65,3 +69,27 @@ def test_what_is_not_set_stays_so_on_the_way_to_the_control_plane() -> None:
     settings = ProxySettings(models=table(every={"retries": 1}, m={"timeout": 2}))
     carried = json.dumps(settings.model_dump(mode="json", exclude_unset=True))
     assert traffic_table(ProxySettings.model_validate_json(carried).models).of("m") == Traffic(retries=1, timeout=2)
+
+
+def test_groups_and_limits_become_plain_values() -> None:
+    entry = ModelSettings.model_validate(
+        {
+            "split": {"by": "label:track", "weights": {"stable": 90, "canary": 10}},
+            "mirror": {"by": "version", "to": "2", "percent": 5},
+            "max_concurrency": 4,
+            "rate": {"calls": 5, "seconds": 2, "per": "header:X-API-Key"},
+        }
+    )
+    assert entry.traffic() == Traffic(
+        split=Split("track", (("canary", 10), ("stable", 90))),
+        mirror=Mirror(VERSION, "2", 5),
+        max_concurrency=4,
+        rate=Rate(5, 2, Per.HEADER, "x-api-key"),
+    )
+
+
+def test_one_rate_limit_anywhere_puts_the_filter_into_the_chain() -> None:
+    assert not traffic_table({}).limits_rates
+    limited: dict[str, object] = {"rate": {"calls": 1}}
+    assert traffic_table(table(m=limited)).limits_rates
+    assert traffic_table(table(every=limited)).limits_rates

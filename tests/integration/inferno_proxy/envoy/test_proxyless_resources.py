@@ -87,7 +87,7 @@ async def test_a_sequence_named_in_metadata_stays_on_one_node(socket_dir: Path, 
 async def test_a_session_stays_on_one_node_and_every_balance_is_accepted(
     socket_dir: Path, pair: tuple[Server, Server]
 ) -> None:
-    table = {str(balance): Traffic(balance, "x-session", timeout=5, stream_timeout=9, retries=0) for balance in Balance}
+    table = {str(balance): Traffic(balance, "x-session", 5, 9, retries=0, max_concurrency=1) for balance in Balance}
     fleet = view(*(member(server, [model(name) for name in table]) for server in pair))
     async with controlled(socket_dir, fleet, RoutingSettings(TrafficTable(table))) as (control, address):
         for balance in Balance:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -230,9 +230,9 @@ async def proxied(
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
     settings = EnvoySettings(directory, directory / "control.sock", listen, workers=1)
-    built = build(
-        plan(fleet, routing or RoutingSettings()), resource_settings(directory, listen, healing=healing), 1, {}
-    )
+    routing = routing or RoutingSettings()
+    resources = replace(resource_settings(directory, listen, healing=healing), rate_limits=routing.traffic.limits_rates)
+    built = build(plan(fleet, routing), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
     async with EnvoyProcess(settings, Latest(initial=False), grace=0.5):
         yield str(listen)
