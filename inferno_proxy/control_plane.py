@@ -131,7 +131,7 @@ def _terms(settings: ProxySettings, listen: Address, governator: Address | str |
 def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
     traffic = traffic_table(settings.models)
     return Recipe(
-        RoutingSettings(traffic),
+        RoutingSettings(traffic, settings.region, settings.zone),
         ResourceSettings(
             control_grpc=str(layout.control_grpc),
             control_http=str(layout.control_http),

@@ -7,7 +7,7 @@ or xDS; :mod:`inferno_proxy.resources` translates a plan for them.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -18,9 +18,21 @@ from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
 
 @dataclass(frozen=True, slots=True)
 class RoutingSettings:
-    """What an operator may choose about routing: ``traffic`` says how each model's calls are treated."""
+    """What an operator may choose about routing: ``traffic`` says how each model's calls are treated.
+
+    ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first.
+    """
 
     traffic: TrafficTable = field(default_factory=TrafficTable)
+    region: str = ""
+    zone: str = ""
+
+    def distance(self, region: str, zone: str) -> int:
+        """0 for a node of the proxy's own zone, 1 of its region, 2 elsewhere. An unknown zone of one's own counts as
+        every zone of the region, an unknown region as every region."""
+        if self.region and region != self.region:
+            return 2
+        return 1 if self.zone and zone != self.zone else 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +41,8 @@ class Endpoint:
 
     A ``draining`` endpoint finishes what runs and gets nothing new. ``node`` is the node's id, the same for its gRPC
     and its REST address. ``region`` and ``zone`` may be empty. ``share`` is how much of the model's calls the
-    endpoints of the same ``group`` take together, 0 without a split.
+    endpoints of the same ``group`` take together, 0 without a split. Endpoints
+    of a later ``priority`` get calls when those of earlier ones fail; a model's priorities have no gap.
     """
 
     address: Address
@@ -40,6 +53,7 @@ class Endpoint:
     zone: str = ""
     group: str = ""
     share: int = 0
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,7 @@ class ModelRoute:
     ``repeatable``: the same call may be executed twice (never true for a stateful model). ``stateful``: calls that
     carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
     empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose;
+    ``nearest_first``: endpoints may have priorities;
     ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
     """
 
@@ -57,6 +72,7 @@ class ModelRoute:
     decoupled: bool = False
     repeatable: bool = True
     traffic: Traffic = ORDINARY
+    nearest_first: bool = False
     grpc: tuple[Endpoint, ...] = ()
     http: tuple[Endpoint, ...] = ()
     grpc_copies: tuple[Endpoint, ...] = ()
@@ -113,10 +129,11 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
             decoupled=any(model.decoupled for _, model in owners),
             repeatable=traffic.repeatable and not stateful,
             traffic=traffic,
-            grpc=_grpc(placed),
-            http=_http(placed),
-            grpc_copies=_grpc(to_copy),
-            http_copies=_http(to_copy),
+            nearest_first=bool(settings.region or settings.zone),
+            grpc=_grpc(placed, settings),
+            http=_http(placed, settings),
+            grpc_copies=_grpc(to_copy, settings),
+            http_copies=_http(to_copy, settings),
         )
     return RoutePlan(MappingProxyType(models), MappingProxyType(left_out))
 
@@ -150,15 +167,18 @@ def _claim(member: Member) -> tuple[bool, int, float, str]:
     return member.phase is Phase.SERVING, rank, member.since, member.node.node_id
 
 
-def _grpc(placed: Iterable[Placed]) -> tuple[Endpoint, ...]:
-    return _endpoints((each.member.node.grpc_address, each) for each in placed)
+def _grpc(placed: Iterable[Placed], settings: RoutingSettings) -> tuple[Endpoint, ...]:
+    return _endpoints([(each.member.node.grpc_address, each) for each in placed], settings)
 
 
-def _http(placed: Iterable[Placed]) -> tuple[Endpoint, ...]:
-    return _endpoints((address, each) for each in placed if (address := each.member.node.http_address) is not None)
+def _http(placed: Iterable[Placed], settings: RoutingSettings) -> tuple[Endpoint, ...]:
+    reached = [(address, each) for each in placed if (address := each.member.node.http_address) is not None]
+    return _endpoints(reached, settings)
 
 
-def _endpoints(members: Iterable[tuple[Address, Placed]]) -> tuple[Endpoint, ...]:
+def _endpoints(members: Sequence[tuple[Address, Placed]], settings: RoutingSettings) -> tuple[Endpoint, ...]:
+    distances = {settings.distance(each.member.node.region, each.member.node.zone) for _, each in members}
+    priority = {distance: rank for rank, distance in enumerate(sorted(distances))}
     return tuple(
         sorted(
             Endpoint(
@@ -169,6 +189,7 @@ def _endpoints(members: Iterable[tuple[Address, Placed]]) -> tuple[Endpoint, ...
                 zone=each.member.node.zone,
                 group=each.group,
                 share=each.share,
+                priority=priority[settings.distance(each.member.node.region, each.member.node.zone)],
             )
             for address, each in members
         )

@@ -62,6 +62,8 @@ class ProxySettings(ProcessSettings):
         ge=1024,
         metavar="BYTES",
     )
+    region: str = option("", help="Region of this proxy: its nodes are preferred.", metavar="NAME")
+    zone: str = option("", help="Zone of this proxy: its nodes are preferred to others of the region.", metavar="NAME")
     models: Mapping[str, ModelSettings] = option({}, help="How calls of each model are treated; '*' is every other.")
 
     @pydantic.field_validator("host")

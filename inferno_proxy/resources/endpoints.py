@@ -40,17 +40,18 @@ def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
 def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> bytes:
     """A ClusterLoadAssignment with one locality group per (region, zone, group of a split).
 
-    gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities stay at 0.
+    gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities have no gaps.
     """
     body = [delimited(_CLUSTER_NAME, name.encode())]
-    by_place = sorted(endpoints, key=lambda e: (e.region, e.zone, e.group, e.address))
-    working = Counter(e.group for e in by_place if not e.draining)
-    for (region, zone, group), found in itertools.groupby(by_place, key=lambda e: (e.region, e.zone, e.group)):
+    by_place = sorted(endpoints, key=lambda e: (e.priority, e.region, e.zone, e.group, e.address))
+    working = Counter((e.priority, e.group) for e in by_place if not e.draining)
+    places = itertools.groupby(by_place, key=lambda e: (e.priority, e.region, e.zone, e.group))
+    for (priority, region, zone, group), found in places:
         members = list(found)
         here = sum(not e.draining for e in members)
         share = members[0].share
-        weight = locality_weight(share, here, working[group]) if share else sum(e.weight for e in members)
-        place = _locality(region, zone, group, weight)
+        weight = locality_weight(share, here, working[priority, group]) if share else sum(e.weight for e in members)
+        place = _locality(region, zone, group, weight, priority)
         inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, encoded(e, keyed)) for e in members)))
         body.append(delimited(_ENDPOINTS, inner))
     return b"".join(body)
@@ -75,6 +76,6 @@ def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _locality(region: str, zone: str, group: str, weight: int) -> bytes:
+def _locality(region: str, zone: str, group: str, weight: int, priority: int) -> bytes:
     place = Locality(region=region, zone=zone, sub_zone=group)
-    return bytes(LocalityLbEndpoints(locality=place, load_balancing_weight=weight))
+    return bytes(LocalityLbEndpoints(locality=place, load_balancing_weight=weight, priority=priority))

@@ -14,8 +14,10 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RetryPolicy,
     RetryPolicyRetryBackOff,
     RetryPolicyRetryHostPredicate,
+    RetryPolicyRetryPriority,
 )
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
+from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities.v3 import PreviousPrioritiesConfig
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
 from inferno_proxy.resources.packing import packed, seconds
@@ -34,7 +36,7 @@ def grpc_retries(route: ModelRoute) -> RetryPolicy:
     conditions: tuple[str, ...] = (*_NEVER_RAN, "retriable-headers")
     if route.repeatable:
         conditions = (*conditions, *_MAY_HAVE_RUN)
-    policy = _policy(conditions, route.traffic.retries, elsewhere=True)
+    policy = _policy(conditions, route.traffic.retries, elsewhere=True, farther=route.nearest_first)
     policy.retriable_headers = [HeaderMatcher(name="grpc-status", string_match=StringMatcher(exact=_GRPC_NOT_FOUND))]
     return policy
 
@@ -44,7 +46,12 @@ def http_retries(route: ModelRoute) -> RetryPolicy:
     if route.stateful:
         return _policy(_NEVER_RAN, route.traffic.retries, elsewhere=False)
     conditions = (*_NEVER_RAN, "retriable-status-codes")
-    policy = _policy((*conditions, "reset") if route.repeatable else conditions, route.traffic.retries, elsewhere=True)
+    policy = _policy(
+        (*conditions, "reset") if route.repeatable else conditions,
+        route.traffic.retries,
+        elsewhere=True,
+        farther=route.nearest_first,
+    )
     policy.retriable_status_codes = [404, 503] if route.repeatable else [404]
     return policy
 
@@ -56,7 +63,9 @@ def service_retries() -> RetryPolicy:
     return policy
 
 
-def _policy(conditions: tuple[str, ...], retries: int, *, elsewhere: bool) -> RetryPolicy:
+def _policy(conditions: tuple[str, ...], retries: int, *, elsewhere: bool, farther: bool = False) -> RetryPolicy:
+    """``elsewhere``: on another node; ``farther``: of the next priority, since all of one may be dead and none of them
+    known to be yet."""
     policy = RetryPolicy(
         retry_on=",".join(conditions),
         num_retries=retries,
@@ -68,4 +77,9 @@ def _policy(conditions: tuple[str, ...], retries: int, *, elsewhere: bool) -> Re
             RetryPolicyRetryHostPredicate(name="envoy.retry_host_predicates.previous_hosts", typed_config=predicate)
         ]
         policy.host_selection_retry_max_attempts = 5
+    if farther:
+        previous = packed(PreviousPrioritiesConfig(update_frequency=1))
+        policy.retry_priority = RetryPolicyRetryPriority(
+            name="envoy.retry_priorities.previous_priorities", typed_config=previous
+        )
     return policy

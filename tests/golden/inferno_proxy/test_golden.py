@@ -92,7 +92,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     proxy = ProxySettings.model_validate(asked.get("proxy", {}))
     traffic = traffic_table(proxy.models)
     view = FleetView(1, {each.node.node_id: each for each in members})
-    made = plan(view, RoutingSettings(traffic))
+    made = plan(view, RoutingSettings(traffic, proxy.region, proxy.zone))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",
@@ -109,6 +109,7 @@ def member(
     models: list[dict[str, Any]],
     phase: str = "serving",
     zone: str = "",
+    region: str = "",
     http_port: int | None = 8000,
     labels: dict[str, str] | None = None,
 ) -> Member:
@@ -122,7 +123,7 @@ def member(
     )
     http = Address(host, http_port) if http_port else None
     return Member(
-        Node(node, 1, Address(host, 8001), http, models=owned, zone=zone, labels=labels or {}),
+        Node(node, 1, Address(host, 8001), http, models=owned, region=region, zone=zone, labels=labels or {}),
         Phase(phase),
         Source.AGENT,
         0.0,

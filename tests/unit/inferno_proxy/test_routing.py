@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +88,23 @@ def test_a_model_is_stateful_when_any_node_says_so_and_then_never_repeated() -> 
 )
 def test_the_operator_decides_which_stateless_models_may_run_twice(settings: RoutingSettings, repeatable: bool) -> None:
     assert plan(view(member("a")), settings).models["m"].repeatable is repeatable
+
+
+@pytest.mark.parametrize(
+    ("region", "zone", "distances"),
+    [("", "", [0, 0, 0, 0]), ("eu", "", [0, 0, 2, 2]), ("eu", "a", [0, 1, 2, 2]), ("", "a", [0, 1, 0, 1])],
+)
+def test_nearness_is_the_own_zone_then_the_own_region(region: str, zone: str, distances: list[int]) -> None:
+    settings = RoutingSettings(region=region, zone=zone)
+    places = [("eu", "a"), ("eu", "b"), ("us", "a"), ("", "")]
+    assert [settings.distance(*place) for place in places] == distances
+
+
+def test_priorities_of_a_model_have_no_gap() -> None:
+    far, near = member("far", port=8002), member("near")
+    near = replace(near, node=replace(near.node, region="eu", zone="b"))
+    made = plan(view(near, far), RoutingSettings(region="eu", zone="a")).models["m"].grpc
+    assert {endpoint.node: endpoint.priority for endpoint in made} == {"near": 0, "far": 1}
 
 
 def test_an_address_given_as_a_name_is_left_out_with_the_reason() -> None:

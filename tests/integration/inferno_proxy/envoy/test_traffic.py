@@ -217,3 +217,30 @@ async def test_each_caller_has_a_limit_of_its_own_by_its_address(front: Front) -
         async with aiohttp.ClientSession(connector=connector) as http:
             caller.http = http
             assert [(await caller.rest())[0] for _ in range(3)] == [200, 200, 429]
+
+
+async def test_nearer_nodes_come_first_and_farther_ones_when_they_fail(socket_dir: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        near, same, far = [await stack.enter_async_context(serving(Server(name))) for name in ("near", "same", "far")]
+        fleet = view(
+            member(near, [model("m")], region="eu", zone="a"),
+            member(same, [model("m")], region="eu", zone="b"),
+            member(far, [model("m")], region="us", zone="a"),
+        )
+        routing = RoutingSettings(region="eu", zone="a")
+        address = await stack.enter_async_context(proxied(socket_dir, fleet, routing=routing))
+        caller = Caller(address, await stack.enter_async_context(aiohttp.ClientSession()), [near, same, far])
+        assert {await caller.grpc() for _ in range(30)} == {"near"}
+        assert {(await caller.rest())[2]["node"] for _ in range(10)} == {"near"}
+        for dies, next_one in ((near, "same"), (same, "far")):
+            await dies.crash()
+            await eventually_only(caller, next_one)
+
+
+async def eventually_only(caller: Caller, node: str) -> None:
+    """Wait until ten calls in a row, none of which may fail, go to this node."""
+
+    async def only() -> bool:
+        return {await caller.grpc() for _ in range(10)} == {node}
+
+    await eventually(only, within=5, what=f"every call at {node}")

@@ -198,11 +198,14 @@ def member(
     *,
     phase: Phase = Phase.SERVING,
     zone: str = "",
+    region: str = "",
     since: float = 0.0,
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Member:
     """A node of the fleet at a server's addresses."""
-    node = Node(server.name, 1, server.address, server.http, models=tuple(models), zone=zone, labels=labels)
+    node = Node(
+        server.name, 1, server.address, server.http, models=tuple(models), region=region, zone=zone, labels=labels
+    )
     return Member(node, phase, Source.AGENT, since)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from envoy_data_plane.envoy.config.core.v3 import HealthStatus
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
@@ -26,6 +28,8 @@ ENDPOINTS = st.lists(
         draining=st.booleans(),
         region=st.sampled_from(["", "eu"]),
         zone=st.sampled_from(["", "a", "b"]),
+        group=st.sampled_from(["", "canary"]),
+        priority=st.integers(0, 2),
     ),
     unique_by=lambda endpoint: endpoint.address,
     max_size=8,
@@ -45,12 +49,14 @@ def test_joined_endpoints_decode_to_what_went_in(endpoints: list[Endpoint], stat
             draining=each.health_status is HealthStatus.DRAINING,
             region=group.locality.region if group.locality else "",
             zone=group.locality.zone if group.locality else "",
+            group=group.locality.sub_zone if group.locality else "",
+            priority=group.priority,
         )
         for group in decoded.endpoints
         for each in group.lb_endpoints
         if each.endpoint and each.endpoint.address and (where := each.endpoint.address.socket_address)
     }
-    wanted = {Endpoint(e.address, "", e.weight, e.draining, e.region, e.zone) for e in endpoints}
+    wanted = {replace(e, node="") for e in endpoints}
     assert decoded.cluster_name == "model/m/grpc"
     assert found == wanted
     for group in decoded.endpoints:
