@@ -155,7 +155,9 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
         )
         if healing and route.traffic.retries:
             action.retry_policy = http_retries(route)
-        return bytes(_model_route(route, action, match, retry_buffer))
+        made = _model_route(route, action, match, retry_buffer)
+        made.response_headers_to_add = _safe_for_browsers()
+        return bytes(made)
 
     path = f"{_MODEL_PATHS}{path_segment(route.name)}"
     copies = mirror_policies(route, http_cluster(route.name))
@@ -205,6 +207,7 @@ def _service_route(cluster: str, match: RouteMatch) -> Route:
         name="the governator" if cluster == GOVERNATOR else "the control plane",
         match=match,
         route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
+        response_headers_to_add=_safe_for_browsers() if cluster == CONTROL_HTTP else [],
         typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
     )
 
@@ -216,7 +219,7 @@ def _nowhere(sentence: str, *, grpc: bool = False) -> bytes:
             name="no-such-model",
             match=RouteMatch(prefix="/"),
             direct_response=DirectResponseAction(status=404, body_format=_format(sentence)),
-            response_headers_to_add=[_grpc_status(5)] if grpc else [],
+            response_headers_to_add=[_grpc_status(5)] if grpc else _safe_for_browsers(),
             typed_per_filter_config={} if grpc else {CALL_FILTER: packed(FilterConfig(disabled=True))},
         )
     )
@@ -233,6 +236,17 @@ def _no_such_path() -> bytes:
             typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
         )
     )
+
+
+def _safe_for_browsers() -> list[HeaderValueOption]:
+    """An answer over REST is taken for what it says it is, and kept by no cache on the way."""
+    return [
+        HeaderValueOption(
+            header=HeaderValue(key=key, value=value),
+            append_action=HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
+        )
+        for key, value in (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
+    ]
 
 
 def _grpc_status(code: int) -> HeaderValueOption:

@@ -244,3 +244,14 @@ async def eventually_only(caller: Caller, node: str) -> None:
         return {await caller.grpc() for _ in range(10)} == {node}
 
     await eventually(only, within=5, what=f"every call at {node}")
+
+
+async def test_rest_answers_carry_security_headers_and_grpc_answers_do_not(front: Front) -> None:
+    async with front(Traffic()) as caller:
+        _, headers, _ = await caller.rest()
+        async with caller.http.get(caller.url.replace("/m", "/nothing")) as missing:
+            for found in (headers, missing.headers):
+                assert (found["x-content-type-options"], found["cache-control"]) == ("nosniff", "no-store")
+        call = caller.stub.ModelInfer(pb.ModelInferRequest(model_name="m"))
+        await call
+        assert "cache-control" not in dict(await call.initial_metadata())
