@@ -74,7 +74,8 @@ class Traffic:
     ``hash_on`` is the key of ``ring_hash`` and ``maglev``: a request header's name in lower case, or empty for the
     caller's address. ``timeout`` bounds a call with one answer, ``stream_timeout`` a stream, both in seconds over all
     tries; 0 is no bound but the caller's own. ``retries`` counts further tries. ``repeatable``: a call may run a second
-    time when its node dies under it (a stateful model's never does).
+    time when its node dies under it (a stateful model's never does). After ``hedge_after`` seconds without an answer it
+    is sent to another node as well; 0: never.
     ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound.
     """
 
@@ -84,6 +85,7 @@ class Traffic:
     stream_timeout: float = 0.0
     retries: int = 3
     repeatable: bool = True
+    hedge_after: float = 0.0
     split: Split | None = None
     mirror: Mirror | None = None
     max_concurrency: int = 0

@@ -92,6 +92,7 @@ class ModelSettings(pydantic.BaseModel):
     stream_timeout: float = option(0.0, help="Seconds a stream may take; 0 is no limit.", ge=0)
     retries: int = option(3, help="Further tries after a first one that failed.", ge=0, le=10)
     repeatable: bool = option(default=True, help="A call may run again elsewhere when its node dies under it.")
+    hedge_after: float = option(0.0, help="Seconds until a call is also sent elsewhere; 0 is never.", ge=0)
     split: SplitSettings | None = option(None, help="Shares of groups of nodes.")
     mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
     max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from envoy_data_plane.envoy.config.route.v3 import (
     HeaderMatcher,
+    HedgePolicy,
     RetryPolicy,
     RetryPolicyRetryBackOff,
     RetryPolicyRetryHostPredicate,
     RetryPolicyRetryPriority,
+    RouteAction,
 )
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities.v3 import PreviousPrioritiesConfig
@@ -54,6 +56,21 @@ def http_retries(route: ModelRoute) -> RetryPolicy:
     )
     policy.retriable_status_codes = [404, 503] if route.repeatable else [404]
     return policy
+
+
+def hedges(route: ModelRoute) -> bool:
+    """True when a call without an answer is sent to another node as well: one that hangs fails no call.
+
+    A decoupled model's answer may take as long as it takes.
+    """
+    return bool(route.traffic.hedge_after and route.traffic.retries) and route.repeatable and not route.decoupled
+
+
+def hedge(route: ModelRoute, action: RouteAction) -> None:
+    """Let a call that has its retries be hedged. The tries run side by side, and the first answer ends the others."""
+    if hedges(route) and action.retry_policy is not None:
+        action.retry_policy.per_try_timeout = seconds(route.traffic.hedge_after)
+        action.hedge_policy = HedgePolicy(hedge_on_per_try_timeout=True)
 
 
 def service_retries() -> RetryPolicy:

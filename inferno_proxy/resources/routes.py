@@ -53,7 +53,7 @@ from inferno_proxy.resources.names import (
 )
 from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
-from inferno_proxy.resources.retries import grpc_retries, http_retries, service_retries
+from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import ModelRoute, RoutePlan
 from inferno_proxy.snapshot import Resource
@@ -137,6 +137,8 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
         )
         if healing and route.traffic.retries:
             action.retry_policy = grpc_retries(route)
+        if match.path is None:
+            hedge(route, action)
         return bytes(_model_route(route, action, match, retry_buffer))
 
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
@@ -155,6 +157,8 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
         )
         if healing and route.traffic.retries:
             action.retry_policy = http_retries(route)
+        if match.safe_regex is None:
+            hedge(route, action)
         made = _model_route(route, action, match, retry_buffer)
         made.response_headers_to_add = _safe_for_browsers()
         return bytes(made)
@@ -169,7 +173,7 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
 
 
 def _streams_differ(route: ModelRoute) -> bool:
-    return route.mirror is not None or route.traffic.timeout != route.traffic.stream_timeout
+    return hedges(route) or route.mirror is not None or route.traffic.timeout != route.traffic.stream_timeout
 
 
 def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retry_buffer: int) -> Route:

@@ -21,7 +21,7 @@ from inferno_proxy.traffic import Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 from tests.waiting import eventually
 
-MODELS = [model("magika"), model("counter", stateful=True), model("once")]
+MODELS = [model("magika"), model("counter", stateful=True), model("once"), model("hedged")]
 
 
 class World:
@@ -36,7 +36,7 @@ class World:
 
     async def front(self, *, healing: bool = True, phases: tuple[Phase, ...] = (Phase.SERVING,) * 3) -> None:
         members = [member(s, MODELS, phase=phase) for s, phase in zip(self.servers, phases, strict=True)]
-        routing = RoutingSettings(TrafficTable({"once": Traffic(repeatable=False)}))
+        routing = RoutingSettings(TrafficTable({"once": Traffic(repeatable=False), "hedged": Traffic(hedge_after=0.1)}))
         fronted = proxied(self.directory, view(*members), healing=healing, routing=routing)
         self.address = await self._stack.enter_async_context(fronted)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self.address))
@@ -144,3 +144,18 @@ async def test_a_rest_call_that_did_not_run_is_tried_elsewhere(world: World, hea
     world.servers[0].refuse = True
     statuses = {await world.rest() for _ in range(30)}
     assert statuses == ({200} if healing else {200, 404})
+
+
+async def test_a_call_that_hangs_is_answered_by_another_node_and_streams_run_once(world: World) -> None:
+    await world.front()
+    stuck = world.servers[0]
+    stuck.proceed.clear()
+    answered = {await world.infer("hedged") for _ in range(12)}
+    assert answered == {"n2", "n3"}
+    assert stuck.calls, "no call came to the node that hangs: the test would prove nothing"
+    stream = world.stub.ModelStreamInfer()
+    await stream.write(pb.ModelInferRequest(model_name="hedged"))
+    await stream.read()
+    await stream.done_writing()
+    assert await stream.read() is grpc.aio.EOF
+    assert sum(call.method == "ModelStreamInfer" for server in world.servers for call in server.calls) == 1

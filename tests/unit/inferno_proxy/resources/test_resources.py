@@ -13,9 +13,10 @@ from inferno_proxy.fleet import Address
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.resources.endpoints import encoded, endpoint_resources
 from inferno_proxy.resources.packing import delimited
-from inferno_proxy.resources.retries import grpc_retries, http_retries
+from inferno_proxy.resources.retries import grpc_retries, hedges, http_retries
 from inferno_proxy.routing import Endpoint, ModelRoute, RoutePlan
 from inferno_proxy.snapshot import Dialect, ResourceType
+from inferno_proxy.traffic import Traffic
 
 SETTINGS = ResourceSettings("/data/control.sock", "/data/http.sock")
 
@@ -118,3 +119,12 @@ def test_a_stateful_call_is_never_tried_on_another_node() -> None:
     for policy in (grpc_retries(stateful), http_retries(stateful)):
         assert policy.retry_host_predicate == []
     assert len(grpc_retries(ModelRoute("m")).retry_host_predicate) == 1
+
+
+def test_only_what_may_run_twice_and_answers_once_is_hedged() -> None:
+    eager = Traffic(hedge_after=1)
+    assert hedges(ModelRoute("m", traffic=eager))
+    assert not hedges(ModelRoute("m"))
+    assert not hedges(ModelRoute("m", traffic=eager, repeatable=False))
+    assert not hedges(ModelRoute("m", traffic=eager, decoupled=True))
+    assert not hedges(ModelRoute("m", traffic=Traffic(hedge_after=1, retries=0)))
