@@ -83,7 +83,6 @@ FAULTS: tuple[Fault, ...] = (
         "0 failed, out of rotation within 2 s",
         model_hangs,
         detect=2,
-        known_miss="calls that reached the node before it was out wait there: no try has a time limit of its own",
     ),
     Fault(
         15,

@@ -33,6 +33,9 @@ class Route:
 # Without retries, health checks and ejection in the data plane, and without restarts of the proxy's own processes.
 NO_HEALING = "proxy:\n  healing: false\n"
 
+# The test model answers within milliseconds: a call that has waited a second hangs.
+HEALING = "proxy:\n  models:\n    whoami: {hedge_after: 1}\n"
+
 Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 
 
@@ -43,7 +46,7 @@ class Fault:
     The control run does ``control`` (the same scenario, unless another is named) to a cloud with ``control_config``;
     ``bites`` tells from it whether the fault did harm there. A control that never recovers has bitten as well. A
     control that ``spoils`` leaves a cloud without healing that is no use for another row. A row that is not
-    ``lossless`` promises how soon failing ends, not that nothing fails. ``known_miss`` says why requests still fail.
+    ``lossless`` promises how soon failing ends, not that nothing fails.
     """
 
     row: int
@@ -58,6 +61,5 @@ class Fault:
     lossless: bool = True
     control: Scenario | None = None
     control_config: str = NO_HEALING
-    known_miss: str = ""
     spoils: bool = False
     bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0

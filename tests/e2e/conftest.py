@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cloud import Cloud, cloud
-from benchmarks.faults.fault import NO_HEALING
+from benchmarks.faults.fault import HEALING, NO_HEALING
 
 MODELS = Path(__file__).parent.parent / "models"
 Repository = Callable[..., Path]
@@ -57,7 +57,8 @@ def protocol_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Reposit
 @pytest.fixture(scope="module")
 def healing_cloud(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Cloud]:
     """Three nodes, healing on."""
-    with _held(cloud(tmp_path_factory.mktemp("healing"), nodes=3, model_repository=repository("whoami"))) as running:
+    manager = cloud(tmp_path_factory.mktemp("healing"), nodes=3, model_repository=repository("whoami"), config=HEALING)
+    with _held(manager) as running:
         yield running
 
 
