@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks.cloud import Cloud, cloud, shared_memory, wait_until
+from benchmarks.cloud import Cloud, CloudError, cloud, shared_memory, wait_until
 from benchmarks.faults import FAULTS, Fault, Measured, envoy_path, mesh_of, proxyless_path
+from inferno_runtime.process import free_port
 from tests.e2e.conftest import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -72,3 +77,39 @@ async def test_without_what_the_row_relies_on_the_fault_bites(
         except TimeoutError:
             return  # It never recovered: that is harm enough.
     assert fault.bites(measured), "the fault came to no harm: the rows above prove nothing"
+
+
+async def test_without_a_guard_a_killed_triton_leaves_its_stubs(healing_cloud: Cloud, tmp_path: Path) -> None:
+    example = healing_cloud.tritons()[0]
+    argv, env = _moved(example.cmdline()), example.environ()
+    with (tmp_path / "triton.log").open("wb") as log:
+        bare = psutil.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        await wait_until(lambda: bool(bare.children(recursive=True)), 60, "the bare Triton runs a stub")
+        stubs = {each.pid for each in bare.children(recursive=True)}
+        bare.kill()
+        bare.wait(10)
+        with pytest.raises(CloudError):
+            await wait_until(lambda: not _leftovers(stubs), 5, "the stubs end by themselves")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(bare.pid, signal.SIGKILL)
+        for left in Path("/dev/shm").glob(f"{_PREFIX}*"):
+            left.unlink()
+
+
+_PREFIX = "bare-triton-"
+
+
+def _moved(argv: list[str]) -> list[str]:
+    """The same Triton on ports and shared memory of its own."""
+    moved = []
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if equals and name.endswith("-port"):
+            moved.append(f"{name}={free_port()}")
+        elif "shm-region-prefix-name" in word:
+            moved.append(f"{word.rpartition('=')[0]}={_PREFIX}")
+        else:
+            moved.append(word)
+    return moved
