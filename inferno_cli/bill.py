@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -62,6 +63,12 @@ def _milliseconds(micros: int | None) -> str:
     return "-" if micros is None else f"{micros / 1000:.2f}"
 
 
+def _busy(line: Mapping[str, Any]) -> str:
+    # A line without a model tells how busy the node's devices were, by whatever ran on them.
+    share = f"{line['utilization']:.1%}"
+    return share if line["model"] else f"devices {share}"
+
+
 _COLUMNS = (
     Column("node", "NODE"),
     Column("model", "MODEL", show=lambda name: name or "(idle)"),
@@ -69,7 +76,7 @@ _COLUMNS = (
     Column("errors", "ERRORS", right=True, colour=lambda count: "red" if count else None),
     Column("mean_latency_micros", "LATENCY ms", show=_milliseconds, right=True),
     Column("mean_queue_micros", "QUEUE ms", show=_milliseconds, right=True),
-    Column("utilization", "BUSY", show=lambda share: f"{share:.1%}", right=True),
+    Column("busy", "BUSY", right=True),
     Column("measured_seconds", "MEASURED s", show=lambda seconds: f"{seconds:.0f}", right=True),
     Column("cost_micros", "COST", show=output.money, right=True),
 )
@@ -84,7 +91,7 @@ def show(report: Report, form: output.Format) -> None:
     if not bill["lines"]:
         output.print_line(f"Nothing was measured from {bill['start']} to {bill['end']}.")
         return
-    output.print_table(_COLUMNS, bill["lines"])
+    output.print_table(_COLUMNS, [{**line, "busy": _busy(line)} for line in bill["lines"]])
     output.print_line(f"\ntotal {output.money(report.total_cost_micros)}  from {bill['start']} to {bill['end']}")
     if report.dropped_samples:
         output.print_line(

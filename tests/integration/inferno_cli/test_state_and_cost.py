@@ -141,7 +141,7 @@ def test_cost_is_a_line_for_each_model_and_the_idle_rest_with_their_total(run: R
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["node-1", "filetype", "40", "1", "8.12", "0.12", "3.1%", "3600", "$0.06552"] in rows
-    assert ["node-1", "(idle)", "0", "0", "-", "-", "10.0%", "3600", "$2.034"] in rows
+    assert ["node-1", "(idle)", "0", "0", "-", "-", "devices", "10.0%", "3600", "$2.034"] in rows
     assert rows[-1][:2] == ["total", "$2.100"]
     request = billed.seen[-1]
     assert request.end.seconds - request.start.seconds == 3600
