@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import governance_service_pb2 as governance
@@ -13,6 +14,7 @@ from inferno_cli import endpoint as public
 from inferno_cli import output
 from inferno_cli.output import Column
 from inferno_cli.period import Period
+from inferno_runtime.errors import Unsupported
 
 Report = governance.GetCostReportResponse
 
@@ -22,16 +24,30 @@ async def ask(endpoint: str, period: Period, timeout: float) -> Report:
 
     Raises:
         Unavailable: The mesh, or the governator behind it, does not answer.
+        Unsupported: There is no governator behind it.
     """
     start, end = Timestamp(), Timestamp()
     start.FromDatetime(period.start)
     end.FromDatetime(period.end)
     async with public.connected(endpoint) as channel:
         stub = governance_grpc.GovernanceServiceStub(channel)
-        answer: Report = await stub.GetCostReport(
-            governance.GetCostReportRequest(start=start, end=end), timeout=timeout
-        )
+        try:
+            answer: Report = await stub.GetCostReport(
+                governance.GetCostReportRequest(start=start, end=end), timeout=timeout
+            )
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise _without_governator(endpoint) from error
+            raise
         return answer
+
+
+def _without_governator(endpoint: str) -> Unsupported:
+    return Unsupported(
+        f"The mesh at {endpoint} keeps no bill: its proxy knows no governator.",
+        reason="NO_GOVERNATOR",
+        fix="Start one (inferno governator) and tell the proxy where it is with --governator HOST:PORT.",
+    )
 
 
 def document(report: Report) -> dict[str, Any]:
