@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import governance_service_pb2 as governance
@@ -12,6 +14,7 @@ from inferno_cli import endpoint as public
 from inferno_cli import output
 from inferno_cli.output import Column
 from inferno_cli.period import Period
+from inferno_runtime.errors import Unsupported
 
 Report = governance.GetCostReportResponse
 
@@ -21,16 +24,30 @@ async def ask(endpoint: str, period: Period, timeout: float) -> Report:
 
     Raises:
         Unavailable: The mesh, or the governator behind it, does not answer.
+        Unsupported: There is no governator behind it.
     """
     start, end = Timestamp(), Timestamp()
     start.FromDatetime(period.start)
     end.FromDatetime(period.end)
     async with public.connected(endpoint) as channel:
         stub = governance_grpc.GovernanceServiceStub(channel)
-        answer: Report = await stub.GetCostReport(
-            governance.GetCostReportRequest(start=start, end=end), timeout=timeout
-        )
+        try:
+            answer: Report = await stub.GetCostReport(
+                governance.GetCostReportRequest(start=start, end=end), timeout=timeout
+            )
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise _without_governator(endpoint) from error
+            raise
         return answer
+
+
+def _without_governator(endpoint: str) -> Unsupported:
+    return Unsupported(
+        f"The mesh at {endpoint} keeps no bill: its proxy knows no governator.",
+        reason="NO_GOVERNATOR",
+        fix="Start one (inferno governator) and tell the proxy where it is with --governator HOST:PORT.",
+    )
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -62,6 +79,12 @@ def _milliseconds(micros: int | None) -> str:
     return "-" if micros is None else f"{micros / 1000:.2f}"
 
 
+def _busy(line: Mapping[str, Any]) -> str:
+    # A line without a model tells how busy the node's devices were, by whatever ran on them.
+    share = f"{line['utilization']:.1%}"
+    return share if line["model"] else f"devices {share}"
+
+
 _COLUMNS = (
     Column("node", "NODE"),
     Column("model", "MODEL", show=lambda name: name or "(idle)"),
@@ -69,7 +92,7 @@ _COLUMNS = (
     Column("errors", "ERRORS", right=True, colour=lambda count: "red" if count else None),
     Column("mean_latency_micros", "LATENCY ms", show=_milliseconds, right=True),
     Column("mean_queue_micros", "QUEUE ms", show=_milliseconds, right=True),
-    Column("utilization", "BUSY", show=lambda share: f"{share:.1%}", right=True),
+    Column("busy", "BUSY", right=True),
     Column("measured_seconds", "MEASURED s", show=lambda seconds: f"{seconds:.0f}", right=True),
     Column("cost_micros", "COST", show=output.money, right=True),
 )
@@ -84,7 +107,7 @@ def show(report: Report, form: output.Format) -> None:
     if not bill["lines"]:
         output.print_line(f"Nothing was measured from {bill['start']} to {bill['end']}.")
         return
-    output.print_table(_COLUMNS, bill["lines"])
+    output.print_table(_COLUMNS, [{**line, "busy": _busy(line)} for line in bill["lines"]])
     output.print_line(f"\ntotal {output.money(report.total_cost_micros)}  from {bill['start']} to {bill['end']}")
     if report.dropped_samples:
         output.print_line(

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
+from inferno_runtime.errors import Broken
+
 Format = Literal["table", "json"]
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -89,9 +91,25 @@ def print_json(document: object) -> None:
 
 
 def print_line(text: str) -> None:
-    """Write text and a newline to standard output, at once: a reader may be waiting for it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Write text and a newline to standard output, at once: a reader may be waiting for it.
+
+    Raises:
+        BrokenPipeError: The reader has ended; click ends the command without a word.
+        Broken: It cannot be written, for example because the disk is full.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still in the buffer would fail once more at the interpreter's end, and change the exit code.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open to the end
+        raise Broken(
+            f"Standard output cannot be written: {error.strerror}.",
+            reason="OUTPUT_FAILED",
+            fix="Check where it goes: a file needs room on its disk.",
+        ) from error
 
 
 def say(text: str) -> None:

@@ -81,11 +81,18 @@ def check_listen(listen: str, *, insecure: bool) -> None:
     """Refuse to open an unprotected port to other machines.
 
     Raises:
-        InvalidInput: The address is not of this machine alone and ``insecure`` is not given.
+        InvalidInput: It is no address, or one not of this machine alone and ``insecure`` is not given.
     """
     if listen.startswith("unix:") or insecure:
         return
-    host = listen.rpartition(":")[0].strip("[]")
+    host, colon, _ = listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon:
+        raise InvalidInput(
+            f"--listen {listen!r} is neither HOST:PORT nor unix:/PATH.",
+            reason="BAD_ADDRESS",
+            fix="Write it like 127.0.0.1:8090.",
+        )
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:

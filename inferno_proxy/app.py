@@ -124,7 +124,7 @@ class _ControlPlane:
             raise Unavailable(
                 f"The control plane ended with status {process.returncode} before it was ready.",
                 reason="CONTROL_PLANE_FAILED",
-                fix="Its own lines above say why.",
+                fix="Read what it wrote before this.",
             )
 
     async def keep(self) -> None:

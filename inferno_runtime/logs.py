@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Literal, cast
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -20,6 +21,25 @@ def _redact(_: object, __: str, event: MutableMapping[str, object]) -> MutableMa
         if any(part in key.lower() for part in _SECRET):
             event[key] = "[redacted]"
     return event
+
+
+class _Lines:
+    """Standard error that nobody may have to read: what cannot be written is lost, and the process goes on.
+
+    A reader of the pipe that has ended or a full disk must not end what serves, and there is no other place to tell it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure(format: Format, level: str = "info") -> None:  # noqa: A002 - the option's own name
@@ -42,7 +62,7 @@ def configure(format: Format, level: str = "info") -> None:  # noqa: A002 - the 
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lines(sys.stderr))),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from inferno_runtime.errors import Unavailable
+from inferno_runtime.errors import Denied, InfernoError, InvalidInput, Unavailable
 
 # A child asks the kernel for its parent's death by itself, in a moment of Python before it becomes the program: code of
 # ours between fork and exec (preexec_fn) would take a real fork, whose handlers abort the child now and then where gRPC
@@ -141,6 +142,10 @@ def port_holder(host: str, port: int) -> str | None:
     """Who listens on a TCP port of this machine, like ``pid 4121 (nginx)``; None when nobody does.
 
     ``host`` may be a wildcard. A holder that the kernel does not let us see is ``another process``.
+
+    Raises:
+        Denied: This user may not listen on such a port.
+        InvalidInput: The host is no address of this machine.
     """
     # Bound and closed again without SO_REUSEPORT: that option would let two servers share the port unnoticed.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -148,9 +153,23 @@ def port_holder(host: str, port: int) -> str | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return _listener(port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return _listener(port)
+            raise _unusable(host, port, error) from error
     return None
+
+
+def _unusable(host: str, port: int, error: OSError) -> InfernoError:
+    if error.errno == errno.EACCES:
+        return Denied(
+            f"This user may not listen on port {port}.", reason="PORT_DENIED", fix="Choose a port above 1023."
+        )
+    return InvalidInput(
+        f"{host} cannot be listened on: {error.strerror or error}.",
+        reason="BAD_ADDRESS",
+        fix="Use an address of this machine, for example 127.0.0.1.",
+    )
 
 
 def _listener(port: int) -> str:

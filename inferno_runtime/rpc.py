@@ -70,7 +70,7 @@ def bind(to: grpc.aio.Server, address: str) -> str:
         Unavailable: The port is taken; the sentence says by whom.
     """
     if address.startswith("unix:"):
-        Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+        _clear(address)
         to.add_insecure_port(address)
         return address
     host, port = (address.removesuffix(":0"), 0) if address.endswith(":0") else parse_address(address)
@@ -92,6 +92,19 @@ def bind(to: grpc.aio.Server, address: str) -> str:
             metadata={"address": address},
         ) from error
     return f"{host}:{bound}"
+
+
+def _clear(address: str) -> None:
+    """Remove the socket that an earlier process left, which would be in the way."""
+    try:
+        Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"{address} cannot be listened on: {error.strerror}.",
+            reason="BAD_ADDRESS",
+            fix="Remove what is there, or choose another path.",
+            metadata={"address": address},
+        ) from error
 
 
 def to_status(error: InfernoError) -> status_pb2.Status:

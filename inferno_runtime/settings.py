@@ -135,7 +135,8 @@ def click_options(cls: type[Settings]) -> Callable[[Command], Command]:
                 parameters["type"] = _click_type(kind)
                 parameters["metavar"] = _extra(field, "metavar") or None
             command = click.option(flag, name, **parameters)(command)
-        return command
+        # Beside the option, a word that says what it takes leaves room for the help on 80 columns.
+        return click.rich_config(help_config={"theme": "slim"})(command)
 
     return decorate
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import pytest_asyncio
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Read when grpc is imported. With its fork handlers on, about one child in fifty that is forked from a process with
     # a busy gRPC server aborts before it runs its program.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+    # No example is judged by the clock of a shared machine; a build that must repeat draws the same examples each time.
+    hypothesis.settings.register_profile("inferno", deadline=None, derandomize="CI" in os.environ)
+    hypothesis.settings.load_profile("inferno")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

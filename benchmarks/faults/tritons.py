@@ -14,14 +14,25 @@ from benchmarks.faults.view import RECOVERY, after, mesh_of, new_server, serving
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 
 
-async def triton_killed(cloud: Cloud, path: Route, *, hold_ms: float = 0, rate: float = 100) -> Measured:
-    """Rows 1 and 2: kill -9 of one model server."""
+async def triton_killed(
+    cloud: Cloud, path: Route, *, hold_ms: float = 0, rate: float = 100, unseen: bool = False
+) -> Measured:
+    """Rows 1 and 2: kill -9 of one model server; ``unseen``, its agent says nothing of it for a second."""
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
         known = {each.pid for each in cloud.tritons()}
         async with load(path.target, env=path.env, hold_ms=hold_ms, rate=rate) as running:
+            agents = cloud.agents() if unseen else []
+            for agent in agents:
+                agent.suspend()
             since = time.monotonic()
-            cloud.tritons()[0].kill()
+            try:
+                cloud.tritons()[0].kill()
+                if unseen:
+                    await asyncio.sleep(1)
+            finally:
+                for agent in agents:
+                    agent.resume()
             with contextlib.suppress(TimeoutError):
                 await view.until(some_not_serving, 5, "the death is noticed")
             detected = time.monotonic() - since
@@ -33,6 +44,11 @@ async def triton_killed(cloud: Cloud, path: Route, *, hold_ms: float = 0, rate: 
 async def triton_killed_at_work(cloud: Cloud, path: Route) -> Measured:
     """Row 2: kill -9 with work of 20 ms in flight, at a rate that the two nodes that are left can bear."""
     return await triton_killed(cloud, path, hold_ms=20, rate=60)
+
+
+async def triton_killed_unseen(cloud: Cloud, path: Route) -> Measured:
+    """Control of rows 1 and 2: agents notice a death so soon that a few requests a second may all miss it."""
+    return await triton_killed(cloud, path, unseen=True)
 
 
 async def triton_stopped(cloud: Cloud, path: Route) -> Measured:

@@ -62,6 +62,7 @@ class Facts:
     data_path_bytes: int = 20
     port: int = 8080
     port_holder: str = ""
+    port_error: str = ""
     endpoint_answers: bool = False
     open_files: int = 1 << 20
     cpus: int = 2
@@ -73,6 +74,7 @@ def collect(data_dir: Path | None, port: int, *, endpoint_answers: bool) -> Fact
     """Look at this machine; takes a second at most, and changes nothing."""
     path = (data_dir or folder.default(os.environ)).absolute()
     envoy_version, envoy_error = _envoy()
+    holder, port_error = _port("127.0.0.1", port)
     triton, triton_error, triton_fix = _triton()
     return Facts(
         python=sys.version_info[:3],
@@ -93,13 +95,21 @@ def collect(data_dir: Path | None, port: int, *, endpoint_answers: bool) -> Fact
         data=_space(path),
         data_path_bytes=len(os.fsencode(path)),
         port=port,
-        port_holder=process.port_holder("127.0.0.1", port) or "",
+        port_holder=holder,
+        port_error=port_error,
         endpoint_answers=endpoint_answers,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         cpus=len(os.sched_getaffinity(0)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         environment=dict(os.environ),
     )
+
+
+def _port(host: str, port: int) -> tuple[str, str]:
+    try:
+        return process.port_holder(host, port) or "", ""
+    except InfernoError as error:
+        return "", error.message
 
 
 def _version(name: str) -> str:

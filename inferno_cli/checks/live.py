@@ -78,7 +78,10 @@ def telemetry(facts: LiveFacts) -> Finding:
         return warn(f"The governator does not answer: {facts.bill_why}", "Is it running? inferno governator --help")
     missing = sorted({one.id for one in facts.state.nodes if one.source == "agent"} - facts.measured_nodes)
     if missing:
-        return warn(f"No telemetry in the last minutes from {', '.join(missing)}.", "See the log of that node's agent.")
+        return warn(
+            f"No telemetry in the last minutes from {', '.join(missing)}.",
+            "A new node is measured within seconds: check again; if it stays, see the log of that node's agent.",
+        )
     if facts.dropped_samples:
         return warn(
             f"{facts.dropped_samples} samples were dropped by nodes.",

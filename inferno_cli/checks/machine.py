@@ -172,6 +172,8 @@ def port(facts: Facts) -> Finding:
     """The public port, unless a mesh already answers there."""
     if facts.endpoint_answers:
         return ok(f"a mesh answers on port {facts.port}")
+    if facts.port_error:
+        return fail(facts.port_error, "inferno up --port picks another (0: a free one)")
     if facts.port_holder:
         return fail(
             f"127.0.0.1:{facts.port} is used by {facts.port_holder}.",

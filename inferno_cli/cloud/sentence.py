@@ -27,8 +27,9 @@ def failure(name: str, status: int, log: Path) -> InfernoError:
     """
     lines = tail(log)
     cls = _BY_EXIT_CODE.get(status, Broken)
-    for at in range(len(lines) - 1, -1, -1):
-        found = _ERROR.match(lines[at])
+    # The first error is the cause: a parent that repeats its child's end comes after the child.
+    for at, line in enumerate(lines):
+        found = _ERROR.match(line)
         if found:
             fix = lines[at + 1].removeprefix(_FIX) if lines[at + 1 : at + 2] and lines[at + 1].startswith(_FIX) else ""
             return cls(

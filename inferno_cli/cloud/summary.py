@@ -40,6 +40,7 @@ _COLUMNS = (
     Column("name", "COMPONENT"),
     Column("address", "ADDRESS"),
     Column("pid", "PID", right=True),
+    Column("triton_pid", "TRITON", right=True),
     Column("models", "MODELS", show=lambda names: ",".join(names) if names else "-"),
 )
 

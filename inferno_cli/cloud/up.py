@@ -110,7 +110,7 @@ async def up(request: Request, stop: Stop) -> None:
         else:
             output.print_line(summary.text(facts, colours=output.coloured()))
         await stop.wait()
-        output.say(f"{stop.reason}: stopping; a second Ctrl-C kills.")
+        output.say(f"{stop.reason}: stopping; a second Ctrl-C does not wait for it.")
 
 
 async def _open(wanted: Wanted, children: Sequence[Child], stop: Stop, clock: Clock) -> bool:

@@ -18,7 +18,9 @@ from inferno_cli import output
     metavar="DIR",
     help="Triton models every node serves (default: the file-type demonstration model).",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Public port; 0 picks a free one (default 8080).")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="PORT", help="Public port; 0 picks a free one (default 8080)."
+)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -42,7 +44,7 @@ def command(ctx: click.RichContext, /, **given: Any) -> None:
     """Start a whole mesh on this machine: governator, proxy and nodes.
 
     Every process is a child of this one: Ctrl-C stops the nodes, then the proxy, then the governator, within ten
-    seconds; a second Ctrl-C kills. A component that dies is started again.
+    seconds; a second Ctrl-C does not wait for it. A component that dies is started again.
     """
     from inferno_cli.cloud.up import Request, up
     from inferno_runtime import lifecycle

@@ -12,11 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from inferno_proxy.snapshot import Dialect
-from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
-
-_LOG = logs.get("xds")
 
 
 class SyncState(StrEnum):
@@ -222,5 +219,4 @@ class ClientTable:
         return replace(status, since=self._clock.wall())
 
     def _tell(self, kind: str, client_id: str, message: str) -> None:
-        _LOG.info("client", event_kind=kind, client_id=client_id, message=message)
         self._report(ClientEvent(kind, client_id, message))

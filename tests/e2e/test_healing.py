@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from benchmarks.cloud import Cloud, cloud, shared_memory, wait_until
+from benchmarks.cloud import Cloud, CloudError, cloud, shared_memory, wait_until
 from benchmarks.faults import FAULTS
 from benchmarks.faults.fault import NO_HEALING, Fault, Measured
 from benchmarks.faults.view import envoy_path, mesh_of, proxyless_path
+from inferno_runtime.process import free_port
 from tests.e2e.conftest import Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -62,21 +72,16 @@ async def test_work_stops_on_the_node_when_its_caller_gives_up(healing_cloud: Cl
     assert measured.recovered < 3
 
 
-def _leftovers(pids: set[int]) -> list[int]:
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
-
-
 async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cloud: Cloud) -> None:
     victim = healing_cloud.tritons()[0]
     stubs = {each.pid for each in victim.children(recursive=True)}
     assert stubs, "Triton runs no python stub: the test would prove nothing"
     owned = shared_memory([victim])
     assert owned, "Triton maps no shared memory: the test would prove nothing"
-    victim.kill()
-    await wait_until(lambda: not _leftovers(stubs), 5, "the stubs of the killed Triton are gone")
-    await wait_until(
-        lambda: not owned & {each.name for each in Path("/dev/shm").iterdir()}, 5, "its shared memory is gone"
-    )
+    async with _busy(victim.cmdline()):
+        victim.kill()
+        await wait_until(lambda: not _leftovers(stubs), 5, "the stubs of the killed Triton are gone")
+        await wait_until(lambda: not _files(owned), 5, "its shared memory is gone")
     async with mesh_of(healing_cloud) as view:
         await view.until(lambda nodes: len(nodes) == 3, 30, "every node is listed")
 
@@ -102,3 +107,74 @@ async def test_the_fault_bites_for_good_without_what_the_row_relies_on(
     models = repository("whoami")
     async with cloud(tmp_path / "data", nodes=3, model_repository=models, config=fault.control_config) as running:
         assert await _bites(fault, running), "the fault came to no harm: the rows above prove nothing"
+
+
+async def test_without_a_guard_a_killed_triton_leaves_both(healing_cloud: Cloud, tmp_path: Path) -> None:
+    example = healing_cloud.tritons()[0]
+    argv, env = _moved(example.cmdline()), example.environ()
+    with (tmp_path / "triton.log").open("wb") as log:
+        bare = psutil.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    owned: set[str] = set()
+    try:
+        await wait_until(lambda: _page(argv, "http-port", "v2/models/whoami/ready") is not None, 60, "it serves")
+        stubs = {each.pid for each in bare.children(recursive=True)}
+        owned = shared_memory([bare])
+        async with _busy(argv):
+            # Nobody waits for it, as when its parent hangs: to its stubs it then still exists.
+            bare.kill()
+            with pytest.raises(CloudError):
+                await wait_until(lambda: not _leftovers(stubs) and not _files(owned), 5, "all goes by itself")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(bare.pid, signal.SIGKILL)
+        bare.wait(10)
+        for left in _files(owned):
+            Path("/dev/shm", left).unlink()
+
+
+def _leftovers(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+def _files(owned: set[str]) -> set[str]:
+    return owned & {each.name for each in Path("/dev/shm").iterdir()}
+
+
+def _moved(argv: list[str]) -> list[str]:
+    """The same Triton on ports and shared memory of its own."""
+    moved = []
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if equals and name.endswith("-port"):
+            moved.append(f"{name}={free_port()}")
+        elif "shm-region-prefix-name" in word:
+            moved.append(f"{word.rpartition('=')[0]}=bare-triton-")
+        else:
+            moved.append(word)
+    return moved
+
+
+def _port(argv: list[str], which: str) -> str:
+    return next(word.partition("=")[2] for word in argv if word.startswith(f"--{which}="))
+
+
+def _page(argv: list[str], which: str, path: str) -> str | None:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{_port(argv, which)}/{path}") as page:
+        return str(page.read().decode())
+    return None
+
+
+@asynccontextmanager
+async def _busy(argv: list[str]) -> AsyncIterator[None]:
+    """Keep the stub of this Triton at work, so that it does not look after its Triton itself."""
+    request = service_pb2.ModelInferRequest(model_name="whoami")
+    request.inputs.add(name="hold_ms", datatype="FP32", shape=[1]).contents.fp32_contents.append(60_000)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{_port(argv, 'grpc-port')}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        calls = [stub.ModelInfer(request, timeout=60) for _ in range(2)]
+        waits = 'nv_inference_pending_request_count{model="whoami",version="1"} 1'
+        # The second call waits as soon as the first one runs.
+        await wait_until(lambda: waits in (_page(argv, "metrics-port", "metrics") or ""), 10, "a call runs")
+        yield
+        for call in calls:
+            call.cancel()

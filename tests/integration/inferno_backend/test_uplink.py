@@ -82,6 +82,16 @@ async def test_samples_arrive_in_numbered_batches_of_at_most_500_with_the_facts_
         assert (first.node_id, first.incarnation) == ("n1", 7)
 
 
+async def test_the_last_samples_do_not_wait_for_more_to_fill_their_batch() -> None:
+    async with mesh() as far, sending(far.address) as line:
+        line.put(1)
+        assert await line.uplink.flushed(5)
+        line.put(2)
+        # Less than the second that a batch usually waits for more.
+        assert await line.uplink.flushed(0.9)
+        assert numbers(far.store) == [1, 2]
+
+
 async def test_what_was_not_acknowledged_is_sent_again_when_the_governator_returns() -> None:
     address, store = f"127.0.0.1:{free_port()}", Store()
     async with sending(address) as line:

@@ -10,7 +10,7 @@ from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.health.v1 import health_service_pb2 as health
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.registration.v1 import node_pb2
-from inferno_runtime.errors import InvalidInput, Unavailable
+from inferno_runtime.errors import InvalidInput, Unavailable, Unsupported
 from tests.integration.inferno_cli.conftest import FakeMesh, Run
 
 STAMP = Timestamp(seconds=1_700_000_000)
@@ -141,7 +141,7 @@ def test_cost_is_a_line_for_each_model_and_the_idle_rest_with_their_total(run: R
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["node-1", "filetype", "40", "1", "8.12", "0.12", "3.1%", "3600", "$0.06552"] in rows
-    assert ["node-1", "(idle)", "0", "0", "-", "-", "10.0%", "3600", "$2.034"] in rows
+    assert ["node-1", "(idle)", "0", "0", "-", "-", "devices", "10.0%", "3600", "$2.034"] in rows
     assert rows[-1][:2] == ["total", "$2.100"]
     request = billed.seen[-1]
     assert request.end.seconds - request.start.seconds == 3600
@@ -177,6 +177,14 @@ def test_what_the_governator_refuses_is_told(
     fake.bill_error = error
     result = run("cost")
     assert (result.exit_code, result.stderr) == (code, f"error[{error.reason}] {error.message}\n")
+
+
+def test_a_proxy_without_a_governator_is_told_apart_from_one_that_is_away(run: Run, fake: FakeMesh) -> None:
+    fake.bill_error = Unsupported("nothing is served at /inferno.governance.v1", reason="UNIMPLEMENTED")
+    result = run("cost")
+    assert result.exit_code == 1
+    assert "keeps no bill: its proxy knows no governator." in result.stderr
+    assert "--governator HOST:PORT" in result.stderr
 
 
 def test_a_wrong_period_is_wrong_usage(run: Run) -> None:

@@ -60,3 +60,32 @@ def test_up_refuses_with_its_exit_code_before_anything_starts(tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stderr.startswith("error[NO_REPOSITORY] The model repository /no/such/place is not a folder.")
     assert not (tmp_path / "d").exists()
+
+
+def test_output_that_cannot_be_written_is_one_sentence(fake: FakeMesh) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [INFERNO, "status", "--endpoint", fake.endpoint],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "error[OUTPUT_FAILED] Standard output cannot be written: No space left on device.",
+    )
+
+
+def test_a_reader_that_has_enough_is_no_error(fake: FakeMesh) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(
+            [INFERNO, "status", "--endpoint", fake.endpoint],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "")

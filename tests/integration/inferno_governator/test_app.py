@@ -143,6 +143,11 @@ def test_an_address_that_others_can_reach_needs_leave(listen: str) -> None:
         check_listen(listen, insecure=False)
 
 
+def test_an_address_without_a_port_is_no_address() -> None:
+    with pytest.raises(InvalidInput, match="neither HOST:PORT nor unix:/PATH"):
+        check_listen("localhost", insecure=False)
+
+
 @pytest.mark.parametrize("received", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_in_order_once_what_it_took_is_stored(sqlite_url: str, received: signal.Signals) -> None:
     async with governator_process(sqlite_url) as running:

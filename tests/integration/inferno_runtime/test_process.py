@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from inferno_runtime import process
-from inferno_runtime.errors import Unavailable
+from inferno_runtime.errors import Denied, InvalidInput, Unavailable
 from tests.waiting import eventually
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
@@ -148,6 +148,22 @@ def test_a_port_that_is_bound_without_a_listener_is_held_by_another_process() ->
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         assert process.port_holder("127.0.0.1", holder.getsockname()[1]) == "another process"
+
+
+def test_an_address_of_another_machine_is_held_by_nobody_and_refused() -> None:
+    with pytest.raises(InvalidInput, match="cannot be listened on"):
+        process.port_holder("192.0.2.1", process.free_port())
+
+
+def test_a_port_that_this_user_may_not_use_is_denied() -> None:
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(Denied, match="may not listen on port 1"):
+            process.port_holder("127.0.0.1", 1)
+    finally:
+        os.seteuid(user)
 
 
 async def test_a_stopped_process_is_told_from_a_running_and_a_gone_one() -> None:

@@ -192,3 +192,9 @@ def test_details_of_other_kinds_are_passed_over() -> None:
     metadata = grpc.aio.Metadata(*rpc_status.to_status(status).trailing_metadata)
     error = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), metadata, "No such thing.")
     assert rpc.error_from_rpc(error, "the server").reason == "NONE"
+
+
+async def test_a_folder_in_the_place_of_the_socket_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot be listened on: Is a directory") as refused:
+        rpc.bind(rpc.server(), f"unix:{tmp_path}")
+    assert refused.value.reason == "BAD_ADDRESS"

@@ -84,6 +84,19 @@ def test_help_groups_the_commands(flag: str) -> None:
         assert text in result.output
 
 
+@pytest.mark.parametrize("name", ["up", "infer", "check", "backend", "governator"])
+def test_help_keeps_every_option_whole_on_80_columns(name: str) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(command, [name, "-h"])
+    assert result.exit_code == 0
+    shown = set(result.output.split())
+    context = click.Context(command)
+    _, found, _ = command.resolve_command(context, [name])
+    assert found is not None
+    flags = {flag for option in found.params for flag in option.opts if flag.startswith("--")}
+    assert flags <= {word.split("/")[0] for word in shown}
+    assert all(len(line) <= 80 for line in result.output.splitlines())
+
+
 @pytest.mark.parametrize("name", ["up", "status", "infer", "cost", "check", "proxy", "backend", "governator"])
 def test_every_command_has_help(name: str) -> None:
     result = CliRunner().invoke(command, [name, "-h"])

@@ -38,6 +38,19 @@ async def test_a_reader_waits_for_the_first_item_and_then_for_more() -> None:
     assert await taking == ["a", "b"]
 
 
+async def test_a_hastened_mailbox_hands_out_what_is_there_and_still_waits_for_a_first_item() -> None:
+    box: Mailbox[int] = Mailbox(10)
+    box.put(1)
+    taking = asyncio.create_task(box.take(3, linger=3600))
+    await asyncio.sleep(0)
+    box.hasten()
+    assert await taking == [1]
+    taking = asyncio.create_task(box.take(3, linger=3600))
+    await asyncio.sleep(0)
+    box.put(2)
+    assert await taking == [2]
+
+
 @given(capacity=st.integers(1, 5), puts=st.integers(0, 12))
 def test_nothing_is_lost_uncounted(capacity: int, puts: int) -> None:
     box: Mailbox[int] = Mailbox(capacity)

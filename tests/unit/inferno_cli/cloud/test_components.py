@@ -6,6 +6,7 @@ import pytest
 
 from inferno_cli.cloud.components import Rank, Wanted, components
 from inferno_cli.cloud.folder import DataFolder
+from inferno_cli.cloud.supervisor import SHARES, STOP_SECONDS
 
 WANTED = Wanted(DataFolder(Path("/data")), Path("/models"), port=9000, nodes=3)
 
@@ -40,6 +41,15 @@ def test_every_component_reads_the_one_configuration() -> None:
 )
 def test_the_endpoint_is_what_this_machine_can_call(host: str, endpoint: str) -> None:
     assert Wanted(DataFolder(Path("/d")), Path("/m"), host=host, port=1).endpoint == endpoint
+
+
+def test_whatever_is_late_leaves_the_rest_time_to_end_in_order() -> None:
+    ends = [STOP_SECONDS * SHARES[rank] for rank in Rank]
+    # A Triton with work that never ends takes 5.5 s; the others far less than a second on a machine that is not busy.
+    assert ends[0] > 6
+    assert ends[1] - ends[0] > 1
+    assert ends[2] - ends[1] > 1
+    assert STOP_SECONDS < 10
 
 
 def test_nodes_stop_before_the_proxy_and_the_proxy_before_the_governator() -> None:

@@ -23,6 +23,17 @@ def test_a_components_own_sentence_is_told_with_its_exit_code(
     assert error.fix == f"Stop it. The whole log: {log}"
 
 
+def test_the_first_sentence_is_the_cause(tmp_path: Path) -> None:
+    log = tmp_path / "proxy.log"
+    log.write_text(
+        "error[BAD_SOCKET] The socket is a folder.\n  fix: Remove it.\n"
+        "error[CONTROL_FAILED] The control plane ended with 1.\n  fix: Its own lines above say why.\n"
+    )
+    error = sentence.failure("proxy", 4, log)
+    assert (error.message, error.reason) == ("proxy: The socket is a folder.", "BAD_SOCKET")
+    assert error.fix == f"Remove it. The whole log: {log}"
+
+
 def test_a_sentence_without_a_fix_has_only_the_log(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("error[R] It broke.")

@@ -63,3 +63,16 @@ def test_people_get_what_to_type_next(models: list[str], port: int, lines: list[
     text = summary.text(summary.document(wanted, _children(wanted, models)), colours=False)
     assert set(lines) <= set(text.splitlines())
     assert any(line.startswith("node-1      127.0.0.1:9") for line in text.splitlines())
+
+
+def test_people_get_the_pid_of_each_agent_and_each_triton() -> None:
+    wanted = _wanted()
+    text = summary.text(summary.document(wanted, _children(wanted, ["filetype"])), colours=False)
+    rows = {
+        line.split()[0]: line.split()[2:] for line in text.splitlines() if line.startswith(("COMP", "proxy", "node"))
+    }
+    assert rows == {
+        "COMPONENT": ["PID", "TRITON", "MODELS"],
+        "proxy": ["2", "-", "-"],
+        "node-1": ["3", "4", "filetype"],
+    }
