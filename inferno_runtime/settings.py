@@ -235,7 +235,11 @@ def _unknown(where: str, shown: str, key: str, valid: list[str]) -> InvalidInput
 
 def _from_env(cls: type[Settings], env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
     names = {env_of(cls, name): name for name, field in cls.model_fields.items() if not is_nested(field)}
-    return {names[key]: (value, key) for key, value in env.items() if key in names}
+    ours = {key: value for key, value in env.items() if key.startswith(env_of(cls, ""))}
+    for key in ours:
+        if key not in names:
+            raise _unknown("environment", key, key, list(names))
+    return {names[key]: (value, key) for key, value in ours.items()}
 
 
 def split_commas(value: object) -> object:

@@ -91,7 +91,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
         paths[_GOVERNANCE] = _run(_service(GOVERNATOR))
     known = _known(plan.models)
     paths[_MODEL_CALLS] = MatcherOnMatch(matcher=_by_model(plan, settings, known))
-    nowhere = _nowhere(f'no such model: "%PATH(NQ:PATH)%" ({_plain(known)})')
+    nowhere = _nowhere(f'no such model at "%PATH(NQ:PATH)%" ({_plain(known)})')
     paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
     for route in map(ModelRoute.without_endpoints, plan.models.values()):

@@ -146,6 +146,19 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     assert "--config" in caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("cls", "name", "fix"),
+    [
+        (Sample, "INFERNO_PROXY_PROT", "Did you mean 'INFERNO_PROXY_PORT'?"),
+        (House, "INFERNO_PROXY_ROOMS", "Did you mean 'INFERNO_PROXY_DOOR'?"),
+    ],
+)
+def test_an_environment_name_that_sets_nothing_is_refused(cls: type[settings.Settings], name: str, fix: str) -> None:
+    with pytest.raises(InvalidInput, match=f"environment: unknown key '{name}'") as caught:
+        load(cls, env={name: "1", "INFERNO_BACKEND_PORT": "another section's", "PATH": "/bin"})
+    assert caught.value.fix == fix
+
+
 def test_a_bad_value_names_its_origin_and_what_was_given() -> None:
     with pytest.raises(InvalidInput) as caught:
         load(Sample, env={"INFERNO_PROXY_PORT": "70000"})
@@ -196,7 +209,7 @@ def test_a_required_option_shows_no_default() -> None:
 
 def test_the_file_may_hold_settings_inside_settings(tmp_path: Path) -> None:
     file = _file(tmp_path, "proxy:\n  rooms:\n    blue: {size: 2}\n  hall: {size: 9, colour: red}\n")
-    loaded = load(House, file=file, env={"INFERNO_PROXY_ROOMS": "ignored"})
+    loaded = load(House, file=file)
     assert loaded.value == House(rooms={"blue": Room(size=2)}, hall=Room(size=9, colour="red"))
     assert loaded.origins["rooms"] == f"{file}:2"
 

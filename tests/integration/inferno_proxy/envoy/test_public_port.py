@@ -139,7 +139,7 @@ async def test_an_unknown_model_is_not_found_and_the_answer_names_those_that_exi
         assert response.status == 404
         assert response.content_type == "application/json"
         said = (await response.json())["error"]
-        assert said.startswith('no such model: "/v2/models/nope/infer" (the fleet serves: counter,')
+        assert said.startswith('no such model at "/v2/models/nope/infer" (the fleet serves: counter,')
 
 
 async def test_a_known_model_without_a_ready_node_is_unavailable(client: Client) -> None:
