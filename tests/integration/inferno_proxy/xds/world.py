@@ -229,7 +229,7 @@ class Envoy:
 
     async def __aenter__(self) -> Envoy:
         program = Path(sys.executable).with_name("envoy")
-        arguments = [str(program), "-c", str(self._config), "--use-dynamic-base-id", "--concurrency", "1"]
+        arguments = [str(program), "-c", str(self._config), "--disable-hot-restart", "--concurrency", "1"]
         arguments += ["--log-path", str(self._log), "--log-level", os.environ.get("ENVOY_LOG_LEVEL", "info")]
         self._process = await process.spawn(arguments, die_with_parent=signal.SIGKILL)
         return self
