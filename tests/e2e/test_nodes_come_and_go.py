@@ -103,7 +103,7 @@ async def test_a_node_that_joins_takes_traffic_and_one_that_leaves_loses_none(
             joining = ("inferno-backend", "--model-repository", str(models), "--discovery-lb", running.endpoint)
             async with _program(*joining, "--node-id", "late", "--data-dir", str(tmp_path / "late")):
                 await view.until(lambda nodes: _serves(nodes, "late"), 60, "the late node serves")
-                await asyncio.sleep(1)
+                await view.until(lambda nodes: _completed(nodes, "late") > 10, 20, "the late node takes traffic")
             await view.until(lambda nodes: "late" not in nodes, 15, "the late node has left")
             report = await traffic.finish()
         assert report.failed == 0, report.failures[:3]
@@ -112,6 +112,10 @@ async def test_a_node_that_joins_takes_traffic_and_one_that_leaves_loses_none(
 
 def _serves(nodes: dict[str, Any], node_id: str) -> bool:
     return node_id in nodes and Mesh.phase(nodes[node_id]) == "NODE_PHASE_SERVING"
+
+
+def _completed(nodes: dict[str, Any], node_id: str) -> int:
+    return sum(model.completed for model in nodes[node_id].load.models) if node_id in nodes else 0
 
 
 async def test_a_triton_without_an_agent_joins_by_json_and_by_flag_and_by_attachment(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from benchmarks.cloud import Cloud, cloud, load, wait_until
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc
 from tests.e2e.conftest import Repository
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -31,19 +31,20 @@ async def _report(endpoint: str) -> governance.GetCostReportResponse | None:
             return None
 
 
+def _requests(report: governance.GetCostReportResponse) -> int:
+    return sum(line.requests for line in report.lines if line.model == "whoami")
+
+
 async def _billed(endpoint: str, requests: int, within: float = 40) -> governance.GetCostReportResponse:
-    """Wait until the bill knows of this many requests; it must never know of more."""
-    deadline = time.monotonic() + within
-    seen = -1
-    while time.monotonic() < deadline:
+    """Wait until the bill knows of this many requests, or more."""
+
+    async def known() -> governance.GetCostReportResponse | None:
         report = await _report(endpoint)
-        if report is not None:
-            seen = sum(line.requests for line in report.lines if line.model == "whoami")
-            if seen >= requests:
-                assert seen == requests, "requests were counted twice"
-                return report
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"the bill knows of {seen} of {requests} requests")
+        return report if report is not None and _requests(report) >= requests else None
+
+    found = await eventually(known, within, f"the bill knows of {requests} requests")
+    assert found is not None
+    return found
 
 
 def _governator(running: Cloud) -> psutil.Process:
@@ -58,14 +59,15 @@ async def test_every_request_is_billed_once_though_the_governator_was_away(
     config = "backend:\n  price_per_hour: 3.60\n"
     async with cloud(tmp_path / "data", model_repository=repository("whoami"), config=config) as running:
         async with load(running.endpoint, rate=50) as traffic:
-            await asyncio.sleep(2)
+            before = _requests(await _billed(running.endpoint, 1))
             away = _governator(running)
             away.kill()
             await wait_until(lambda: not away.is_running() or away.status() == psutil.STATUS_ZOMBIE, 5, "it is dead")
-            await asyncio.sleep(2)
+            await _billed(running.endpoint, before + 1)
             report = await traffic.finish()
         assert report.failed == 0, report.failures[:3]
         bill = await _billed(running.endpoint, report.succeeded)
+        assert _requests(bill) == report.succeeded, "requests were counted twice"
         assert {line.node_id for line in bill.lines if line.model == "whoami"} == {n["id"] for n in running.nodes}
         assert bill.dropped_samples == 0
         assert sum(line.cost_micros for line in bill.lines) == bill.total_cost_micros
