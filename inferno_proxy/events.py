@@ -17,8 +17,9 @@ _LOG = logs.get("mesh")
 class Event:
     """One thing that happened. ``time`` is Unix seconds; ``number`` counts events from 1 without a gap.
 
-    ``kind`` is UPPER_SNAKE_CASE; ``subject`` is a node_id, a model or a client_id; ``message`` is one sentence with
-    cause, evidence and effect.
+    ``kind`` is UPPER_SNAKE_CASE; ``subject`` is a node_id, a model or a client_id; ``message`` is one sentence that
+    says it all. An act of healing has its parts as well: ``cause`` is what went wrong, ``evidence`` what was measured,
+    ``effect`` what was done about it, and ``seconds`` how long the trouble lasted, on the event that ends it.
     """
 
     number: int
@@ -26,6 +27,10 @@ class Event:
     kind: str
     subject: str
     message: str
+    cause: str = ""
+    evidence: str = ""
+    effect: str = ""
+    seconds: float | None = None
 
 
 class EventLog:
@@ -44,11 +49,22 @@ class EventLog:
 
     def add(self, kind: str, subject: str, message: str) -> None:
         """Keep an event and log it."""
-        number = self._last.value + 1
-        self._kept.append(Event(number, self._clock.wall(), kind, subject, message))
-        self.counts[kind] += 1
-        _LOG.info(message, event_kind=kind, subject=subject)
-        self._last.set(number)
+        self._keep(Event(self._last.value + 1, self._clock.wall(), kind, subject, message))
+
+    def healed(
+        self, kind: str, subject: str, *, cause: str, evidence: str, effect: str, seconds: float | None = None
+    ) -> None:
+        """Keep an act of healing: each part is a sentence without its full stop."""
+        number, now = self._last.value + 1, self._clock.wall()
+        lasted = "" if seconds is None else f" after {seconds:.1f} s"
+        message = f"{cause} ({evidence}): {effect}{lasted}."
+        self._keep(Event(number, now, kind, subject, message, cause, evidence, effect, seconds))
+
+    def _keep(self, event: Event) -> None:
+        self._kept.append(event)
+        self.counts[event.kind] += 1
+        _LOG.info(event.message, event_kind=event.kind, subject=event.subject)
+        self._last.set(event.number)
 
     async def follow(self, *, only_new: bool = False) -> AsyncGenerator[Event, None]:
         """Yield the events kept so far (none with ``only_new``), then each new one, without end.

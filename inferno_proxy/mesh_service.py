@@ -119,6 +119,15 @@ def _client(client: Client) -> wire.ClientView:
 
 
 def _event(event: Event) -> wire.Event:
-    message = wire.Event(kind=event.kind, subject=event.subject, message=event.message)
+    message = wire.Event(
+        kind=event.kind,
+        subject=event.subject,
+        message=event.message,
+        cause=event.cause,
+        evidence=event.evidence,
+        effect=event.effect,
+    )
     message.time.FromNanoseconds(int(event.time * 1e9))
+    if event.seconds is not None:
+        message.duration.FromNanoseconds(int(event.seconds * 1e9))
     return message

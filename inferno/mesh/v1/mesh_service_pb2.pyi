@@ -565,15 +565,29 @@ class Event(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Kind, UPPER_SNAKE_CASE, for example "NODE_JOINED", "LEASE_EXPIRED"."""
     subject: _builtins.str
     """What it is about: a node_id, a model or a client_id."""
     message: _builtins.str
     """Cause, evidence and effect in one sentence."""
+    cause: _builtins.str
+    """What went wrong. Set, like the next three, when the event is an act of healing."""
+    evidence: _builtins.str
+    """What was measured."""
+    effect: _builtins.str
+    """What was done about it."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long the trouble lasted. Set on the event that ends it."""
 
     def __init__(
         self,
@@ -582,10 +596,14 @@ class Event(_message.Message):
         kind: _builtins.str = ...,
         subject: _builtins.str = ...,
         message: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        effect: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "message", b"message", "subject", b"subject", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "duration", b"duration", "effect", b"effect", "evidence", b"evidence", "kind", b"kind", "message", b"message", "subject", b"subject", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,3 +43,18 @@ async def test_an_event_during_the_hand_over_is_handed_over_once() -> None:
     seen.append((await anext(followed)).subject)
     await followed.aclose()
     assert seen == ["a", "b", "c"]
+
+
+def test_an_act_of_healing_is_one_sentence_and_its_parts() -> None:
+    log = EventLog(ManualClock())
+    log.healed(
+        "NODE_BACK", "a", cause="The node hung", evidence="3 calls, no answer", effect="it takes calls again", seconds=2
+    )
+    (event,) = log.kept
+    assert event.message == "The node hung (3 calls, no answer): it takes calls again after 2.0 s."
+    assert (event.cause, event.evidence, event.effect) == (
+        "The node hung",
+        "3 calls, no answer",
+        "it takes calls again",
+    )
+    assert event.seconds == 2

@@ -1,0 +1,65 @@
+"""What a data plane saw, as plain values: single tries of calls, and counts per endpoint.
+
+Both come from Envoy itself, never from the nodes: tries from its access log (a bounded sample), counts from its load
+reports (complete). :mod:`inferno_proxy.feedback` makes advice of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from inferno_proxy.fleet import Address
+
+
+class Outcome(StrEnum):
+    """How one try of a call ended.
+
+    ``FAILED``: the server answered with an error that is its own (UNAVAILABLE, INTERNAL, 5xx). ``REFUSED``: no
+    connection, or the server refused the stream: it never ran. ``RESET``: the connection or the stream broke under it.
+    ``CANCELLED``: the caller, or a faster try of the same call, ended it. ``TIMED_OUT``: a limit of ours ended it.
+    """
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    REFUSED = "refused"
+    RESET = "reset"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of one call at one endpoint.
+
+    ``seconds`` is the time from the try's first byte sent to its end. ``attempt`` counts the tries of the call from 1.
+    ``request_bytes`` is the size of the request's body as sent. ``stream``: it had more than one answer, so its
+    duration says nothing about the node. ``fingerprint`` names the request's content, empty when nothing asked for it.
+    ``at``: monotonic seconds of the control plane's clock.
+    """
+
+    model: str
+    address: Address
+    outcome: Outcome
+    seconds: float
+    at: float
+    attempt: int = 1
+    request_bytes: int = 0
+    stream: bool = False
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All tries of one model at one endpoint through one data plane, in the window that ended at ``at`` (monotonic
+    seconds) and lasted ``seconds``. ``under_way`` is the number of tries not ended then."""
+
+    client_id: str
+    model: str
+    address: Address
+    issued: int
+    succeeded: int
+    failed: int
+    under_way: int
+    seconds: float
+    at: float
