@@ -25,6 +25,11 @@ class Balance(StrEnum):
         """True when equal keys go to one node."""
         return self in (Balance.RING_HASH, Balance.MAGLEV)
 
+    @property
+    def ramps(self) -> bool:
+        """True when a new node's share can grow bit by bit."""
+        return self in (Balance.LEAST_REQUEST, Balance.ROUND_ROBIN)
+
 
 # A group is named after the newest ready version of the model; any other key is a node's label.
 VERSION = "@version"
@@ -76,7 +81,8 @@ class Traffic:
     tries; 0 is no bound but the caller's own. ``retries`` counts further tries. ``repeatable``: a call may run a second
     time when its node dies under it (a stateful model's never does). After ``hedge_after`` seconds without an answer it
     is sent to another node as well; 0: never.
-    ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound.
+    ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound. A node that is new takes its
+    full share of the calls only after ``slow_start`` seconds.
     """
 
     balance: Balance = Balance.LEAST_REQUEST
@@ -90,6 +96,7 @@ class Traffic:
     mirror: Mirror | None = None
     max_concurrency: int = 0
     rate: Rate | None = None
+    slow_start: float = 0.0
 
 
 ORDINARY = Traffic()

@@ -97,6 +97,7 @@ class ModelSettings(pydantic.BaseModel):
     mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
     max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)
     rate: RateSettings | None = option(None, help="How often it may be called.")
+    slow_start: float = option(0.0, help="Seconds until a new node takes its full share; 0 is at once.", ge=0, le=3600)
 
     @pydantic.field_validator("hash_on")
     @classmethod
@@ -111,6 +112,8 @@ class ModelSettings(pydantic.BaseModel):
             raise ValueError(f"balance {self.balance} needs hash_on: header:NAME or address")
         if self.hash_on and not self.balance.hashes:
             raise ValueError(f"hash_on needs balance ring_hash or maglev, not {self.balance}")
+        if self.slow_start and not self.balance.ramps:
+            raise ValueError(f"slow_start needs balance least_request or round_robin, not {self.balance}")
         return self
 
     def traffic(self) -> Traffic:
@@ -131,7 +134,7 @@ def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
     (1, 0.0)
     """
     base = models.get(EVERY_MODEL, ModelSettings())
-    # A balance brings its key along, or an entry could inherit a key that its own balance has no use for.
+    # A balance brings its key and its slow start along, or an entry could inherit what its balance has no use for.
     laid = {name: _over(base, own).traffic() for name, own in models.items() if name != EVERY_MODEL}
     return TrafficTable(laid, base.traffic())
 
@@ -139,5 +142,5 @@ def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
 def _over(base: ModelSettings, own: ModelSettings) -> ModelSettings:
     inherited = base.model_dump(exclude_unset=True)
     if "balance" in own.model_fields_set:
-        inherited.pop("hash_on", None)
+        inherited = {key: value for key, value in inherited.items() if key not in ("hash_on", "slow_start")}
     return ModelSettings.model_validate({**inherited, **own.model_dump(exclude_unset=True)})

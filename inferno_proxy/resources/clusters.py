@@ -43,6 +43,7 @@ from envoy_data_plane.envoy.config.endpoint.v3 import (
 from envoy_data_plane.envoy.extensions.load_balancing_policies.common.v3 import (
     LocalityLbConfig,
     LocalityLbConfigLocalityWeightedLbConfig,
+    SlowStartConfig,
 )
 from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request.v3 import LeastRequest
 from envoy_data_plane.envoy.extensions.load_balancing_policies.maglev.v3 import Maglev
@@ -82,17 +83,22 @@ _MAX_RETRIES = 1024
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How one endpoint is chosen; ``weighted``: after a locality, by its weight. At most ``concurrency`` calls are
-    under way at a time, 0 for no limit."""
+    under way at a time, 0 for no limit. A new endpoint takes its full share after ``slow_start`` seconds."""
 
     balance: Balance = Balance.LEAST_REQUEST
     weighted: bool = False
     concurrency: int = 0
+    slow_start: float = 0.0
 
 
 def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
+    balance = balance_of(route)
     choice = Choice(
-        balance_of(route), weighted=route.traffic.split is not None, concurrency=route.traffic.max_concurrency
+        balance,
+        weighted=route.traffic.split is not None,
+        concurrency=route.traffic.max_concurrency,
+        slow_start=route.traffic.slow_start if balance.ramps else 0.0,
     )
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
     for name, path in ((grpc_cluster(route.name), ""), (http_cluster(route.name), ready_path)):
@@ -164,9 +170,10 @@ def balance_of(route: ModelRoute) -> Balance:
 def _balancing(choice: Choice) -> LoadBalancingPolicy:
     weighted = LocalityLbConfigLocalityWeightedLbConfig() if choice.weighted else None
     localities = LocalityLbConfig(locality_weighted_lb_config=weighted) if choice.weighted else None
+    ramp = SlowStartConfig(slow_start_window=seconds(choice.slow_start)) if choice.slow_start else None
     policies: dict[Balance, betterproto2.Message] = {
-        Balance.LEAST_REQUEST: LeastRequest(choice_count=2, locality_lb_config=localities),
-        Balance.ROUND_ROBIN: RoundRobin(locality_lb_config=localities),
+        Balance.LEAST_REQUEST: LeastRequest(choice_count=2, slow_start_config=ramp, locality_lb_config=localities),
+        Balance.ROUND_ROBIN: RoundRobin(slow_start_config=ramp, locality_lb_config=localities),
         Balance.RANDOM: Random(locality_lb_config=localities),
         Balance.RING_HASH: RingHash(minimum_ring_size=1024, locality_weighted_lb_config=weighted),
         Balance.MAGLEV: Maglev(locality_weighted_lb_config=weighted),

@@ -27,6 +27,12 @@ def test_an_entry_lies_over_the_one_for_every_model() -> None:
     assert made.of("other") == Traffic(retries=1, timeout=9)
 
 
+def test_a_balance_without_a_slow_start_does_not_inherit_one() -> None:
+    made = traffic_table(table(every={"slow_start": 30}, dice={"balance": "random"}, m={"retries": 1}))
+    assert made.of("m") == Traffic(retries=1, slow_start=30)
+    assert made.of("dice") == Traffic(Balance.RANDOM)
+
+
 def test_a_balance_brings_its_own_key() -> None:
     session: dict[str, object] = {"balance": "ring_hash", "hash_on": "header:X-Session"}
     made = traffic_table(
@@ -49,6 +55,10 @@ def test_a_balance_brings_its_own_key() -> None:
         ({"split": {"by": "version", "weights": {"1": 0}}}, "at least one group needs a weight above 0"),
         ({"mirror": {"by": "version", "to": "1", "percent": 0}}, "greater than 0"),
         ({"rate": {"calls": 1, "per": "cookie:x"}}, "it must be model, address or header:NAME"),
+        (
+            {"slow_start": 5, "balance": "random"},
+            "slow_start needs balance least_request or round_robin, not random",
+        ),
         ({"timeout": -1}, "greater than or equal to 0"),
     ],
 )
