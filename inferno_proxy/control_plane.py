@@ -140,6 +140,7 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             message_limit=settings.message_limit,
             healing=settings.healing,
             rate_limits=traffic.limits_rates,
+            size_limits=traffic.limits_sizes,
         ),
     )
 

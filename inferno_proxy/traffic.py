@@ -82,7 +82,8 @@ class Traffic:
     time when its node dies under it (a stateful model's never does). After ``hedge_after`` seconds without an answer it
     is sent to another node as well; 0: never.
     ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound. A node that is new takes its
-    full share of the calls only after ``slow_start`` seconds.
+    full share of the calls only after ``slow_start`` seconds. A request has at most ``max_request_bytes``, all requests
+    of one gRPC stream together ``max_stream_bytes``; 0 is no bound.
     """
 
     balance: Balance = Balance.LEAST_REQUEST
@@ -97,6 +98,8 @@ class Traffic:
     max_concurrency: int = 0
     rate: Rate | None = None
     slow_start: float = 0.0
+    max_request_bytes: int = 0
+    max_stream_bytes: int = 0
 
 
 ORDINARY = Traffic()
@@ -117,3 +120,8 @@ class TrafficTable:
     def limits_rates(self) -> bool:
         """True when some model has a rate limit."""
         return any(traffic.rate for traffic in (*self.models.values(), self.others))
+
+    @property
+    def limits_sizes(self) -> bool:
+        """True when some model has a limit of its requests' size."""
+        return any(each.max_request_bytes or each.max_stream_bytes for each in (*self.models.values(), self.others))

@@ -98,6 +98,8 @@ class ModelSettings(pydantic.BaseModel):
     max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)
     rate: RateSettings | None = option(None, help="How often it may be called.")
     slow_start: float = option(0.0, help="Seconds until a new node takes its full share; 0 is at once.", ge=0, le=3600)
+    max_request_bytes: int = option(0, help="Largest request; 0 is no limit.", ge=0)
+    max_stream_bytes: int = option(0, help="Most bytes of one stream's requests together; 0 is no limit.", ge=0)
 
     @pydantic.field_validator("hash_on")
     @classmethod

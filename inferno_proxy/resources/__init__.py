@@ -38,7 +38,7 @@ def build(
             )
         ),
         ResourceType.ENDPOINT: endpoints,
-        ResourceType.LISTENER: _by_name([listener_resource(settings.listen, settings.rate_limits)]),
+        ResourceType.LISTENER: _by_name([listener_resource(settings)]),
         ResourceType.ROUTE: _by_name([route_resource(plan, settings)]),
     }
     clients = [client_resources(route, settings.healing) for route in plan.models.values()]

@@ -23,7 +23,6 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.envoy.extensions.wasm.v3 import FailurePolicy, PluginConfig, VmConfig
 
-from inferno_proxy.fleet import Address
 from inferno_proxy.resources import call_filter
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.local_replies import local_replies
@@ -31,11 +30,13 @@ from inferno_proxy.resources.names import PUBLIC
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.rate_limits import rate_filter
 from inferno_proxy.resources.routes import CALL_FILTER
+from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.resources.size_limits import size_filter
 from inferno_proxy.snapshot import Resource
 
 
 @lru_cache(maxsize=8)
-def listener_resource(listen: Address, rate_limits: bool) -> Resource:
+def listener_resource(settings: ResourceSettings) -> Resource:
     """The listener. It depends on settings alone: what the fleet does changes routes and endpoints, never this."""
     manager = HttpConnectionManager(
         stat_prefix=PUBLIC,
@@ -43,7 +44,8 @@ def listener_resource(listen: Address, rate_limits: bool) -> Resource:
         rds=Rds(config_source=ads(), route_config_name=PUBLIC),
         http_filters=[
             HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
-            *([rate_filter()] if rate_limits else []),
+            *([rate_filter()] if settings.rate_limits else []),
+            *([size_filter()] if settings.size_limits else []),
             HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
         ],
         # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, from no address range.
@@ -67,7 +69,7 @@ def listener_resource(listen: Address, rate_limits: bool) -> Resource:
     network_filter = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
     listener = Listener(
         name=PUBLIC,
-        address=envoy_address(listen),
+        address=envoy_address(settings.listen),
         filter_chains=[FilterChain(filters=[network_filter])],
         per_connection_buffer_limit_bytes=1024 * 1024,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLogFilter,
     AndFilter,
@@ -27,10 +29,13 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct, Value
 
+from inferno_proxy.resources.size_limits import LIMIT_OF_ROUTE
+
 # Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
 # %ROUTE_NAME% is "model NAME", or the name of one of our own services.
 _BUSY = "%ROUTE_NAME% has as many calls under way as it may have; try again in a second"
 _TOO_OFTEN = "the limit of calls for %ROUTE_NAME% is reached; try again later"
+_TOO_LARGE = f"the request to %ROUTE_NAME% is larger than the {LIMIT_OF_ROUTE} bytes it may have"
 _OUT_OF_TIME = "the call to %ROUTE_NAME% ran out of time"
 _SENTENCES = (
     (("UH",), "no node is ready to serve %ROUTE_NAME% now: nodes may be starting, draining or down; try again"),
@@ -52,6 +57,10 @@ def local_replies() -> LocalReplyConfig:
     for status, sentence in ((504, _OUT_OF_TIME), (429, _TOO_OFTEN)):
         found = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
         mappers += [_mapper(sentence, (), found, grpc=True), _mapper(sentence, (), found)]
+    large = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(413)))
+    exhausted = _mapper(_TOO_LARGE, (), large, grpc=True)
+    exhausted.headers_to_add = _headers({"grpc-status": "8"})
+    mappers += [exhausted, _mapper(_TOO_LARGE, (), large)]
     mappers.append(_mapper("%LOCAL_REPLY_BODY%", (), grpc=True))
     return LocalReplyConfig(mappers=mappers, body_format=_json("%LOCAL_REPLY_BODY%"))
 
@@ -72,14 +81,18 @@ def _refused(sentence: str, flag: str, *, grpc: bool = False) -> ResponseMapper:
     mapper = _mapper(sentence, (flag,), grpc=grpc)
     mapper.status_code = 429
     headers = {"grpc-status": "8", "grpc-retry-pushback-ms": "1000"} if grpc else {"retry-after": "1"}
-    mapper.headers_to_add = [
+    mapper.headers_to_add = _headers(headers)
+    return mapper
+
+
+def _headers(headers: Mapping[str, str]) -> list[HeaderValueOption]:
+    return [
         HeaderValueOption(
             header=HeaderValue(key=key, value=value),
             append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
         )
         for key, value in headers.items()
     ]
-    return mapper
 
 
 def _equal(status: int) -> ComparisonFilter:

@@ -55,6 +55,7 @@ from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.resources.size_limits import SIZE_FILTER, limit_metadata, size_limit
 from inferno_proxy.routing import ModelRoute, RoutePlan
 from inferno_proxy.snapshot import Resource
 
@@ -142,7 +143,7 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
         return bytes(_model_route(route, action, match, retry_buffer))
 
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
-    if not _streams_differ(route):
+    if not _streams_differ(route) and route.traffic.max_request_bytes == route.traffic.max_stream_bytes:
         return (every,)
     return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout), every
 
@@ -185,12 +186,16 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
     if route.traffic.rate is not None:
         filters[RATE_FILTER] = rate_limit(route.traffic.rate)
+    most = route.traffic.max_stream_bytes if match.path == GRPC_STREAM else route.traffic.max_request_bytes
+    if most:
+        filters[SIZE_FILTER] = size_limit(most)
     return Route(
         name=f"model {route.name}",
         match=match,
         route=action,
         typed_per_filter_config=filters,
         request_body_buffer_limit=retry_buffer,
+        metadata=limit_metadata(most) if most else None,
     )
 
 

@@ -15,7 +15,7 @@ class ResourceSettings:
     address (IP and port), the path of a Unix socket, or None when no governator is known. A request of up to
     ``message_limit`` bytes keeps its chance of a second try on another node; a larger one passes without. ``healing``
     False turns retries, health checks, keepalive and outlier detection off: the control run of a fault test, never a
-    production choice. ``rate_limits``: some model has one, so the filter for them is in the chain.
+    production choice. ``rate_limits`` and ``size_limits``: some model has one, so the filter for them is in the chain.
     """
 
     control_grpc: str
@@ -25,3 +25,4 @@ class ResourceSettings:
     message_limit: int = 128 * 1024 * 1024
     healing: bool = True
     rate_limits: bool = False
+    size_limits: bool = False

@@ -99,6 +99,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         governator=asked.get("governator"),
         healing=asked.get("healing", True),
         rate_limits=traffic.limits_rates,
+        size_limits=traffic.limits_sizes,
     )
     return made, build(made, settings, 1, {})
 

@@ -98,6 +98,13 @@ def test_groups_and_limits_become_plain_values() -> None:
     )
 
 
+@pytest.mark.parametrize("limit", ["max_request_bytes", "max_stream_bytes"])
+def test_one_limit_of_a_size_anywhere_puts_the_filter_into_the_chain(limit: str) -> None:
+    assert not traffic_table({}).limits_sizes
+    assert traffic_table(table(m={limit: 1})).limits_sizes
+    assert traffic_table(table(every={limit: 1})).limits_sizes
+
+
 def test_one_rate_limit_anywhere_puts_the_filter_into_the_chain() -> None:
     assert not traffic_table({}).limits_rates
     limited: dict[str, object] = {"rate": {"calls": 1}}

@@ -219,6 +219,54 @@ async def test_each_caller_has_a_limit_of_its_own_by_its_address(front: Front) -
             assert [(await caller.rest())[0] for _ in range(3)] == [200, 200, 429]
 
 
+def sized(size: int) -> Any:
+    """A request with a tensor of this size, in bytes."""
+    request = pb.ModelInferRequest(model_name="m")
+    request.raw_input_contents.append(bytes(size))
+    return request
+
+
+@pytest.mark.parametrize("named", [(), (("x-inferno-model", "m"),)], ids=["in the message", "in the header"])
+async def test_a_request_beyond_its_size_is_refused_over_grpc(front: Front, named: tuple[tuple[str, str], ...]) -> None:
+    async with front(Traffic(max_request_bytes=100_000)) as caller:
+        await caller.stub.ModelInfer(sized(99_000), metadata=named)
+        for size in (101_000, 3_000_000):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await caller.stub.ModelInfer(sized(size), metadata=named)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert caught.value.details() == "the request to model m is larger than the 100000 bytes it may have"
+        assert sum(len(server.calls) for server in caller.servers) == 1
+
+
+async def test_a_request_beyond_its_size_is_refused_over_rest(front: Front) -> None:
+    async with front(Traffic(max_request_bytes=100_000)) as caller:
+
+        async def pieces(count: int) -> AsyncIterator[bytes]:
+            yield b'{"inputs": "'
+            for _ in range(count):
+                yield b"x" * 10_000
+            yield b'"}'
+
+        for body, status in ((b'{"inputs": []}', 200), (bytes(100_001), 413), (pieces(9), 200), (pieces(11), 413)):
+            async with caller.http.post(f"{caller.url}/infer", data=body) as response:
+                assert response.status == status
+                found = await response.json()
+            if status == 413:
+                assert found == {"error": "the request to model m is larger than the 100000 bytes it may have"}
+        assert sum(len(server.calls) for server in caller.servers) == 2
+
+
+async def test_a_stream_may_carry_more_than_one_request_unless_it_has_a_limit_of_its_own(front: Front) -> None:
+    async with front(Traffic(max_request_bytes=1000, max_stream_bytes=50_000)) as caller:
+        stream = caller.stub.ModelStreamInfer()
+        for _ in range(4):
+            await stream.write(sized(10_000))
+            assert (await stream.read()).infer_response.model_name == "m"
+        await stream.write(sized(10_000))
+        with pytest.raises(grpc.aio.AioRpcError):  # it has begun to answer: too late for a status
+            await stream.read()
+
+
 async def test_nearer_nodes_come_first_and_farther_ones_when_they_fail(socket_dir: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         near, same, far = [await stack.enter_async_context(serving(Server(name))) for name in ("near", "same", "far")]

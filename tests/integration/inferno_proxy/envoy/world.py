@@ -234,7 +234,11 @@ async def proxied(
     listen = Address("127.0.0.1", free_port())
     settings = EnvoySettings(directory, directory / "control.sock", listen, workers=1)
     routing = routing or RoutingSettings()
-    resources = replace(resource_settings(directory, listen, healing=healing), rate_limits=routing.traffic.limits_rates)
+    resources = replace(
+        resource_settings(directory, listen, healing=healing),
+        rate_limits=routing.traffic.limits_rates,
+        size_limits=routing.traffic.limits_sizes,
+    )
     built = build(plan(fleet, routing), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
     async with EnvoyProcess(settings, Latest(initial=False), grace=0.5):
