@@ -2,12 +2,12 @@
 
 ::
 
-    nox -s chaos                 # every row
-    nox -s chaos -- --rows 1 4   # some rows
+    nox -s chaos                 # every row, into the results
+    nox -s chaos -- --rows 1 4   # some rows, only printed
 
 Each row runs through Envoy, for rows that promise it as a proxyless client too, and as a control on a cloud that lacks
 what the row relies on (its healing, a drain, its disk). A row passes when no request failed, its times are within the
-promise, and the control came to harm: a fault that does not bite proves nothing. Results go to
+promise, and the control came to harm: a fault that does not bite proves nothing. Results of all rows go to
 ``benchmarks/results/chaos.{json,md}``.
 """
 
@@ -19,14 +19,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cloud import cloud
+from benchmarks.cloud import CloudError, cloud
 from benchmarks.environment import machine
-from benchmarks.faults import FAULTS
-from benchmarks.faults.fault import HEALING, Fault, Measured
+from benchmarks.faults import FAULTS, SKIPPED
+from benchmarks.faults.fault import HEALING, NO_HEALING, Fault, Measured, Skipped
 from benchmarks.faults.view import envoy_path, proxyless_path
 from benchmarks.load import Report
 
@@ -94,21 +94,10 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
-    """Run the rows: first every control on a cloud without healing, then every row on a healing one."""
+    """Run the rows: first every control on clouds without healing, then every row on a healing one."""
     repository = scratch / "models"
     shutil.copytree(_MODELS / "whoami", repository / "whoami")
-    controls: dict[int, Measured | str] = {}
-    for fault in faults:
-        # A fault without healing may leave a cloud that is no use for the next row.
-        async with cloud(
-            scratch / f"control-{fault.row}", nodes=3, model_repository=repository, config=fault.control_config
-        ) as running:
-            try:
-                scenario = fault.control or fault.scenario
-                controls[fault.row] = await scenario(running, await envoy_path(running))
-            except TimeoutError as error:
-                controls[fault.row] = str(error)
-            _say(f"control {fault.row}: {_summary(controls[fault.row])}")
+    controls = await _controls(faults, scratch, repository)
     rows: list[Row] = []
     async with cloud(scratch / "healing", nodes=3, model_repository=repository, config=HEALING) as running:
         for fault in faults:
@@ -118,12 +107,40 @@ async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
             for path in paths:
                 try:
                     measured = await fault.scenario(running, path)
-                except TimeoutError as error:
+                except (TimeoutError, CloudError) as error:
                     measured = Measured(Report(), note=f"never recovered: {error}")
                 control = controls[fault.row]
                 rows.append(judge(fault, path.name, measured, control if isinstance(control, Measured) else None))
                 _say(f"row {fault.row} {path.name}: {_summary(measured)} {'pass' if rows[-1].passed else 'MISSED'}")
     return rows
+
+
+async def _controls(faults: Sequence[Fault], scratch: Path, repository: Path) -> dict[int, Measured | str]:
+    """The control of each row; what it says when its cloud never recovered.
+
+    Rows share a cloud, one after the other, until one has left it in a state that is no use for the next.
+    """
+    controls: dict[int, Measured | str] = {}
+    # Rows that spoil their cloud come last, or want other settings: each gets one of its own.
+    waiting = sorted(faults, key=lambda fault: fault.spoils or fault.control_config != NO_HEALING)
+    while waiting:
+        first = waiting[0]
+        config = first.control_config
+        async with cloud(
+            scratch / f"control-{first.row}", nodes=3, model_repository=repository, config=config
+        ) as running:
+            whole = True
+            while whole and waiting and waiting[0].control_config == config:
+                fault = waiting.pop(0)
+                try:
+                    scenario = fault.control or fault.scenario
+                    controls[fault.row] = await scenario(running, await envoy_path(running))
+                except (TimeoutError, CloudError) as error:
+                    controls[fault.row] = str(error)
+                    whole = False
+                whole = whole and not fault.spoils
+                _say(f"control {fault.row}: {_summary(controls[fault.row])}")
+    return controls
 
 
 def _summary(measured: Measured | str) -> str:
@@ -140,7 +157,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
+def markdown(rows: Sequence[Row], skipped: Sequence[Skipped], about: dict[str, Any]) -> str:
     """The table for people."""
     where = f"{about['cpu']}, {about['cores']} cores, {about['date']}, commit {about['commit']}, {about['versions']}"
     heads = ("#", "fault", "path", "promise", "failed / sent", "worst s", "noticed s", "recovered s")
@@ -168,6 +185,7 @@ def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
             verdict + (f" – {row.note}" if row.note else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {one.row} | {one.title} |{' – |' * 7} skipped: {one.reason} |" for one in skipped]
     return "\n".join(lines) + "\n"
 
 
@@ -184,16 +202,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="inferno-chaos-") as scratch:
         rows = asyncio.run(measure(chosen, Path(scratch)))
     about = machine()
-    text = markdown(rows, about)
+    skipped = [one for one in SKIPPED if not options.rows or one.row in options.rows]
+    text = markdown(rows, skipped, about)
+    _say("\n" + text)
+    if options.rows:
+        return
     _RESULTS.mkdir(exist_ok=True)
-    record = {"machine": about, "rows": [_record(row) for row in rows]}
+    record = {"machine": about, "rows": [asdict(row) for row in rows], "skipped": [asdict(one) for one in skipped]}
     (_RESULTS / "chaos.json").write_text(json.dumps(record, indent=1) + "\n")
     (_RESULTS / "chaos.md").write_text(text)
-    _say("\n" + text)
-
-
-def _record(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
 
 
 if __name__ == "__main__":

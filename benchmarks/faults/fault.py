@@ -46,7 +46,8 @@ class Fault:
     The control run does ``control`` (the same scenario, unless another is named) to a cloud with ``control_config``;
     ``bites`` tells from it whether the fault did harm there. A control that never recovers has bitten as well. A
     control that ``spoils`` leaves a cloud without healing that is no use for another row. A row that is not
-    ``lossless`` promises how soon failing ends, not that nothing fails.
+    ``lossless`` promises how soon failing ends, not that nothing fails. ``tested`` are the paths that the end-to-end
+    tests hold; the others, and all rows without one, are only measured.
     """
 
     row: int
@@ -63,3 +64,13 @@ class Fault:
     control_config: str = NO_HEALING
     spoils: bool = False
     bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0
+    tested: tuple[str, ...] = ("envoy",)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that is not measured, and why not."""
+
+    row: int
+    title: str
+    reason: str

@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -15,10 +15,10 @@ import grpc
 
 from benchmarks.cloud import Cloud, load
 from benchmarks.faults.fault import Measured, Route
-from benchmarks.faults.view import RECOVERY, after, mesh_of, settled
+from benchmarks.faults.view import RECOVERY, Mesh, after, mesh_of, settled
 
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
-_NODE = "faulty"
+NODE = "faulty"
 
 
 class Relay(grpc.GenericRpcHandler):
@@ -62,48 +62,62 @@ async def _relay(address: str) -> AsyncIterator[tuple[Relay, str]]:
             await server.stop(0)
 
 
-def _ask(method: str, url: str, body: object = None) -> None:
+def ask(method: str, url: str, body: object = None) -> None:
+    """One call of a REST interface that must succeed."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         answer.read()
 
 
-async def _beside(cloud: Cloud, path: Route, fails: Callable[[], bool]) -> tuple[Measured, Relay]:
-    """Run a load for four seconds with a fourth node of which these inferences fail; the node leaves at the end."""
+@asynccontextmanager
+async def beside(cloud: Cloud, view: Mesh, address: str) -> AsyncIterator[None]:
+    """A node more, without an agent, at this address; it leaves at the end."""
     registration = f"http://{cloud.endpoint}/register"
+    await asyncio.to_thread(ask, "POST", registration, {"node_id": NODE, "grpc_address": address})
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(ask, "DELETE", f"{registration}/{NODE}")
+        await view.until(lambda nodes: NODE not in nodes, RECOVERY, "the node beside has left")
+
+
+def quiet_after(moments: Iterable[float]) -> float | None:
+    """The last moment before a second without any; None for no moments."""
+    for before, at in itertools.pairwise([*moments, float("inf")]):
+        if at - before > 1:
+            return before
+    return None
+
+
+async def _failing(cloud: Cloud, path: Route, fails: Callable[[], bool]) -> tuple[Measured, Relay]:
+    """Run a load for four seconds with a fourth node of which these inferences fail."""
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
         real = min(one.node.grpc_address for one in (await view.nodes()).values())
-        async with _relay(real) as (relay, address):
-            await asyncio.to_thread(_ask, "POST", registration, {"node_id": _NODE, "grpc_address": address})
-            try:
-                async with load(path.target, env=path.env) as running:
-                    async with asyncio.timeout(RECOVERY):
-                        await relay.called.wait()
-                    relay.fails = fails
-                    report = await after(running, 4)
-            finally:
-                await asyncio.to_thread(_ask, "DELETE", f"{registration}/{_NODE}")
-                await view.until(lambda nodes: _NODE not in nodes, RECOVERY, "the fourth node has left")
+        async with (
+            _relay(real) as (relay, address),
+            beside(cloud, view, address),
+            load(path.target, env=path.env) as running,
+        ):
+            async with asyncio.timeout(RECOVERY):
+                await relay.called.wait()
+            relay.fails = fails
+            report = await after(running, 4)
     return Measured(report, note=f"{len(relay.failures)} calls answered with UNAVAILABLE"), relay
 
 
 async def node_fails_a_tenth(cloud: Cloud, path: Route) -> Measured:
     """Row 6: every tenth call to one node is answered with UNAVAILABLE."""
     number = itertools.count(1)
-    measured, _ = await _beside(cloud, path, lambda: next(number) % 10 == 0)
+    measured, _ = await _failing(cloud, path, lambda: next(number) % 10 == 0)
     return measured
 
 
 async def node_fails_always(cloud: Cloud, path: Route) -> Measured:
     """Row 7: one node answers every call with UNAVAILABLE. ``detected``: from its first to its last such answer before
     it is left alone."""
-    measured, relay = await _beside(cloud, path, lambda: True)
-    last = None
-    for before, at in itertools.pairwise([*relay.failures, float("inf")]):
-        if at - before > 1:
-            last = before
-            break
+    measured, relay = await _failing(cloud, path, lambda: True)
+    last = quiet_after(relay.failures)
     detected = None if last is None else last - relay.failures[0]
     return Measured(measured.report, detected, note=measured.note)
