@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -20,9 +19,10 @@ from pathlib import Path
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.fleet import Address
+from inferno_proxy.handover import HandOver, Origin
 from inferno_proxy.layout import Layout
 from inferno_proxy.settings import ProxySettings
-from inferno_runtime import lifecycle, logs, notify
+from inferno_runtime import hangup, lifecycle, logs, notify
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import Unavailable
@@ -37,8 +37,8 @@ _CONTROL_GRACE = 4.0
 _STABLE = 5.0
 
 
-async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
-    """Run a proxy until asked to stop.
+async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | None = None) -> None:
+    """Run a proxy until asked to stop. A SIGHUP has the control plane read the settings again from their ``origin``.
 
     Raises:
         InvalidInput: The settings expose the port without protection, or the data folder's path is too long.
@@ -50,7 +50,8 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
     layout.directory.chmod(0o700)
     with _locked(layout.lock):
         listen = _listen(settings)
-        _hand_over(layout.plan, settings, listen)
+        hangups = hangup.count(stop)
+        HandOver(settings, listen, origin or Origin()).write(layout.plan)
         envoy_settings = EnvoySettings(layout.directory, layout.control_grpc, listen, workers=_workers())
         for old in set(layout.directory.glob("standby-*")) - {envoy_settings.standby_file}:
             # A proxy that has moved to another port never starts from the old port's file again.
@@ -68,6 +69,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop) -> None:
                     if settings.healing
                     else []
                 )
+                keepers.append(group.create_task(_pass_on(hangups, control), name="hangups"))
                 life = envoy.life.value
                 _LOG.info("the proxy serves", endpoint=str(_reachable(listen)), data=str(layout.directory))
                 notify.ready(
@@ -141,6 +143,12 @@ class _ControlPlane:
                 await self._clock.sleep(backoff.next())
             await self._start()
 
+    async def reload(self) -> None:
+        """Have it read its settings again, as soon as it is ready."""
+        await self.ready.wait_for(bool)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGHUP)
+
     async def _start(self) -> None:
         self._process = await spawn(
             [sys.executable, "-m", "inferno_proxy.control_plane", str(self._plan)],
@@ -156,6 +164,12 @@ class _ControlPlane:
             pid, fields = await self._notified.receive()
             if pid == self.pid and fields.get("READY") == "1":
                 self.ready.set(True)
+
+
+async def _pass_on(hangups: Latest[int], control: _ControlPlane) -> None:
+    async for count in hangups.watch():
+        if count:
+            await control.reload()
 
 
 @asynccontextmanager
@@ -218,18 +232,6 @@ def _reachable(listen: Address) -> Address:
     """Where a client on this machine finds the port: a wildcard is no address to connect to."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
     return Address(loopback.get(listen.host, listen.host), listen.port)
-
-
-def _hand_over(path: Path, settings: ProxySettings, listen: Address) -> None:
-    """Write what the control plane starts from, readable by this user alone."""
-    document = {
-        "settings": settings.model_dump(mode="json", exclude_unset=True),
-        "listen": {"host": listen.host, "port": listen.port},
-    }
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file)
 
 
 def _workers() -> int:

@@ -20,18 +20,21 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     """Run a proxy: the public port (Envoy) and its control plane.
 
     The port speaks the Open Inference Protocol over gRPC and REST; nodes register through it; operators look through
-    it. SIGINT or SIGTERM ends it in order within ten seconds.
+    it. SIGINT or SIGTERM ends it in order within ten seconds. SIGHUP reads the settings again: what can change while it
+    runs changes, what cannot is named, and a file with a mistake changes nothing.
     """
     if ctx.invoked_subcommand is not None:
         return
+    from inferno_proxy.handover import Origin
     from inferno_runtime import lifecycle, logs
 
-    loaded = settings_loader.load(ProxySettings, file=config, env=os.environ, flags=flags).value
+    origin = Origin(config, {name: value for name, value in flags.items() if value is not None})
+    loaded = origin.read(os.environ).value
     logs.configure(loaded.log_format, loaded.log_level)
     from inferno_proxy import app
 
     async def main(stop: lifecycle.Stop) -> None:
-        await app.serve(loaded, stop)
+        await app.serve(loaded, stop, origin)
 
     ctx.exit(lifecycle.run(main))
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +30,7 @@ from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
+from inferno_proxy.handover import HandOver
 from inferno_proxy.health_service import GrpcHealth, HealthService
 from inferno_proxy.inference_service import InferenceService
 from inferno_proxy.layout import Layout
@@ -40,6 +40,7 @@ from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publisher import Publisher, Recipe
 from inferno_proxy.registry import Registry
+from inferno_proxy.reload import Comparison, Reloader
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
 from inferno_proxy.routing import RoutingSettings, plan
@@ -48,7 +49,7 @@ from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_
 from inferno_proxy.traffic_settings import traffic_table
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
-from inferno_runtime import lifecycle, logs, notify, rpc
+from inferno_runtime import hangup, lifecycle, logs, notify, rpc
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InfernoError
@@ -58,19 +59,21 @@ _LOG = logs.get("control-plane")
 _STOP_WITHIN = 2.0
 
 
-async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: lifecycle.Stop) -> None:
-    """Run the control plane until asked to stop. ``listen`` is the public address, its port never 0."""
+async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
+    """Run the control plane until asked to stop."""
     clock = SystemClock()
+    settings, listen = handed.settings, handed.listen
+    hangups = hangup.count(stop)
     events = EventLog(clock)
     governator = await _governator(settings.governator)
     registry = Registry(_terms(settings, listen, governator), clock, events)
     memory = Memory(layout.fleet)
     remembered = await _remember(memory, registry, settings)
-    recipe = _recipe(settings, listen, layout, governator)
+    recipes = Latest(_recipe(settings, listen, layout, governator))
     clients = ClientTable(clock, report=lambda e: events.add(e.kind, e.client_id, e.message))
     publisher = Publisher(
         registry.view,
-        Latest(recipe),
+        recipes,
         clock,
         plan=plan,
         build=build,
@@ -79,6 +82,11 @@ async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: 
     )
     fleet = FleetInference(registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control)
     closing = Closing()
+
+    async def take_over(comparison: Comparison) -> None:
+        recipes.set(_recipe(comparison.settings, listen, layout, governator))
+
+    reloader = Reloader(handed, take_over, lambda fresh: fresh.write(layout.plan), events)
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
         services = ControlServices(
@@ -107,6 +115,7 @@ async def serve(settings: ProxySettings, listen: Address, layout: Layout, stop: 
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
             tasks.append(group.create_task(publisher.run(), name="publisher"))
+            tasks.append(group.create_task(reloader.run(hangups), name="reload"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))
             await stop.wait()
             notify.stopping()
@@ -238,15 +247,13 @@ async def _http(application: web.Application, path: Path) -> AsyncIterator[None]
 
 def main() -> int:
     """Read what the supervisor wrote, and serve."""
-    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    settings = ProxySettings.model_validate(document["settings"])
-    listen = Address(**document["listen"])
-    logs.configure(settings.log_format, settings.log_level)
+    handed, layout = HandOver.read(Path(sys.argv[1])), Layout(Path(sys.argv[1]).parent)
+    logs.configure(handed.settings.log_format, handed.settings.log_level)
     # Sockets and files are for this user alone.
     os.umask(0o077)
 
     async def run(stop: lifecycle.Stop) -> None:
-        await serve(settings, listen, Layout(Path(sys.argv[1]).parent), stop)
+        await serve(handed, layout, stop)
 
     return lifecycle.run(run)
 

@@ -61,10 +61,15 @@ class ProxySettings(ProcessSettings):
         help="Largest request that is kept for another try, in bytes; a larger one is tried once.",
         ge=1024,
         metavar="BYTES",
+        live=True,
     )
-    region: str = option("", help="Region of this proxy: its nodes are preferred.", metavar="NAME")
-    zone: str = option("", help="Zone of this proxy: its nodes are preferred to others of the region.", metavar="NAME")
-    models: Mapping[str, ModelSettings] = option({}, help="How calls of each model are treated; '*' is every other.")
+    region: str = option("", help="Region of this proxy: its nodes are preferred.", metavar="NAME", live=True)
+    zone: str = option(
+        "", help="Zone of this proxy: its nodes are preferred to others of the region.", metavar="NAME", live=True
+    )
+    models: Mapping[str, ModelSettings] = option(
+        {}, help="How calls of each model are treated; '*' is every other.", live=True
+    )
 
     @pydantic.field_validator("host")
     @classmethod

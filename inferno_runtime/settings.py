@@ -37,7 +37,15 @@ class Settings(pydantic.BaseModel):
     section: ClassVar[str]
 
 
-def option(default: object = _UNSET, *, help: str, flag: str = "", metavar: str = "", **constraints: Any) -> Any:  # noqa: A002 - click's own name
+def option(
+    default: object = _UNSET,
+    *,
+    help: str,  # noqa: A002 - click's own name
+    flag: str = "",
+    metavar: str = "",
+    live: bool = False,
+    **constraints: Any,
+) -> Any:
     """Declare a field.
 
     Args:
@@ -45,9 +53,10 @@ def option(default: object = _UNSET, *, help: str, flag: str = "", metavar: str 
         help: One sentence for ``--help`` and the settings reference.
         flag: Command line name; the field's name with dashes when empty.
         metavar: Placeholder in ``--help``.
+        live: It can change while the component runs (see :func:`is_live`).
         constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ...).
     """
-    extra: dict[str, Any] = {"flag": flag, "metavar": metavar}
+    extra: dict[str, Any] = {"flag": flag, "metavar": metavar, "live": live}
     return pydantic.Field(default=default, description=help, json_schema_extra=extra, **constraints)
 
 
@@ -64,10 +73,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[S]):
-    """Settings, and for each field its origin: ``default``, ``FILE:LINE``, an environment name or a flag."""
+    """Settings, and for each field its origin: ``default``, ``FILE:LINE``, an environment name or a flag.
+
+    ``lines`` says where each key of the file stands, those below the first level among them, as ``FILE:LINE``.
+    """
 
     value: S
     origins: Mapping[str, str]
+    lines: Mapping[Keys, str]
+
+    def where(self, *keys: str) -> str:
+        """Where the innermost of these nested keys was set; ``default`` where nothing says anything."""
+        return place(self.lines, keys) or self.origins[keys[0]]
 
 
 def load(
@@ -99,9 +116,14 @@ def load(
         if value is not None:
             values[name], origins[name] = value, flag_of(name, cls.model_fields[name])
     try:
-        return Loaded(cls.model_validate(values), types.MappingProxyType(origins))
+        return Loaded(cls.model_validate(values), types.MappingProxyType(origins), types.MappingProxyType(dict(lines)))
     except pydantic.ValidationError as error:
         raise _invalid(cls, error, origins, lines) from error
+
+
+def is_live(field: FieldInfo) -> bool:
+    """True for a field that can change while the component runs; any other one needs a restart."""
+    return bool(cast("dict[str, Any]", field.json_schema_extra or {}).get("live"))
 
 
 def flag_of(name: str, field: FieldInfo) -> str:
@@ -186,7 +208,7 @@ _SECTIONS = ("proxy", "backend", "governator")
 
 def _document(file: Path) -> Mapping[str, Any]:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         document = YAML(typ="rt").load(file.read_text(encoding="utf-8")) or {}
@@ -200,6 +222,12 @@ def _document(file: Path) -> Mapping[str, Any]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(
             f"{file}:{line}: this is not valid YAML: {error.problem}.", reason="BAD_CONFIG", fix="Mend that line."
+        ) from error
+    except (UnicodeDecodeError, YAMLError) as error:
+        raise InvalidInput(
+            f"{file}: this is not text in UTF-8: {' '.join(str(error).split())}.",
+            reason="BAD_CONFIG",
+            fix="Write the file as plain text.",
         ) from error
     if not isinstance(document, Mapping):
         raise InvalidInput(

@@ -54,6 +54,12 @@ class Child:
             )
         return await self._process.wait()
 
+    def hang_up(self) -> None:
+        """Have it read its settings again; nothing before it was ready, for a start reads them anyway."""
+        if self._process is not None and self.facts.value is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
     async def stop(self, grace: float) -> bool:
         """Ask the process to end; after ``grace`` seconds kill it and its group. False when it had to be killed."""
         running = self._process

@@ -20,9 +20,10 @@ from inferno_cli.cloud.follow import follow
 from inferno_cli.cloud.supervisor import Supervisor
 from inferno_governator.settings import GovernatorSettings
 from inferno_proxy.settings import ProxySettings
-from inferno_runtime import process, settings
+from inferno_runtime import hangup, process, settings
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InvalidInput, TimedOut, Unavailable
+from inferno_runtime.latest import Latest
 from inferno_runtime.lifecycle import Stop
 
 # One small real model, so that a first run has something to answer.
@@ -93,8 +94,9 @@ async def up(request: Request, stop: Stop) -> None:
         told = stack.enter_context(progress.for_terminal(clock))
         mesh = Supervisor(components(wanted), wanted.folder, told, clock, pass_fds=[lock])
         await stack.enter_async_context(mesh.running())
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(tasks.create_task(_pass_on(hangup.count(stop), mesh.children)).cancel)
         if request.verbose:
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             stack.callback(tasks.create_task(follow(mesh.children, clock)).cancel)
         try:
             async with asyncio.timeout(request.timeout):
@@ -111,6 +113,14 @@ async def up(request: Request, stop: Stop) -> None:
             output.print_line(summary.text(facts, colours=output.coloured()))
         await stop.wait()
         output.say(f"{stop.reason}: stopping; a second Ctrl-C does not wait for it.")
+
+
+async def _pass_on(hangups: Latest[int], children: Sequence[Child]) -> None:
+    """The proxy is the component that can read its settings again."""
+    proxy = next(child for child in children if child.component.rank is Rank.PROXY)
+    async for count in hangups.watch():
+        if count:
+            proxy.hang_up()
 
 
 async def _open(wanted: Wanted, children: Sequence[Child], stop: Stop, clock: Clock) -> bool:

@@ -44,7 +44,8 @@ def command(ctx: click.RichContext, /, **given: Any) -> None:
     """Start a whole mesh on this machine: governator, proxy and nodes.
 
     Every process is a child of this one: Ctrl-C stops the nodes, then the proxy, then the governator, within ten
-    seconds; a second Ctrl-C does not wait for it. A component that dies is started again.
+    seconds; a second Ctrl-C does not wait for it. A component that dies is started again. SIGHUP has the proxy read the
+    file given with --config again.
     """
     from inferno_cli.cloud.up import Request, up
     from inferno_runtime import lifecycle

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -97,6 +98,19 @@ async def test_people_see_what_to_type_and_with_verbose_the_logs(
     assert "inferno status --endpoint 127.0.0.1:" in out
     if "[proxy] hello from --port" not in err:
         await _until_printed(capsys, "[proxy] hello from --port")
+    stop.request("signal SIGINT")
+    await asyncio.wait_for(running, 30)
+
+
+async def test_a_hangup_reaches_the_proxy(
+    programs: Programs, socket_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs(proxy="signal.signal(signal.SIGHUP, lambda *_: print('reads again', flush=True))\n" + READY)
+    stop = Stop()
+    running = asyncio.create_task(up(_request(socket_dir, verbose=True), stop))
+    await _until_printed(capsys, "Ctrl-C stops everything.")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await _until_printed(capsys, "[proxy] reads again")
     stop.request("signal SIGINT")
     await asyncio.wait_for(running, 30)
 

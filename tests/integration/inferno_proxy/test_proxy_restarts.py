@@ -14,6 +14,7 @@ from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_stubs
 from inferno_proxy.control_plane import serve
 from inferno_proxy.fleet import Address
+from inferno_proxy.handover import HandOver
 from inferno_proxy.layout import Layout
 from inferno_proxy.settings import ProxySettings
 from inferno_runtime import rpc
@@ -57,9 +58,9 @@ async def test_a_control_plane_asked_to_stop_while_it_waits_for_agents_stops(soc
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
     (socket_dir / "fleet.json").unlink()
     stop = Stop()
-    settings = ProxySettings(lease_duration=60)
+    handed = HandOver(ProxySettings(lease_duration=60), Address("127.0.0.1", free_port()))
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve(settings, Address("127.0.0.1", free_port()), Layout(socket_dir), stop))
+        serving = group.create_task(serve(handed, Layout(socket_dir), stop))
         await eventually((socket_dir / "control-http.sock").exists, 5, "it listens")
         stop.request("the test has seen enough")
         async with asyncio.timeout(5):

@@ -1,0 +1,140 @@
+"""Settings read again: what changes, what stays, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from inferno_proxy.events import EventLog
+from inferno_proxy.fleet import Address
+from inferno_proxy.handover import HandOver, Origin
+from inferno_proxy.reload import Comparison, Reloader, compare, refused
+from inferno_runtime.clock import ManualClock
+from inferno_runtime.latest import Latest
+from tests.waiting import eventually
+
+NOWHERE: Mapping[str, str] = {}
+
+
+class World:
+    """A settings file that is read again, and what came of that."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.file = folder / "inferno.yaml"
+        self.file.write_text(text, encoding="utf-8")
+        self.events = EventLog(ManualClock())
+        self.taken: list[Comparison] = []
+        self.plan = folder / "plan.json"
+        self.no_good = ""
+        origin = Origin(self.file, {"port": 0})
+        self.reloader = Reloader(
+            HandOver(origin.read(NOWHERE).value, Address("127.0.0.1", 8080), origin),
+            self.take_over,
+            lambda fresh: fresh.write(self.plan),
+            self.events,
+            NOWHERE,
+        )
+
+    async def take_over(self, comparison: Comparison) -> None:
+        if self.no_good:
+            raise refused(self.no_good)
+        self.taken.append(comparison)
+
+    def has_said(self, count: int) -> bool:
+        return len(self.events.kept) == count
+
+    async def edit(self, text: str) -> str:
+        """Change the file and have it read; the sentence of the event that follows."""
+        self.file.write_text(text, encoding="utf-8")
+        await self.reloader.again()
+        return self.events.kept[-1].message
+
+
+def test_what_can_change_changes_and_what_cannot_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text("proxy:\n  region: a\n  max_nodes: 5\n  models:\n    m: {retries: 1}\n    n: {retries: 2}\n")
+    before = Origin(file).read(NOWHERE).value
+    file.write_text("proxy:\n  region: a\n  max_nodes: 6\n  models:\n    m: {retries: 1}\n    o: {retries: 2}\n")
+    found = compare(before, Origin(file).read(NOWHERE))
+    assert found.sentence() == (
+        f"Changed: proxy.models.n ({file}:4), proxy.models.o ({file}:6). "
+        f"Not before the next start: proxy.max_nodes ({file}:3)."
+    )
+    assert (found.settings.max_nodes, set(found.settings.models)) == (5, {"m", "o"})
+
+
+def test_the_same_settings_change_nothing(tmp_path: Path) -> None:
+    loaded = Origin(None, {"region": "a"}).read(NOWHERE)
+    assert compare(loaded.value, loaded).sentence() == "Nothing changed."
+
+
+def test_a_setting_that_is_left_out_returns_to_its_default() -> None:
+    before = Origin(None, {"region": "a"}).read(NOWHERE).value
+    found = compare(before, Origin().read(NOWHERE))
+    assert (found.settings.region, found.sentence()) == ("", "Changed: proxy.region.")
+
+
+async def test_changed_settings_are_taken_over_and_kept_for_the_next_life(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    assert await world.edit("proxy: {region: b, models: {m: {retries: 1}}}\n") == (
+        f"Changed: proxy.region ({world.file}:1), proxy.models.m ({world.file}:1)."
+    )
+    assert [each.settings.region for each in world.taken] == ["b"]
+    kept = HandOver.read(world.plan)
+    assert (kept.settings, kept.listen) == (world.taken[0].settings, Address("127.0.0.1", 8080))
+    assert kept.settings.model_fields_set == world.taken[0].settings.model_fields_set
+    assert kept.origin.read(NOWHERE).value == world.taken[0].settings
+    assert world.plan.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_file_with_a_mistake_changes_nothing_and_its_line_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    said = await world.edit("proxy:\n  region: b\n  models:\n    m: {retries: many}\n")
+    assert f"{world.file}:4: proxy.models.m.retries" in said
+    assert said.endswith("those of before stay in force.")
+    assert (world.taken, world.plan.exists(), world.events.counts) == ([], False, {"CONFIG_REFUSED": 1})
+    await world.edit("proxy: {region: a}\n")
+    assert world.events.kept[-1].message == "Nothing changed."
+
+
+async def test_a_file_that_is_no_text_or_gone_changes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.file.write_bytes(b"\xff\xfe\x00")
+    await world.reloader.again()
+    world.file.write_text("proxy: {region: '\x07'}\n")
+    await world.reloader.again()
+    world.file.unlink()
+    await world.reloader.again()
+    assert (world.taken, world.events.counts) == ([], {"CONFIG_REFUSED": 3})
+
+
+async def test_settings_that_prove_no_good_are_compared_again_with_those_in_force(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.no_good = "They crash Envoy."
+    said = await world.edit("proxy: {region: b}\n")
+    assert "They crash Envoy. Correct it and send SIGHUP again" in said
+    world.no_good = ""
+    assert await world.edit("proxy: {region: b}\n") == f"Changed: proxy.region ({world.file}:1)."
+
+
+async def test_settings_that_cannot_be_kept_hold_all_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.plan = tmp_path / "no" / "plan.json"
+    assert await world.edit("proxy: {region: b}\n") == f"Changed: proxy.region ({world.file}:1)."
+
+
+async def test_each_hangup_reads_the_settings(tmp_path: Path) -> None:
+    world, hangups = World(tmp_path, "proxy: {region: a}\n"), Latest(0)
+    task = asyncio.create_task(world.reloader.run(hangups))
+    for number in (1, 2):
+        hangups.set(number)
+        await eventually(partial(world.has_said, number), 5, "it is read")
+    task.cancel()
+
+
+def test_settings_of_the_environment_are_handed_over_without_a_file(tmp_path: Path) -> None:
+    handed = HandOver(Origin().read({"INFERNO_PROXY_REGION": "r"}).value, Address("::1", 1))
+    handed.write(tmp_path / "plan.json")
+    assert HandOver.read(tmp_path / "plan.json") == handed
