@@ -64,7 +64,8 @@ class ModelRoute:
     carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
     empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose;
     ``nearest_first``: endpoints may have priorities;
-    ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
+    ``grpc_copies`` and ``http_copies`` are who gets copies of calls. ``hopeless``: every endpoint fails, and a second
+    try would only add to the load.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ModelRoute:
     http: tuple[Endpoint, ...] = ()
     grpc_copies: tuple[Endpoint, ...] = ()
     http_copies: tuple[Endpoint, ...] = ()
+    hopeless: bool = False
 
     @property
     def mirror(self) -> Mirror | None:
@@ -84,8 +86,8 @@ class ModelRoute:
         return None if self.stateful else self.traffic.mirror
 
     def without_endpoints(self) -> ModelRoute:
-        """What its routes depend on: nodes come and go without a new encoding."""
-        return replace(self, grpc=(), http=(), grpc_copies=(), http_copies=())
+        """What its routes depend on: nodes come and go, and limits change, without a new encoding."""
+        return replace(self, grpc=(), http=(), grpc_copies=(), http_copies=(), hopeless=False)
 
     @property
     def keyed(self) -> bool:

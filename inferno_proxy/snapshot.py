@@ -25,18 +25,20 @@ class Dialect(StrEnum):
 class ResourceType(StrEnum):
     """xDS type URLs, declared in the order in which an update must reach a client (make before break).
 
-    Source: envoy docs/root/api-docs/xds_protocol.rst, "Eventual consistency considerations".
+    Source: envoy docs/root/api-docs/xds_protocol.rst, "Eventual consistency considerations". Runtime values refer to
+    clusters by name and wait for none: Envoy looks a value up when it needs it.
     """
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 
     @property
     def short(self) -> str:
-        """The customary short name: cds, eds, lds, rds."""
-        return {"CLUSTER": "cds", "ENDPOINT": "eds", "LISTENER": "lds", "ROUTE": "rds"}[self.name]
+        """The customary short name: cds, eds, lds, rds, rtds."""
+        return {"CLUSTER": "cds", "ENDPOINT": "eds", "LISTENER": "lds", "ROUTE": "rds", "RUNTIME": "rtds"}[self.name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from inferno_proxy.fleet import Address
 
 _TYPE = "type.googleapis.com/envoy"
 _XDS_CLUSTER = "inferno_xds"
+# The layer of runtime values that the control plane sends: limits that change while clusters stay as they are.
+RUNTIME_LAYER = "inferno"
 Json = Mapping[str, object]
 
 
@@ -69,7 +71,7 @@ def local_base(settings: EnvoySettings) -> Json:
 def local_bootstrap(settings: EnvoySettings) -> Json:
     """The local Envoy with its resources from the control plane."""
     endpoint = {"pipe": {"path": str(settings.xds_socket)}}
-    return {**local_base(settings), **_discovery(endpoint, "STATIC")}
+    return {**local_base(settings), **_discovery(endpoint, "STATIC"), **_runtime(_followed())}
 
 
 def external_bootstrap(control: Address, node_id: str, admin: Json | None = None) -> Json:
@@ -83,6 +85,7 @@ def external_bootstrap(control: Address, node_id: str, admin: Json | None = None
         "node": {"id": node_id, "cluster": "inferno"},
         **_limits(10_000),
         **_discovery(endpoint, "STRICT_DNS"),
+        **_runtime(_followed()),
     }
 
 
@@ -116,20 +119,22 @@ def _limits(max_connections: int) -> dict[str, object]:
         "@type": f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         "max_active_downstream_connections": max_connections,
     }
-    return {
-        "overload_manager": {"resource_monitors": [{"name": monitor, "typed_config": config}]},
-        "layered_runtime": {
-            "layers": [
-                {
-                    "name": "static",
-                    "static_layer": {
-                        "overload.premature_reset_total_stream_count": 500,
-                        "overload.premature_reset_min_stream_lifetime_seconds": 1,
-                    },
-                }
-            ]
-        },
+    return {"overload_manager": {"resource_monitors": [{"name": monitor, "typed_config": config}]}, **_runtime()}
+
+
+def _runtime(*followed: Json) -> dict[str, object]:
+    """Runtime values: our own, under those of the layers that are followed."""
+    own = {
+        "overload.premature_reset_total_stream_count": 500,
+        "overload.premature_reset_min_stream_lifetime_seconds": 1,
     }
+    return {"layered_runtime": {"layers": [{"name": "static", "static_layer": own}, *followed]}}
+
+
+def _followed() -> Json:
+    """The control plane's layer. Envoy asks for it before all else and starts without it when nobody knows it."""
+    source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "1s"}
+    return {"name": RUNTIME_LAYER, "rtds_layer": {"name": RUNTIME_LAYER, "rtds_config": source}}
 
 
 def _discovery(endpoint: Json, kind: str) -> dict[str, object]:

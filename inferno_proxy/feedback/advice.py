@@ -19,7 +19,8 @@ class Advice:
     ``weights``: (model, node_id) to 5..1000; what is not named has 1000. ``hedge_after``: model to seconds after which
     a call without an answer goes to a second node as well; a model that is not named is not hedged. ``limits``: model
     to the most calls under way at a time through one data plane; not named: no limit. ``stuck``: (model, node_id) of
-    endpoints that hold work and finish none, with the evidence in one sentence.
+    endpoints that hold work and finish none, with the evidence in one sentence. ``hopeless``: models of which every
+    endpoint fails, so that a second try of a call helps nobody.
 
     Numbers are coarse on purpose: equal advice means no new configuration.
     """
@@ -28,3 +29,4 @@ class Advice:
     hedge_after: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     stuck: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    hopeless: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ from inferno_proxy.resources.listeners import listener_resource
 from inferno_proxy.resources.names import grpc_cluster
 from inferno_proxy.resources.proxyless import client_resources
 from inferno_proxy.resources.routes import route_resource
+from inferno_proxy.resources.runtime import runtime_resource
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan
 from inferno_proxy.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
@@ -40,6 +41,7 @@ def build(
         ResourceType.ENDPOINT: endpoints,
         ResourceType.LISTENER: _by_name([listener_resource(settings)]),
         ResourceType.ROUTE: _by_name([route_resource(plan, settings)]),
+        ResourceType.RUNTIME: _by_name([runtime_resource(plan.models.values())]),
     }
     clients = [client_resources(route, settings.healing) for route in plan.models.values()]
     grpc = {
@@ -47,6 +49,7 @@ def build(
         ResourceType.ENDPOINT: MappingProxyType({n: endpoints[n] for n in map(grpc_cluster, plan.models)}),
         ResourceType.LISTENER: _by_name(listener for listener, _, _ in clients),
         ResourceType.ROUTE: _by_name(route for _, route, _ in clients),
+        ResourceType.RUNTIME: _by_name(()),  # gRPC libraries have no such values
     }
     return MappingProxyType(
         {

@@ -16,6 +16,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.service.runtime.v3 import Runtime
 from ruamel.yaml import YAML
 
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap, local_base, local_bootstrap
@@ -33,6 +34,7 @@ MESSAGES: Mapping[ResourceType, type[betterproto2.Message]] = {
     ResourceType.ENDPOINT: ClusterLoadAssignment,
     ResourceType.LISTENER: Listener,
     ResourceType.ROUTE: RouteConfiguration,
+    ResourceType.RUNTIME: Runtime,
 }
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.partition(".")[0])
 

@@ -1,0 +1,33 @@
+"""Runtime values (RTDS) for Envoy: limits that loop 2 learns and that change without a new cluster, which would cost
+every connection of the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf import struct_pb2
+
+from inferno_proxy.envoy.bootstrap import RUNTIME_LAYER
+from inferno_proxy.resources.names import grpc_cluster, http_cluster
+from inferno_proxy.resources.packing import delimited
+from inferno_proxy.routing import ModelRoute
+from inferno_proxy.snapshot import Resource
+
+# Field numbers of envoy.service.runtime.v3.Runtime.
+_NAME = 1
+_LAYER = 2
+
+
+def runtime_resource(routes: Iterable[ModelRoute]) -> Resource:
+    """The one layer of runtime values; empty while nothing is learned, and then every cluster's own limits hold."""
+    layer = struct_pb2.Struct()
+    layer.update({key: value for route in routes for key, value in _of_model(route)})
+    body = layer.SerializeToString(deterministic=True)
+    return Resource.of(RUNTIME_LAYER, delimited(_NAME, RUNTIME_LAYER.encode()) + delimited(_LAYER, body))
+
+
+def _of_model(route: ModelRoute) -> Iterator[tuple[str, int]]:
+    """Envoy reads these keys each time it asks a limit (source: ResourceManagerImpl)."""
+    for cluster in (grpc_cluster(route.name), http_cluster(route.name)):
+        if route.hopeless:
+            yield f"circuit_breakers.{cluster}.default.max_retries", 0
