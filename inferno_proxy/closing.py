@@ -22,7 +22,7 @@ class Closing:
         self._begun.set()
 
     async def during(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        """Hand on what ``source`` yields until closing begins.
+        """Hand on what ``source`` yields until it ends or closing begins.
 
         Raises:
             Unavailable: Closing has begun: connect again.
@@ -35,7 +35,11 @@ class Closing:
                 await asyncio.wait({step, begun}, return_when=asyncio.FIRST_COMPLETED)
                 if begun.done():
                     raise stopping()
-                yield step.result()
+                try:
+                    each = step.result()
+                except StopAsyncIteration:
+                    return
+                yield each
         finally:
             # Both tasks belong to this stream alone; cancelling needs no await, so it also works while being cancelled.
             begun.cancel()

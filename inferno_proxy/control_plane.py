@@ -41,6 +41,8 @@ from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publisher import Publisher, Recipe
 from inferno_proxy.registry import Registry
 from inferno_proxy.reload import Comparison, Reloader
+from inferno_proxy.reports.figures import ReportedFigures
+from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
 from inferno_proxy.routing import RoutingSettings, plan
@@ -87,10 +89,12 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
         recipes.set(_recipe(comparison.settings, listen, layout, governator))
 
     reloader = Reloader(handed, take_over, lambda fresh: fresh.write(layout.plan), events)
+    figures = ReportedFigures(registry.view, clock)
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
         services = ControlServices(
             ads=ads,
+            reporting=ReportingService(registry.view, clock, closing, counts=figures.counts),
             registration=registration,
             health=HealthService(registry.view, closing),
             grpc_health=GrpcHealth(registry.view, closing),
@@ -100,6 +104,7 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
         )
         metrics = prometheus_client.CollectorRegistry()
         metrics.register(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)))
+        metrics.register(figures)
         rest = Rest(fleet, registry, registration, metrics)
         tasks = [
             group.create_task(registry.run(), name="registry"),

@@ -19,6 +19,7 @@ from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.health_service import GrpcHealth, HealthService
 from inferno_proxy.inference_service import InferenceService
 from inferno_proxy.mesh_service import MeshService
+from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_runtime import rpc
 
@@ -30,6 +31,7 @@ class ControlServices:
     """What the server serves. ``governed``: the data plane also routes governance calls, so they are described too."""
 
     ads: AdsService
+    reporting: ReportingService
     registration: RegistrationService
     health: HealthService
     grpc_health: GrpcHealth
@@ -42,6 +44,7 @@ def grpc_server(services: ControlServices) -> grpc.aio.Server:
     """A server with everything registered, not started yet."""
     server = rpc.server()
     services.ads.register(server)
+    services.reporting.register(server)
     registration_service_pb2_grpc.add_RegistrationServiceServicer_to_server(services.registration, server)
     health_service_pb2_grpc.add_HealthServiceServicer_to_server(services.health, server)
     mesh_service_pb2_grpc.add_MeshServiceServicer_to_server(services.mesh, server)

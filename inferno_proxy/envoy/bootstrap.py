@@ -138,7 +138,7 @@ def _followed() -> Json:
 
 
 def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
-    """One aggregated delta stream for everything.
+    """One aggregated delta stream for everything, and one for load reports the other way.
 
     The reconnect back-off is far below Envoy's default, which takes 8 to 12 s to come back; keepalive finds a control
     plane that is stopped or cut off. An update that would leave no clusters is refused: it can only be a mistake, since
@@ -170,6 +170,13 @@ def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
             },
             "cds_config": source,
             "lds_config": source,
+        },
+        "cluster_manager": {
+            "load_stats_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER}}],
+            }
         },
         "static_resources": {
             "clusters": [

@@ -28,6 +28,17 @@ def copies_of(cluster: str) -> str:
     return f"{cluster}@copies"
 
 
+def model_of(cluster: str) -> str | None:
+    """The model whose calls a cluster takes; None for any other cluster, that of copies among them.
+
+    >>> model_of(grpc_cluster("a/b")), model_of(http_cluster("a")), model_of(copies_of(grpc_cluster("a")))
+    ('a/b', 'a', None)
+    """
+    rest, _, protocol = cluster.rpartition("/")
+    model = rest.removeprefix("model/")
+    return model if rest != model and model and protocol in ("grpc", "http") else None
+
+
 def header_value(model: str) -> str:
     """A model's name as the model header carries it: printable ASCII as it is, everything else percent-encoded.
 

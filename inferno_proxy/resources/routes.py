@@ -73,6 +73,7 @@ _CONTROL_GRPC_PREFIXES = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.",
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/",
+    "/envoy.service.load_stats.v3.LoadReportingService/",
 )
 _GOVERNANCE = "/inferno.governance."
 # Everything of the REST protocol that does not name a model, and the control plane's own pages.

@@ -16,6 +16,7 @@ from inferno_proxy.admission import Limits
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
+from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.health_service import GrpcHealth, HealthService
@@ -24,6 +25,7 @@ from inferno_proxy.lease import Terms
 from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.registry import Registry
+from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.rest import Rest
 from inferno_proxy.snapshot import Dialect, Snapshot
 from inferno_proxy.xds.ads_service import AdsService
@@ -44,6 +46,7 @@ class Control:
         self.closing = Closing()
         self.fleet = FleetInference(self.registry, "1.2.3", allow_model_control=allow_model_control)
         self.lease = lease
+        self.counts: list[Counts] = []
         self.published: object = 3
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
         self.channel: grpc.aio.Channel
@@ -59,6 +62,7 @@ class Control:
         empty: Mapping[Dialect, Snapshot] = MappingProxyType({})
         return ControlServices(
             ads=AdsService(Latest(empty), self.clients, self.clock),
+            reporting=ReportingService(view, self.clock, self.closing, counts=self.counts.extend),
             registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
             health=HealthService(view, self.closing),
             grpc_health=GrpcHealth(view, self.closing),

@@ -27,6 +27,14 @@ async def test_a_stream_goes_on_until_closing_begins() -> None:
         await waiting
 
 
+async def test_a_stream_ends_when_its_source_does() -> None:
+    async def short() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    assert [each async for each in Closing().during(short())] == [1, 2]
+
+
 async def test_a_stream_that_fails_hands_its_failure_on() -> None:
     async def broken() -> AsyncIterator[int]:
         yield 1
