@@ -155,6 +155,7 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             healing=settings.healing,
             rate_limits=traffic.limits_rates,
             size_limits=traffic.limits_sizes,
+            rate_limit_service=settings.rate_limits_at,
         ),
     )
 

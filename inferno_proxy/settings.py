@@ -10,7 +10,9 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
-from inferno_proxy.traffic_settings import ModelSettings
+from inferno_proxy.fleet import Address
+from inferno_proxy.traffic import Scope
+from inferno_proxy.traffic_settings import ModelSettings, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import ProcessSettings, option, split_commas
@@ -67,6 +69,12 @@ class ProxySettings(ProcessSettings):
     zone: str = option(
         "", help="Zone of this proxy: its nodes are preferred to others of the region.", metavar="NAME", live=True
     )
+    rate_limit_service: str = option(
+        "",
+        help="Service that counts rate limits of scope global for all proxies: HOST:PORT.",
+        metavar="HOST:PORT",
+        live=True,
+    )
     models: Mapping[str, ModelSettings] = option(
         {}, help="How calls of each model are treated; '*' is every other.", live=True
     )
@@ -96,6 +104,32 @@ class ProxySettings(ProcessSettings):
             except InvalidInput as error:
                 raise ValueError(f"{error} {error.fix} Or unix:/path") from error
         return governator
+
+    @pydantic.field_validator("rate_limit_service")
+    @classmethod
+    def _rate_limit_service_is_an_address(cls, where: str) -> str:
+        if where:
+            try:
+                parse_address(where)
+            except InvalidInput as error:
+                raise ValueError(f"{error} {error.fix}") from error
+        return where
+
+    @pydantic.field_validator("models")
+    @classmethod
+    def _somebody_counts(
+        cls, models: Mapping[str, ModelSettings], known: pydantic.ValidationInfo
+    ) -> Mapping[str, ModelSettings]:
+        for name, entry in models.items():
+            if entry.rate is not None and entry.rate.scope is Scope.GLOBAL and not known.data.get("rate_limit_service"):
+                raise ValueError(f"{name}.rate.scope global needs proxy.rate_limit_service: HOST:PORT")
+        return models
+
+    @property
+    def rate_limits_at(self) -> Address | None:
+        """Where rate limits are counted for all proxies together; None when no model has such a limit."""
+        wanted = traffic_table(self.models).limits_rates_globally
+        return Address(*parse_address(self.rate_limit_service)) if wanted else None
 
     @property
     def loopback(self) -> bool:

@@ -61,15 +61,23 @@ class Per(StrEnum):
     HEADER = "header"
 
 
+class Scope(StrEnum):
+    """Where a rate limit is counted: in each proxy by itself, or in a service that all of them ask."""
+
+    PROXY = "proxy"
+    GLOBAL = "global"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most ``calls`` in ``seconds``, for all callers of a model or for each: by address, or by the value of
-    ``header`` (lower case)."""
+    ``header`` (lower case). A limit of global ``scope`` holds in each proxy as well."""
 
     calls: int
     seconds: float = 1.0
     per: Per = Per.MODEL
     header: str = ""
+    scope: Scope = Scope.PROXY
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,11 @@ class TrafficTable:
     def limits_rates(self) -> bool:
         """True when some model has a rate limit."""
         return any(traffic.rate for traffic in (*self.models.values(), self.others))
+
+    @property
+    def limits_rates_globally(self) -> bool:
+        """True when some model has a rate limit that all proxies count together."""
+        return any(each.rate and each.rate.scope is Scope.GLOBAL for each in (*self.models.values(), self.others))
 
     @property
     def limits_sizes(self) -> bool:

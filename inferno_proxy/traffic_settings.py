@@ -8,12 +8,16 @@ from typing import Annotated
 
 import pydantic
 
-from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Per, Rate, Split, Traffic, TrafficTable
+from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Per, Rate, Scope, Split, Traffic, TrafficTable
 from inferno_runtime.settings import option
 
 # RFC 9110, section 5.1: a field name is a token.
 _HEADER = re.compile(r"header:[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
 
+# The header that carries an API key.
+_API_KEY = "header:x-api-key"
+# The units of time that Envoy's rate limit protocol has, in seconds.
+_PERIODS = (1, 60, 3600, 86_400)
 
 # A model version or a label's value.
 _GROUP = r"^[A-Za-z0-9]([A-Za-z0-9._-]*)$"
@@ -62,19 +66,26 @@ class RateSettings(pydantic.BaseModel):
 
     calls: int = option(help="Calls allowed at once and in each period.", ge=1)
     seconds: float = option(1.0, help="Length of the period.", ge=0.1, le=86_400)
-    per: str = option("model", help="Who shares the limit: model (all callers), address, or header:NAME.")
+    per: str = option("model", help="Who shares the limit: model (all callers), address, key, or header:NAME.")
+    scope: Scope = option(Scope.PROXY, help="Where calls are counted: in each proxy, or in the rate limit service.")
 
     @pydantic.field_validator("per")
     @classmethod
     def _per_is_known(cls, per: str) -> str:
-        if per not in (Per.MODEL, Per.ADDRESS) and not _HEADER.fullmatch(per):
-            raise ValueError("it must be model, address or header:NAME")
-        return per
+        if per not in (Per.MODEL, Per.ADDRESS, "key") and not _HEADER.fullmatch(per):
+            raise ValueError("it must be model, address, key or header:NAME")
+        return _API_KEY if per == "key" else per
+
+    @pydantic.model_validator(mode="after")
+    def _period_is_known(self) -> RateSettings:
+        if self.scope is Scope.GLOBAL and self.seconds not in _PERIODS:
+            raise ValueError(f"with scope global, seconds must be 1, 60, 3600 or 86400, not {self.seconds:g}")
+        return self
 
     def rate(self) -> Rate:
         """The same as a plain value."""
         per, _, header = self.per.partition(":")
-        return Rate(self.calls, self.seconds, Per(per), header.lower())
+        return Rate(self.calls, self.seconds, Per(per), header.lower(), self.scope)
 
 
 def _by(text: str) -> str:

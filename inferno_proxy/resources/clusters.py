@@ -16,6 +16,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
     ClusterCommonLbConfig,
     ClusterDiscoveryType,
+    ClusterDnsLookupFamily,
     ClusterEdsClusterConfig,
     LoadBalancingPolicy,
     LoadBalancingPolicyPolicy,
@@ -60,6 +61,7 @@ from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
     GOVERNATOR,
+    RATE_LIMITS,
     copies_of,
     grpc_cluster,
     http_cluster,
@@ -108,11 +110,13 @@ def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
-    """The control plane's two sockets and, when there is one, the governator."""
+    """The control plane's two sockets and, when there are any, the governator and the rate limit service."""
     yield _service_cluster(CONTROL_GRPC, settings.control_grpc, http2=True)
     yield _service_cluster(CONTROL_HTTP, settings.control_http, http2=False)
     if settings.governator is not None:
         yield _service_cluster(GOVERNATOR, settings.governator, http2=True)
+    if settings.rate_limit_service is not None:
+        yield _service_cluster(RATE_LIMITS, settings.rate_limit_service, http2=True, named=True)
 
 
 @lru_cache(maxsize=4096)
@@ -142,15 +146,17 @@ def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str)
 
 
 @lru_cache(maxsize=64)
-def _service_cluster(name: str, where: Address | str, *, http2: bool) -> Resource:
+def _service_cluster(name: str, where: Address | str, *, http2: bool, named: bool = False) -> Resource:
+    """``named``: the host may be a name, which Envoy then looks up, and again and again."""
     endpoint = LbEndpoint(endpoint=Endpoint(address=envoy_address(where)))
     cluster = Cluster(
         name=name,
-        type=ClusterDiscoveryType.STATIC,
+        type=ClusterDiscoveryType.LOGICAL_DNS if named else ClusterDiscoveryType.STATIC,
         connect_timeout=seconds(_CONNECT_TIMEOUT),
         load_assignment=ClusterLoadAssignment(
             cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[endpoint])]
         ),
+        dns_lookup_family=ClusterDnsLookupFamily.ALL if named else ClusterDnsLookupFamily.AUTO,
         circuit_breakers=_limits(retries=_MAX_RETRIES),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=False),
     )

@@ -25,6 +25,7 @@ from envoy_data_plane.envoy.extensions.wasm.v3 import FailurePolicy, PluginConfi
 
 from inferno_proxy.resources import call_filter
 from inferno_proxy.resources.clusters import ads
+from inferno_proxy.resources.global_rates import global_rate_filter
 from inferno_proxy.resources.local_replies import local_replies
 from inferno_proxy.resources.names import PUBLIC
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
@@ -45,6 +46,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
         http_filters=[
             HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
             *([rate_filter()] if settings.rate_limits else []),
+            *([global_rate_filter()] if settings.rate_limit_service else []),
             *([size_filter()] if settings.size_limits else []),
             HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
         ],

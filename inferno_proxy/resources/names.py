@@ -8,6 +8,7 @@ PUBLIC = "public"
 CONTROL_GRPC = "inferno_control"
 CONTROL_HTTP = "inferno_control_http"
 GOVERNATOR = "inferno_governator"
+RATE_LIMITS = "inferno_rate_limits"
 
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"

@@ -49,17 +49,21 @@ def rate_limit(rate: Rate) -> Any:
     if rate.per is not Per.MODEL:
         limit.always_consume_default_token_bucket = False
         limit.max_dynamic_descriptors = _CALLERS
-        limit.rate_limits = [RateLimit(actions=[_caller(rate)])]
+        limit.rate_limits = [RateLimit(actions=[caller(rate)])]
         key = "remote_address" if rate.per is Per.ADDRESS else rate.header
         limit.descriptors = [LocalRateLimitDescriptor(entries=[RateLimitDescriptorEntry(key=key)], token_bucket=bucket)]
     return packed(limit)
 
 
-def _caller(rate: Rate) -> RateLimitAction:
+def caller(rate: Rate, *, optional: bool = False) -> RateLimitAction:
+    """Who calls, as a descriptor's entry. A call without the header has no descriptor, or with ``optional`` one without
+    this entry."""
     if rate.per is Per.ADDRESS:
         return RateLimitAction(remote_address=RateLimitActionRemoteAddress())
     return RateLimitAction(
-        request_headers=RateLimitActionRequestHeaders(header_name=rate.header, descriptor_key=rate.header)
+        request_headers=RateLimitActionRequestHeaders(
+            header_name=rate.header, descriptor_key=rate.header, skip_if_absent=optional
+        )
     )
 
 

@@ -40,6 +40,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
 )
 
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
+from inferno_proxy.resources.global_rates import global_rate
 from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
@@ -183,6 +184,7 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     action.timeout = action.timeout or seconds(0)
     action.idle_timeout = seconds(0)
     action.hash_policy = hash_policies(route)
+    action.rate_limits = global_rate(route.name, route.traffic.rate)
     # The call filter stays on where it reads the sequence id, which then decides the node.
     filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
     if route.traffic.rate is not None:

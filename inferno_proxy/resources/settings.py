@@ -16,6 +16,8 @@ class ResourceSettings:
     ``message_limit`` bytes keeps its chance of a second try on another node; a larger one passes without. ``healing``
     False turns retries, health checks, keepalive and outlier detection off: the control run of a fault test, never a
     production choice. ``rate_limits`` and ``size_limits``: some model has one, so the filter for them is in the chain.
+    ``rate_limit_service`` is where limits are counted for all proxies together, None when none is configured; its host
+    may be a name.
     """
 
     control_grpc: str
@@ -26,3 +28,4 @@ class ResourceSettings:
     healing: bool = True
     rate_limits: bool = False
     size_limits: bool = False
+    rate_limit_service: Address | None = None

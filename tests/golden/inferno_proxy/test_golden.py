@@ -102,6 +102,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         healing=asked.get("healing", True),
         rate_limits=traffic.limits_rates,
         size_limits=traffic.limits_sizes,
+        rate_limit_service=proxy.rate_limits_at,
     )
     return made, build(made, settings, 1, {})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inferno_proxy.fleet import Address
 from inferno_proxy.settings import ProxySettings, split_backend
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import load
@@ -40,6 +41,7 @@ def test_a_malformed_backend_is_refused(text: str) -> None:
     [
         ("host", "localhost", "IP address"),
         ("governator", "nowhere", "unix:/path"),
+        ("rate_limit_service", "nowhere", "host:port"),
         ("port", 70000, "port"),
         ("lease_duration", 0.1, "lease_duration"),
     ],
@@ -52,6 +54,20 @@ def test_a_wrong_value_is_refused_with_the_field(field: str, value: object, patt
 @pytest.mark.parametrize("where", ["", "unix:/run/g.sock", "10.0.0.1:8090", "governator:8090"])
 def test_a_governator_is_an_address_a_socket_or_absent(where: str) -> None:
     assert load(ProxySettings, flags={"governator": where}).value.governator == where
+
+
+def test_a_global_limit_needs_somebody_who_counts(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    model = "  models:\n    m:\n      rate: {calls: 5, scope: global}\n"
+    file.write_text(f"proxy:\n{model}")
+    with pytest.raises(InvalidInput, match=r"m\.rate\.scope global needs proxy\.rate_limit_service"):
+        load(ProxySettings, file=file)
+    file.write_text(f"proxy:\n  rate_limit_service: limits.example:8081\n{model}")
+    assert load(ProxySettings, file=file).value.rate_limits_at == Address("limits.example", 8081)
+
+
+def test_nobody_is_asked_who_has_nothing_to_count() -> None:
+    assert ProxySettings(rate_limit_service="10.0.0.1:8081").rate_limits_at is None
 
 
 @pytest.mark.parametrize(("host", "insecure"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 
 from inferno_proxy.settings import ProxySettings
-from inferno_proxy.traffic import VERSION, Balance, Mirror, Per, Rate, Split, Traffic
+from inferno_proxy.traffic import VERSION, Balance, Mirror, Per, Rate, Scope, Split, Traffic
 from inferno_proxy.traffic_settings import ModelSettings, traffic_table
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import load
@@ -54,7 +54,11 @@ def test_a_balance_brings_its_own_key() -> None:
         ({"split": {"by": "track", "weights": {"a": 1}}}, "should match pattern"),
         ({"split": {"by": "version", "weights": {"1": 0}}}, "at least one group needs a weight above 0"),
         ({"mirror": {"by": "version", "to": "1", "percent": 0}}, "greater than 0"),
-        ({"rate": {"calls": 1, "per": "cookie:x"}}, "it must be model, address or header:NAME"),
+        ({"rate": {"calls": 1, "per": "cookie:x"}}, "it must be model, address, key or header:NAME"),
+        (
+            {"rate": {"calls": 1, "seconds": 5, "scope": "global"}},
+            "with scope global, seconds must be 1, 60, 3600 or 86400, not 5",
+        ),
         (
             {"slow_start": 5, "balance": "random"},
             "slow_start needs balance least_request or round_robin, not random",
@@ -96,6 +100,11 @@ def test_groups_and_limits_become_plain_values() -> None:
         max_concurrency=4,
         rate=Rate(5, 2, Per.HEADER, "x-api-key"),
     )
+
+
+def test_a_limit_by_key_is_one_by_the_header_that_carries_it() -> None:
+    entry = ModelSettings.model_validate({"rate": {"calls": 1, "seconds": 60, "per": "key", "scope": "global"}})
+    assert entry.traffic().rate == Rate(1, 60, Per.HEADER, "x-api-key", Scope.GLOBAL)
 
 
 @pytest.mark.parametrize("limit", ["max_request_bytes", "max_stream_bytes"])

@@ -228,7 +228,12 @@ def resource_settings(directory: Path, listen: Address, *, healing: bool = True)
 
 @contextlib.asynccontextmanager
 async def proxied(
-    directory: Path, fleet: FleetView, *, healing: bool = True, routing: RoutingSettings | None = None
+    directory: Path,
+    fleet: FleetView,
+    *,
+    healing: bool = True,
+    routing: RoutingSettings | None = None,
+    rate_limit_service: Address | None = None,
 ) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
@@ -238,6 +243,7 @@ async def proxied(
         resource_settings(directory, listen, healing=healing),
         rate_limits=routing.traffic.limits_rates,
         size_limits=routing.traffic.limits_sizes,
+        rate_limit_service=rate_limit_service,
     )
     built = build(plan(fleet, routing), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
