@@ -96,7 +96,8 @@ def _rounded(seconds: float | None) -> float | None:
 async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
     """Run the rows: first every control on clouds without healing, then every row on a healing one."""
     repository = scratch / "models"
-    shutil.copytree(_MODELS / "whoami", repository / "whoami")
+    for model in ("whoami", "repeat"):
+        shutil.copytree(_MODELS / model, repository / model)
     controls = await _controls(faults, scratch, repository)
     rows: list[Row] = []
     async with cloud(scratch / "healing", nodes=3, model_repository=repository, config=HEALING) as running:

@@ -16,8 +16,10 @@ from benchmarks.faults.control_plane import (
     envoy_killed,
 )
 from benchmarks.faults.fault import Fault, Skipped
+from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
 from benchmarks.faults.network import cut_off, packets_lost
+from benchmarks.faults.streams import BROKEN, streams_broken
 from benchmarks.faults.tritons import (
     rolling_restart,
     triton_killed,
@@ -47,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
         "Triton kill -9 with 20 ms of work in flight",
         "0 failed",
         triton_killed_at_work,
+        proxyless=True,
         control=triton_killed_unseen,
     ),
     Fault(
@@ -64,12 +67,14 @@ FAULTS: tuple[Fault, ...] = (
         "10 % UNAVAILABLE from one node",
         "0 failed",
         node_fails_a_tenth,
+        proxyless=True,
     ),
     Fault(
         7,
         "one node answers 100 % UNAVAILABLE",
         "0 failed, ejected within 0.2 s",
         node_fails_always,
+        proxyless=True,
         detect=0.2,
     ),
     Fault(
@@ -91,13 +96,14 @@ FAULTS: tuple[Fault, ...] = (
         bites=lambda measured: measured.report.slow > 0,
         tested=(),
     ),
-    Fault(10, "Triton SIGTERM without drain", "0 failed", triton_terminated),
-    Fault(11, "rolling restart of every node", "0 failed", rolling_restart, control=undrained_restart),
+    Fault(10, "Triton SIGTERM without drain", "0 failed", triton_terminated, proxyless=True),
+    Fault(11, "rolling restart of every node", "0 failed", rolling_restart, proxyless=True, control=undrained_restart),
     Fault(
         12,
         "model unloaded on one node",
         "0 failed",
         model_unloaded,
+        proxyless=True,
         control=model_unloaded_unseen,
     ),
     Fault(
@@ -105,6 +111,7 @@ FAULTS: tuple[Fault, ...] = (
         "agents die, Tritons live",
         "0 failed, shown as unmanaged, taken over by the agents that come next",
         agents_killed,
+        proxyless=True,
         control=agents_killed_with_their_tritons,
     ),
     Fault(
@@ -112,6 +119,7 @@ FAULTS: tuple[Fault, ...] = (
         "model hangs while health checks are green",
         "0 failed, out of rotation within 2 s",
         model_hangs,
+        proxyless=True,
         detect=2,
     ),
     Fault(
@@ -131,6 +139,7 @@ FAULTS: tuple[Fault, ...] = (
         "control plane returns with empty memory",
         "0 failed, nothing removed",
         control_plane_forgot,
+        proxyless=True,
         control=control_plane_forgot_its_disk,
         control_config="",
         spoils=True,
@@ -157,12 +166,29 @@ FAULTS: tuple[Fault, ...] = (
         # Without an Envoy no connection is taken in either run: what differs is when serving begins again.
         bites=lambda measured: measured.recovered is None,
     ),
-    Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed),
+    Fault(
+        26,
+        "a node's name, old life and address are claimed by others",
+        "one endpoint, the zombie fenced, no request to the wrong server",
+        false_claims,
+        control=address_reused_untold,
+        tested=(),
+    ),
+    Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed, proxyless=True),
+    Fault(
+        35,
+        "a stream's node dies under it",
+        "its caller is told: never a clean end with answers missing (no stream is continued elsewhere)",
+        streams_broken,
+        bites=lambda measured: measured.report.statuses.get(BROKEN, 0) > 0,
+        tested=(),
+    ),
     Fault(
         36,
         "clients cancel, deadlines pass",
         "0 failed, work stops on the node within 0.5 s",
         callers_give_up,
+        proxyless=True,
         recover=0.5,
         control=deaf_callees,
         bites=lambda measured: measured.recovered is None or measured.recovered > 1,

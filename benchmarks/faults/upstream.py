@@ -22,12 +22,13 @@ NODE = "faulty"
 
 
 class Relay(grpc.GenericRpcHandler):
-    """Passes every unary call on to a model server, except the inferences that ``fails`` says are to fail."""
+    """Passes every unary call on to a model server; inferences that ``fails`` says are to fail end with ``status``."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.fails: Callable[[], bool] = lambda: False
         self.called = asyncio.Event()
         self.failures: list[float] = []
+        self.status = grpc.StatusCode.UNAVAILABLE
         self._channel = channel
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -39,7 +40,7 @@ class Relay(grpc.GenericRpcHandler):
             self.called.set()
             if self.fails():
                 self.failures.append(time.monotonic())
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "this node fails on purpose")
+                await context.abort(self.status, "this node fails on purpose")
         try:
             call: Callable[..., Awaitable[bytes]] = self._channel.unary_unary(method)
             answer = await call(body, timeout=5)
@@ -49,15 +50,15 @@ class Relay(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
-async def _relay(address: str) -> AsyncIterator[tuple[Relay, str]]:
+async def relay(address: str) -> AsyncIterator[tuple[Relay, str]]:
     """A relay to a model server, and its own address."""
     async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        relay = Relay(channel)
-        server = grpc.aio.server(handlers=[relay], options=[("grpc.so_reuseport", 0)])
+        handler = Relay(channel)
+        server = grpc.aio.server(handlers=[handler], options=[("grpc.so_reuseport", 0)])
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
-            yield relay, f"127.0.0.1:{port}"
+            yield handler, f"127.0.0.1:{port}"
         finally:
             await server.stop(0)
 
@@ -96,15 +97,15 @@ async def _failing(cloud: Cloud, path: Route, fails: Callable[[], bool]) -> tupl
         await settled(cloud, view)
         real = min(one.node.grpc_address for one in (await view.nodes()).values())
         async with (
-            _relay(real) as (relay, address),
+            relay(real) as (faulty, address),
             beside(cloud, view, address),
             load(path.target, env=path.env) as running,
         ):
             async with asyncio.timeout(RECOVERY):
-                await relay.called.wait()
-            relay.fails = fails
+                await faulty.called.wait()
+            faulty.fails = fails
             report = await after(running, 4)
-    return Measured(report, note=f"{len(relay.failures)} calls answered with UNAVAILABLE"), relay
+    return Measured(report, note=f"{len(faulty.failures)} calls answered with UNAVAILABLE"), faulty
 
 
 async def node_fails_a_tenth(cloud: Cloud, path: Route) -> Measured:
@@ -117,7 +118,7 @@ async def node_fails_a_tenth(cloud: Cloud, path: Route) -> Measured:
 async def node_fails_always(cloud: Cloud, path: Route) -> Measured:
     """Row 7: one node answers every call with UNAVAILABLE. ``detected``: from its first to its last such answer before
     it is left alone."""
-    measured, relay = await _failing(cloud, path, lambda: True)
-    last = quiet_after(relay.failures)
-    detected = None if last is None else last - relay.failures[0]
+    measured, faulty = await _failing(cloud, path, lambda: True)
+    last = quiet_after(faulty.failures)
+    detected = None if last is None else last - faulty.failures[0]
     return Measured(measured.report, detected, note=measured.note)
