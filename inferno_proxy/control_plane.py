@@ -19,6 +19,7 @@ from aiohttp import web
 
 from inferno_proxy.acknowledgement import carry_back
 from inferno_proxy.admission import Limits
+from inferno_proxy.aliases import Alias, report_taken
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.names import resolve_address
 from inferno_proxy.discovery.probe import Prober
@@ -82,7 +83,13 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
         announce=clients.published,
         directory=layout.directory,
     )
-    fleet = FleetInference(registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control)
+
+    def aliases() -> Mapping[str, Alias]:
+        return recipes.value.routing.aliases
+
+    fleet = FleetInference(
+        registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control, aliases=aliases
+    )
     closing = Closing()
 
     async def take_over(comparison: Comparison) -> None:
@@ -96,8 +103,8 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
             ads=ads,
             reporting=ReportingService(registry.view, clock, closing, counts=figures.counts),
             registration=registration,
-            health=HealthService(registry.view, closing),
-            grpc_health=GrpcHealth(registry.view, closing),
+            health=HealthService(registry.view, closing, aliases),
+            grpc_health=GrpcHealth(registry.view, closing, aliases),
             mesh=MeshService(registry, clients, events, clock, closing),
             inference=InferenceService(fleet),
             governed=governator is not None,
@@ -112,6 +119,7 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
             group.create_task(StaticDiscovery(settings.backends, registry, clock).run(), name="static"),
             group.create_task(memory.keep(registry, clock), name="memory"),
             group.create_task(carry_back(publisher.snapshots, clients.applied, registry), name="acknowledgement"),
+            group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
             group.create_task(_keep_standby(publisher, standby_path(layout.directory, listen)), name="standby"),
         ]
         async with AsyncExitStack() as doors:
@@ -145,7 +153,7 @@ def _terms(settings: ProxySettings, listen: Address, governator: Address | str |
 def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
     traffic = traffic_table(settings.models)
     return Recipe(
-        RoutingSettings(traffic, settings.region, settings.zone),
+        RoutingSettings(traffic, settings.region, settings.zone, settings.targets),
         ResourceSettings(
             control_grpc=str(layout.control_grpc),
             control_http=str(layout.control_http),
@@ -156,6 +164,7 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             rate_limits=traffic.limits_rates,
             size_limits=traffic.limits_sizes,
             rate_limit_service=settings.rate_limits_at,
+            aliases=bool(settings.aliases),
         ),
     )
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from tritonclient.grpc import service_pb2
 
+from inferno_proxy.aliases import Aliases, in_force, no_aliases, stands_for
 from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView, Member, ModelState
 from inferno_proxy.health import Status, summarize
@@ -52,10 +53,13 @@ class Statistics:
 class FleetInference:
     """Answers for the fleet. ``version`` is Inferno's own."""
 
-    def __init__(self, registry: Registry, version: str, *, allow_model_control: bool) -> None:
+    def __init__(
+        self, registry: Registry, version: str, *, allow_model_control: bool, aliases: Aliases = no_aliases
+    ) -> None:
         self._registry = registry
         self._version = version
         self._allow_model_control = allow_model_control
+        self._aliases = aliases
 
     @property
     def ready(self) -> bool:
@@ -67,7 +71,10 @@ class FleetInference:
         return service_pb2.ServerMetadataResponse(name=NAME, version=self._version, extensions=EXTENSIONS)
 
     def index(self, *, only_ready: bool) -> Message:
-        """RepositoryIndex: every version of every model; READY when a node that takes work has it ready."""
+        """RepositoryIndex: every version of every model; READY when a node that takes work has it ready.
+
+        An alias is listed like the model it stands for, with the one version it names if it does.
+        """
         entries: dict[tuple[str, str], tuple[str, str]] = {}
         for member in self._registry.view.value.members.values():
             for model in member.node.models:
@@ -78,6 +85,9 @@ class FleetInference:
                         state, reason = ModelState.UNAVAILABLE, member.reason
                     entry = (state.name, reason)
                     entries[key] = max(entries.get(key, entry), entry, key=lambda e: _STRENGTH[e[0]])
+        for name, alias in in_force(self._aliases(), {model for model, _ in entries}).items():
+            versions = {version: entry for (model, version), entry in entries.items() if model == alias.model}
+            entries |= {(name, v): entry for v, entry in versions.items() if alias.version in ("", v)}
         return service_pb2.RepositoryIndexResponse(
             models=[
                 service_pb2.RepositoryIndexResponse.ModelIndex(name=name, version=version, state=state, reason=reason)
@@ -94,6 +104,8 @@ class FleetInference:
             Unavailable: No node answered.
         """
         view = self._registry.view.value
+        meant = stands_for(model, self._aliases(), summarize(view).models)
+        model, version = meant.model, version or meant.version
         members = [m for m in view.members.values() if m.takes_work and (not model or _serves(m, model))]
         if model and not members:
             self.refuse_model(model)
@@ -179,6 +191,7 @@ class FleetInference:
             Unavailable: Nodes have it and none serves it now.
         """
         summary = summarize(self._registry.view.value)
+        model = stands_for(model, self._aliases(), summary.models).model
         if model not in summary.models:
             raise unknown_model(model, summary.models)
         why = summary.models[model].reason or "its nodes have just come; call again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inferno.health.v1 import health_service_pb2 as wire
 from inferno.health.v1 import health_service_pb2_grpc as stubs
+from inferno_proxy.aliases import Alias, Aliases, no_aliases, stands_for
 from inferno_proxy.closing import Closing
 from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView
@@ -30,13 +31,14 @@ _MESH = ("", "inference.GRPCInferenceService")
 class HealthService(stubs.HealthServiceServicer):
     """Reports what can serve, and why the rest cannot."""
 
-    def __init__(self, view: Latest[FleetView], closing: Closing) -> None:
+    def __init__(self, view: Latest[FleetView], closing: Closing, aliases: Aliases = no_aliases) -> None:
         self._view = view
         self._closing = closing
+        self._aliases = aliases
 
     async def GetHealth(self, request: wire.GetHealthRequest, context: Context) -> wire.GetHealthResponse:
         """The mesh, or one model, now."""
-        return wire.GetHealthResponse(report=_report(self._view.value, request.model))
+        return wire.GetHealthResponse(report=_report(self._view.value, request.model, self._aliases()))
 
     async def WatchHealth(
         self, request: wire.WatchHealthRequest, context: Context
@@ -44,7 +46,7 @@ class HealthService(stubs.HealthServiceServicer):
         """The report now and after each change."""
         last: wire.HealthReport | None = None
         async for view in self._closing.during(self._view.watch()):
-            report = _report(view, request.model)
+            report = _report(view, request.model, self._aliases())
             if report != last:
                 last = report
                 yield wire.WatchHealthResponse(report=report)
@@ -53,14 +55,15 @@ class HealthService(stubs.HealthServiceServicer):
 class GrpcHealth(health_pb2_grpc.HealthServicer):
     """The standard health protocol: "" is the mesh, a model's name is that model."""
 
-    def __init__(self, view: Latest[FleetView], closing: Closing) -> None:
+    def __init__(self, view: Latest[FleetView], closing: Closing, aliases: Aliases = no_aliases) -> None:
         self._view = view
         self._closing = closing
+        self._aliases = aliases
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         """The status now; an unknown name fails with NOT_FOUND, as the protocol says."""
         summary = summarize(self._view.value)
-        status = _standard(summary, request.service)
+        status = _standard(summary, request.service, self._aliases())
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
             raise unknown_model(request.service, summary.models)
         return health_pb2.HealthCheckResponse(status=status)
@@ -71,17 +74,18 @@ class GrpcHealth(health_pb2_grpc.HealthServicer):
         """The status now and after each change; an unknown name is SERVICE_UNKNOWN until it appears."""
         last: int | None = None
         async for view in self._closing.during(self._view.watch()):
-            status = _standard(summarize(view), request.service)
+            status = _standard(summarize(view), request.service, self._aliases())
             if status != last:
                 last = status
                 yield health_pb2.HealthCheckResponse(status=status)
 
 
-def _standard(summary: Summary, service: str) -> int:
+def _standard(summary: Summary, service: str, aliases: Mapping[str, Alias]) -> int:
+    model = stands_for(service, aliases, summary.models).model
     if service in _MESH:
         status = summary.status
-    elif service in summary.models:
-        status = summary.models[service].status
+    elif model in summary.models:
+        status = summary.models[model].status
     else:
         return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     if status is Status.NOT_SERVING:
@@ -89,8 +93,9 @@ def _standard(summary: Summary, service: str) -> int:
     return health_pb2.HealthCheckResponse.SERVING
 
 
-def _report(view: FleetView, model: str) -> wire.HealthReport:
+def _report(view: FleetView, model: str, aliases: Mapping[str, Alias]) -> wire.HealthReport:
     summary = summarize(view)
+    model = stands_for(model, aliases, summary.models).model
     if model and model not in summary.models:
         raise unknown_model(model, summary.models)
     chosen = [summary.models[model]] if model else list(summary.models.values())

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from inferno_proxy.aliases import Alias, in_force
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
 from inferno_proxy.grouping import Placed, grouped
 from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
@@ -18,7 +19,8 @@ from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
 
 @dataclass(frozen=True, slots=True)
 class RoutingSettings:
-    """What an operator may choose about routing: ``traffic`` says how each model's calls are treated.
+    """What an operator may choose about routing: ``traffic`` says how each model's calls are treated, ``aliases`` what
+    else models are called.
 
     ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first.
     """
@@ -26,6 +28,7 @@ class RoutingSettings:
     traffic: TrafficTable = field(default_factory=TrafficTable)
     region: str = ""
     zone: str = ""
+    aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
 
     def distance(self, region: str, zone: str) -> int:
         """0 for a node of the proxy's own zone, 1 of its region, 2 elsewhere. An unknown zone of one's own counts as
@@ -97,10 +100,12 @@ class ModelRoute:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """Every model the fleet knows, by name (sorted), and the members that had to be left out, with the reason."""
+    """Every model the fleet knows, by name (sorted), the members that had to be left out, with the reason, and the
+    aliases that hold; the fleet may not know what one stands for."""
 
     models: Mapping[str, ModelRoute] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
@@ -137,7 +142,7 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
             grpc_copies=_grpc(to_copy, settings),
             http_copies=_http(to_copy, settings),
         )
-    return RoutePlan(MappingProxyType(models), MappingProxyType(left_out))
+    return RoutePlan(MappingProxyType(models), MappingProxyType(left_out), in_force(settings.aliases, models))
 
 
 def _admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:

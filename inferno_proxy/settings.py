@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import quote
 
 import pydantic
 
+from inferno_proxy.aliases import Alias, parse_alias
 from inferno_proxy.fleet import Address
 from inferno_proxy.traffic import Scope
 from inferno_proxy.traffic_settings import ModelSettings, traffic_table
@@ -19,6 +21,10 @@ from inferno_runtime.settings import ProcessSettings, option, split_commas
 
 # A Unix socket's path holds 107 bytes; the longest name in the data folder takes 24 of them.
 _MAX_FOLDER = 83
+# Bytes of a model's name as a path spells it that the call filter has room for (call_filter/alias.h).
+_LONGEST_MODEL = 1024
+# Spelled alike in a message, a header and a path, whoever writes it.
+AliasName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 # sockaddr_un.sun_path is 108 bytes with its final zero.
 Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(split_commas)]
 
@@ -78,6 +84,9 @@ class ProxySettings(ProcessSettings):
     models: Mapping[str, ModelSettings] = option(
         {}, help="How calls of each model are treated; '*' is every other.", live=True
     )
+    aliases: Mapping[AliasName, str] = option(
+        {}, help="Other names of models: MODEL or MODEL@VERSION for each.", live=True
+    )
 
     @pydantic.field_validator("host")
     @classmethod
@@ -130,6 +139,22 @@ class ProxySettings(ProcessSettings):
         """Where rate limits are counted for all proxies together; None when no model has such a limit."""
         wanted = traffic_table(self.models).limits_rates_globally
         return Address(*parse_address(self.rate_limit_service)) if wanted else None
+
+    @pydantic.model_validator(mode="after")
+    def _aliases_lead_to_models(self) -> ProxySettings:
+        for name, alias in self.targets.items():
+            if alias.model in self.aliases:
+                raise ValueError(f"alias {name!r} stands for {alias.model!r}, which is an alias itself: name the model")
+            if not alias.model or not alias.model.isprintable() or len(quote(alias.model)) > _LONGEST_MODEL:
+                raise ValueError(f"alias {name!r} stands for no model: say MODEL or MODEL@VERSION")
+            if name in self.models:
+                raise ValueError(f"{name!r} is an alias: its calls are treated as models says of {alias.model!r}")
+        return self
+
+    @property
+    def targets(self) -> Mapping[str, Alias]:
+        """What each alias stands for."""
+        return {name: parse_alias(text) for name, text in self.aliases.items()}
 
     @property
     def loopback(self) -> bool:

@@ -22,6 +22,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     Rds,
 )
 from envoy_data_plane.envoy.extensions.wasm.v3 import FailurePolicy, PluginConfig, VmConfig
+from envoy_data_plane.google.protobuf import StringValue
 
 from inferno_proxy.resources import call_filter
 from inferno_proxy.resources.clusters import ads
@@ -44,7 +45,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=ads(), route_config_name=PUBLIC),
         http_filters=[
-            HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter()))),
+            HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter(settings.aliases)))),
             *([rate_filter()] if settings.rate_limits else []),
             *([global_rate_filter()] if settings.rate_limit_service else []),
             *([size_filter()] if settings.size_limits else []),
@@ -78,12 +79,13 @@ def listener_resource(settings: ResourceSettings) -> Resource:
     return Resource.of(PUBLIC, bytes(listener))
 
 
-def _call_filter() -> PluginConfig:
+def _call_filter(aliases: bool) -> PluginConfig:
     """The module runs in a sandbox of each worker. If it ever fails, calls that need it are refused, and it is loaded
     again; calls that name their model in a header never meet it."""
     return PluginConfig(
         name=CALL_FILTER,
         root_id=CALL_FILTER,
+        configuration=packed(StringValue(value="aliases")) if aliases else None,
         vm_config=VmConfig(
             vm_id=CALL_FILTER,
             runtime="envoy.wasm.runtime.v8",

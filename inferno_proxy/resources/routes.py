@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.core.v3 import (
@@ -16,6 +17,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     HeaderValue,
     HeaderValueOption,
     HeaderValueOptionHeaderAppendAction,
+    Metadata,
     SubstitutionFormatString,
 )
 from envoy_data_plane.envoy.config.route.v3 import (
@@ -39,6 +41,8 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
+from inferno_proxy.aliases import Alias
+from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
 from inferno_proxy.resources.global_rates import global_rate
 from inferno_proxy.resources.names import (
@@ -100,6 +104,8 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     for route in map(ModelRoute.without_endpoints, plan.models.values()):
         own = _rest_model(route, settings.healing, settings.message_limit)
         paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), *own, nowhere)
+    for name, alias in plan.aliases.items():
+        paths.setdefault(f"{_MODEL_PATHS}{name}", _run(_rest_alias(name, alias, plan), nowhere))
     virtual_host = VirtualHost(
         name=PUBLIC,
         domains=["*"],
@@ -121,7 +127,8 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
         header_value(route.name): _run(*_grpc_model(route, settings.healing, settings.message_limit))
         for route in map(ModelRoute.without_endpoints, plan.models.values())
     }
-    missing = _run(_nowhere(f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})', grpc=True))
+    sentence = f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})'
+    missing = _run(_nowhere(sentence, grpc=True, metadata=alias_metadata(plan.aliases)))
     if not models:  # Envoy takes no empty map
         return Matcher(on_no_match=missing)
     tree = MatcherMatcherTree(input=_header_input(MODEL_HEADER), exact_match_map=_sorted_map(models))
@@ -224,7 +231,22 @@ def _service_route(cluster: str, match: RouteMatch) -> Route:
     )
 
 
-def _nowhere(sentence: str, *, grpc: bool = False) -> bytes:
+def _rest_alias(name: str, alias: Alias, plan: RoutePlan) -> bytes:
+    """Has the call filter put the model into the path, after which the call has the model's route."""
+    target = plan.models.get(alias.model)
+    return bytes(
+        Route(
+            name=f"alias {name}",
+            match=RouteMatch(path_separated_prefix=f"{_MODEL_PATHS}{name}"),
+            direct_response=DirectResponseAction(status=404),
+            metadata=alias_metadata(
+                {name: replace(alias, model=path_segment(alias.model))}, stateful=target is not None and target.stateful
+            ),
+        )
+    )
+
+
+def _nowhere(sentence: str, *, grpc: bool = False, metadata: Metadata | None = None) -> bytes:
     """The answer NOT_FOUND with a sentence (an Envoy format string). Envoy itself would make a 404 UNIMPLEMENTED."""
     return bytes(
         Route(
@@ -232,6 +254,7 @@ def _nowhere(sentence: str, *, grpc: bool = False) -> bytes:
             match=RouteMatch(prefix="/"),
             direct_response=DirectResponseAction(status=404, body_format=_format(sentence)),
             response_headers_to_add=[_grpc_status(5)] if grpc else _safe_for_browsers(),
+            metadata=metadata,
             typed_per_filter_config={} if grpc else {CALL_FILTER: packed(FilterConfig(disabled=True))},
         )
     )

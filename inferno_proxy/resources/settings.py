@@ -18,6 +18,7 @@ class ResourceSettings:
     production choice. ``rate_limits`` and ``size_limits``: some model has one, so the filter for them is in the chain.
     ``rate_limit_service`` is where limits are counted for all proxies together, None when none is configured; its host
     may be a name.
+    ``aliases``: there are some, so the call filter looks for them.
     """
 
     control_grpc: str
@@ -29,3 +30,4 @@ class ResourceSettings:
     rate_limits: bool = False
     size_limits: bool = False
     rate_limit_service: Address | None = None
+    aliases: bool = False

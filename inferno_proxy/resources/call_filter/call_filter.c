@@ -4,10 +4,13 @@
  *   x-inferno-model     the model's name, unless the client sent the header itself (gRPC only: REST names it in the path)
  *   x-inferno-sequence  the sequence id, removed when the call has none
  *
+ * Where the route's metadata has aliases, a call that names one is made a call of the alias's target before all else: in
+ * the model header, in each message (gRPC) or in the path (REST). See alias.h.
+ *
  * A call is held back only until its model name and parameters have arrived. Protobuf writers emit fields in the order
  * of their numbers, so for the Open Inference Protocol that is a few dozen bytes; the tensors behind them are never
- * copied and never waited for. Everything this module keeps between two calls into it is the set of stream ids that are
- * still held back.
+ * copied and never waited for. What this module keeps between two calls into it is the set of stream ids that are still
+ * held back, or whose later messages have to be renamed.
  *
  * Built by tools/build_call_filter.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
  */
@@ -28,6 +31,9 @@ IMPORT(proxy_get_header_map_value)
 u32 proxy_get_header_map_value(u32 map, const char *key, u32 key_size, const u8 **at, u32 *size);
 IMPORT(proxy_replace_header_map_value)
 u32 proxy_replace_header_map_value(u32 map, const char *key, u32 key_size, const u8 *value, u32 size);
+IMPORT(proxy_set_buffer_bytes) u32 proxy_set_buffer_bytes(u32 type, u32 start, u32 size, const u8 *at, u32 new_size);
+IMPORT(proxy_get_property) u32 proxy_get_property(const u8 *path, u32 path_size, const u8 **at, u32 *size);
+IMPORT(proxy_set_property) u32 proxy_set_property(const char *path, u32 path_size, const u8 *value, u32 size);
 IMPORT(proxy_remove_header_map_value) u32 proxy_remove_header_map_value(u32 map, const char *key, u32 key_size);
 IMPORT(proxy_send_local_response)
 u32 proxy_send_local_response(u32 status, const char *detail, u32 detail_size, const char *body, u32 body_size,
@@ -48,30 +54,34 @@ EXPORT(proxy_on_memory_allocate) void *proxy_on_memory_allocate(u32 size) {
   return at;
 }
 
-/* The streams held back: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at 1). */
+/* The streams that concern us still: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at
+ * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are. */
 enum { PLACES = 1 << 16 };
-static u32 held[PLACES];
-static u32 held_count;
+typedef struct {
+  u32 stream, renamed, rest;
+} place;
+static place places[PLACES];
+static u32 taken;
 
-static u32 place_of(u32 stream) { return (stream * 2654435769u) >> 16; }
+static u32 home_of(u32 stream) { return (stream * 2654435769u) >> 16; }
 
-static u32 find(u32 stream) {
-  u32 at = place_of(stream);
-  while (held[at] != 0 && held[at] != stream) at = (at + 1) & (PLACES - 1);
-  return at;
+static place *find(u32 stream) {
+  u32 at = home_of(stream);
+  while (places[at].stream != 0 && places[at].stream != stream) at = (at + 1) & (PLACES - 1);
+  return &places[at];
 }
 
 static void release(u32 stream) {
-  u32 hole = find(stream);
-  if (held[hole] == 0) return;
-  held_count--;
-  for (u32 at = (hole + 1) & (PLACES - 1); held[at] != 0; at = (at + 1) & (PLACES - 1)) {
-    u32 home = place_of(held[at]);
+  u32 hole = (u32)(find(stream) - places);
+  if (places[hole].stream == 0) return;
+  taken--;
+  for (u32 at = (hole + 1) & (PLACES - 1); places[at].stream != 0; at = (at + 1) & (PLACES - 1)) {
+    u32 home = home_of(places[at].stream);
     if (((at - home) & (PLACES - 1)) < ((at - hole) & (PLACES - 1))) continue; /* its home lies behind the hole */
-    held[hole] = held[at];
+    places[hole] = places[at];
     hole = at;
   }
-  held[hole] = 0;
+  places[hole].stream = 0;
 }
 
 /* --------------------------------------------------------------------------------------------------------- headers */
@@ -125,7 +135,8 @@ static void set_header(const char *name, u32 name_size, span value) {
 enum { DONE, MORE, BROKEN };
 
 typedef struct {
-  span model;
+  span model, version;
+  const u8 *named; /* where the field with the model's name begins */
   span sequence; /* string form; digits[] holds it when the id is a number */
   u8 digits[20];
 } call;
@@ -205,7 +216,7 @@ static int read_parameter(span entry, call *found) {
   return DONE;
 }
 
-/* The five model calls agree on field 1 (the model's name); in ModelInferRequest, parameters are field 4. */
+/* The five model calls agree on fields 1 (the model's name) and 2 (its version); in ModelInferRequest, parameters are field 4. */
 static int read_fields(cursor in, int whole, call *found) {
   while (in.at < in.end) {
     field part;
@@ -218,7 +229,11 @@ static int read_fields(cursor in, int whole, call *found) {
     }
     if (state != DONE) return BROKEN;
     if (part.number > 4 && found->model.size) return DONE;
-    if (part.number == 1 && part.wire == 2) found->model = part.bytes;
+    if (part.number == 1 && part.wire == 2) {
+      found->model = part.bytes;
+      found->named = start.at;
+    }
+    if (part.number == 2 && part.wire == 2) found->version = part.bytes;
     if (part.number == 4 && part.wire == 2 && read_parameter(part.bytes, found) != DONE) return BROKEN;
   }
   return whole ? DONE : MORE;
@@ -227,7 +242,7 @@ static int read_fields(cursor in, int whole, call *found) {
 #include "inflate.h"
 
 /* A gRPC frame: one byte that says whether it is compressed, four bytes of length, the message. */
-static int read_frame(const u8 *at, u32 size, call *found) {
+static __attribute__((noinline)) int read_frame(const u8 *at, u32 size, call *found) {
   if (size < 5) return MORE;
   u64 length = (u64)at[1] << 24 | (u64)at[2] << 16 | (u64)at[3] << 8 | at[4];
   int whole = length <= size - 5;
@@ -313,16 +328,22 @@ static u32 json_length(u32 size, int *whole) {
   return length;
 }
 
-static u32 let_go(u32 stream, call *found) {
-  release(stream);
+static void steer(call *found) {
   if (found->sequence.size) set_header(SEQUENCE, sizeof SEQUENCE - 1, found->sequence);
   else proxy_remove_header_map_value(REQUEST_HEADERS, SEQUENCE, sizeof SEQUENCE - 1);
   if (found->model.size) set_header(MODEL, sizeof MODEL - 1, found->model);
+}
+
+static u32 let_go(u32 stream, call *found) {
+  release(stream);
+  steer(found);
   return CONTINUE;
 }
 
-static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
-  call found = {{0, 0}, {0, 0}, {0}};
+#include "alias.h"
+
+static u32 grpc_body(u32 stream, const u8 *at, u32 size, u32 buffered, int last) {
+  call found = {0};
   span coding = HEADER("grpc-encoding");
   if (size && at[0] && coding.at && !IS(coding, "gzip") && !IS(coding, "deflate")) {
     release(stream);
@@ -339,6 +360,7 @@ static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
     return REFUSE(400, INVALID_ARGUMENT, "the first message is not a valid request of the Open Inference Protocol");
   }
   span named = HEADER(MODEL);
+  if (find_alias(named.at ? named : found.model)) return rename_call(stream, at, size, buffered, last, &found);
   if (named.at) found.model.size = 0; /* what the client says in the header stands */
   else if (!found.model.size) {
     release(stream);
@@ -348,7 +370,7 @@ static u32 grpc_body(u32 stream, const u8 *at, u32 size, int last) {
 }
 
 static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
-  call found = {{0, 0}, {0, 0}, {0}};
+  call found = {0};
   int whole = last;
   span coding = HEADER("content-encoding");
   if (coding.at && !IS(coding, "identity")) {
@@ -376,27 +398,36 @@ static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
 
 EXPORT(proxy_abi_version_0_2_1) void proxy_abi_version_0_2_1(void) {}
 EXPORT(proxy_on_vm_start) u32 proxy_on_vm_start(u32 root, u32 size) { return root | size | 1; }
-EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) { return root | size | 1; }
+EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) {
+  aliases = size > 0; /* the one word there may be says that there are some */
+  return root | 1;
+}
 EXPORT(proxy_on_context_create) void proxy_on_context_create(u32 stream, u32 root) { (void)stream, (void)root; }
 EXPORT(proxy_on_delete) void proxy_on_delete(u32 stream) { release(stream); }
 
 EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 count, u32 last) {
   (void)count;
   arena_used = 0;
+  int grpc = is_grpc();
+  if (!grpc && rename_path() && !alias.stateful) return CONTINUE;
   if (last) {
-    if (is_grpc()) return REFUSE(400, INVALID_ARGUMENT, "the call ended before its first message");
+    if (grpc) return REFUSE(400, INVALID_ARGUMENT, "the call ended before its first message");
     proxy_remove_header_map_value(REQUEST_HEADERS, SEQUENCE, sizeof SEQUENCE - 1);
     return CONTINUE;
   }
-  if (held_count >= PLACES / 2) return REFUSE(503, RESOURCE_EXHAUSTED, "too many calls wait for their first message");
-  held[find(stream)] = stream;
-  held_count++;
+  if (taken >= PLACES / 2) return REFUSE(503, RESOURCE_EXHAUSTED, "too many calls wait for their first message");
+  place *its = find(stream);
+  its->stream = stream;
+  its->renamed = 0;
+  taken++;
   return PAUSE;
 }
 
 EXPORT(proxy_on_request_body) u32 proxy_on_request_body(u32 stream, u32 buffered, u32 last) {
-  if (held[find(stream)] == 0) return CONTINUE;
+  place *its = find(stream);
+  if (its->stream == 0) return CONTINUE;
   arena_used = 0;
+  if (its->renamed) return rename_more(its, buffered, last);
   int grpc = is_grpc();
   for (u32 look = FIRST_LOOK;; look = HOLD_LIMIT) {
     u32 checkpoint = arena_used;
@@ -404,8 +435,8 @@ EXPORT(proxy_on_request_body) u32 proxy_on_request_body(u32 stream, u32 buffered
     u32 size = 0;
     if (buffered && proxy_get_buffer_bytes(REQUEST_BODY, 0, look, &at, &size)) size = 0;
     int all = last && size >= buffered;
-    u32 action = grpc ? grpc_body(stream, at, size, all) : json_body(stream, at, size, all);
-    if (action == CONTINUE || held[find(stream)] == 0) return action;
+    u32 action = grpc ? grpc_body(stream, at, size, buffered, all) : json_body(stream, at, size, all);
+    if (action == CONTINUE || find(stream)->stream == 0) return action;
     if (size >= HOLD_LIMIT) {
       release(stream);
       return REFUSE(400, INVALID_ARGUMENT,

@@ -94,7 +94,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     proxy = ProxySettings.model_validate(asked.get("proxy", {}))
     traffic = traffic_table(proxy.models)
     view = FleetView(1, {each.node.node_id: each for each in members})
-    made = plan(view, RoutingSettings(traffic, proxy.region, proxy.zone))
+    made = plan(view, RoutingSettings(traffic, proxy.region, proxy.zone, proxy.targets))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",
@@ -103,6 +103,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         rate_limits=traffic.limits_rates,
         size_limits=traffic.limits_sizes,
         rate_limit_service=proxy.rate_limits_at,
+        aliases=bool(proxy.aliases),
     )
     return made, build(made, settings, 1, {})
 

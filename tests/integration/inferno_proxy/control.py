@@ -13,6 +13,7 @@ import prometheus_client
 from aiohttp import ClientSession, UnixConnector, web
 
 from inferno_proxy.admission import Limits
+from inferno_proxy.aliases import Alias
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
@@ -44,7 +45,10 @@ class Control:
         self.registry = Registry(Terms(lease, 600, Limits(nodes=50)), self.clock, self.events)
         self.clients = ClientTable(self.clock)
         self.closing = Closing()
-        self.fleet = FleetInference(self.registry, "1.2.3", allow_model_control=allow_model_control)
+        self.aliases: Mapping[str, Alias] = {}
+        self.fleet = FleetInference(
+            self.registry, "1.2.3", allow_model_control=allow_model_control, aliases=lambda: self.aliases
+        )
         self.lease = lease
         self.counts: list[Counts] = []
         self.published: object = 3
@@ -64,8 +68,8 @@ class Control:
             ads=AdsService(Latest(empty), self.clients, self.clock),
             reporting=ReportingService(view, self.clock, self.closing, counts=self.counts.extend),
             registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
-            health=HealthService(view, self.closing),
-            grpc_health=GrpcHealth(view, self.closing),
+            health=HealthService(view, self.closing, lambda: self.aliases),
+            grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),
             mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),
             inference=InferenceService(self.fleet),
             governed=True,

@@ -11,9 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc as stubs
 
+from inferno.health.v1 import health_service_pb2 as health_wire
+from inferno.health.v1 import health_service_pb2_grpc as health_stubs
+from inferno_proxy.aliases import Alias
 from inferno_proxy.fleet import Model, ModelState, Source
 from inferno_proxy.lease import Lease
 from tests.integration.inferno_proxy.control import Control, control
@@ -318,3 +322,25 @@ async def test_what_http_itself_refuses_is_json_too(
         assert shown["error"]
         assert shown["reason"]
         assert ("allow" in answer.headers) == (status == 405)
+
+
+async def test_an_alias_answers_like_its_model_wherever_the_fleet_is_asked(plane: Control) -> None:
+    plane.aliases = {"chat": Alias("m"), "second": Alias("m", "2"), "m": Alias("n"), "gone": Alias("nobody")}
+    checks: Any = health_pb2_grpc.HealthStub(plane.channel)
+    health: Any = health_stubs.HealthServiceStub(plane.channel)
+    async with two_tritons(plane):
+        index = await stub(plane).RepositoryIndex(wire.RepositoryIndexRequest())
+        assert [(each.name, each.version, each.state) for each in index.models] == [
+            ("chat", "1", "READY"),
+            ("m", "1", "READY"),
+        ]
+        by_name = await stub(plane).ModelStatistics(wire.ModelStatisticsRequest(name="m"))
+        assert await stub(plane).ModelStatistics(wire.ModelStatisticsRequest(name="chat")) == by_name
+        assert await get(plane, "/v2/models/chat/stats") == await get(plane, "/v2/models/m/stats")
+    assert (
+        await checks.Check(health_pb2.HealthCheckRequest(service="chat"))
+    ).status == health_pb2.HealthCheckResponse.SERVING
+    report = (await health.GetHealth(health_wire.GetHealthRequest(model="chat"))).report
+    assert [each.model for each in report.models] == ["m"]
+    code, said = await refusal(stub(plane).ModelStatistics(wire.ModelStatisticsRequest(name="gone")))
+    assert (code, "nobody" in said) == (grpc.StatusCode.NOT_FOUND, True)

@@ -36,12 +36,13 @@ LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_lengt
 
 @dataclass
 class Call:
-    """One call a server saw: its method, the model, the sequence id and the metadata."""
+    """One call a server saw: its method, the model, the sequence id, the metadata, and the version asked for."""
 
     method: str
     model: str
     sequence: int | str = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    version: str = ""
 
 
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc] # untyped
@@ -67,7 +68,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         if "sequence_id" in parameters:
             sequence = parameters["sequence_id"].int64_param or parameters["sequence_id"].string_param
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        self.calls.append(Call(method, name, sequence, metadata))
+        version = request.model_version if hasattr(request, "model_version") else request.version
+        self.calls.append(Call(method, name, sequence, metadata, version))
 
     async def ModelInfer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         self._saw("ModelInfer", request, context)
@@ -119,7 +121,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         length = int(request.headers.get("Inference-Header-Content-Length", len(body)))
         asked = json.loads(body[:length])
         sequence = asked.get("parameters", {}).get("sequence_id", 0)
-        self.calls.append(Call("infer", request.match_info["model"], sequence, dict(request.headers)))
+        version = request.match_info.get("version", "")
+        self.calls.append(Call("infer", request.match_info["model"], sequence, dict(request.headers), version))
         await self.proceed.wait()
         if self.refuse:
             return web.json_response({"error": "no available versions"}, status=404)
@@ -244,6 +247,7 @@ async def proxied(
         rate_limits=routing.traffic.limits_rates,
         size_limits=routing.traffic.limits_sizes,
         rate_limit_service=rate_limit_service,
+        aliases=bool(routing.aliases),
     )
     built = build(plan(fleet, routing), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
