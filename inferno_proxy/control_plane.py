@@ -26,9 +26,10 @@ from inferno_proxy.discovery.probe import Prober
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.discovery.static import StaticDiscovery, static_node
 from inferno_proxy.envoy.bootstrap import standby_path
+from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
-from inferno_proxy.fleet import Address, Node, Source
+from inferno_proxy.fleet import Address, FleetView, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.handover import HandOver
@@ -41,6 +42,7 @@ from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publisher import Publisher, Recipe
 from inferno_proxy.registry import Registry
+from inferno_proxy.rehearsal import Rehearsal
 from inferno_proxy.reload import Comparison, Reloader
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
@@ -92,11 +94,23 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
     )
     closing = Closing()
 
-    async def take_over(comparison: Comparison) -> None:
-        recipes.set(_recipe(comparison.settings, listen, layout, governator))
+    async def rehearse(before: ProxySettings, comparison: Comparison) -> None:
+        if settings.healing:
+            await rehearsal.check(before, comparison)
 
-    reloader = Reloader(handed, take_over, lambda fresh: fresh.write(layout.plan), events)
     figures = ReportedFigures(registry.view, clock)
+    rehearsal = Rehearsal(
+        Canary(layout.canary, clock),
+        lambda: registry.view.value,
+        lambda view, chosen: _staged(view, _recipe(chosen, listen, layout, governator)),
+    )
+    reloader = Reloader(
+        handed,
+        events,
+        rehearse=rehearse,
+        put=lambda chosen: recipes.set(_recipe(chosen, listen, layout, governator)),
+        keep=lambda fresh: _keep_settings(fresh, layout),
+    )
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
         services = ControlServices(
@@ -127,6 +141,7 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
             await doors.enter_async_context(_http(rest.application(), layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
+            await reloader.begin(HandOver.proven(layout.proven))
             tasks.append(group.create_task(publisher.run(), name="publisher"))
             tasks.append(group.create_task(reloader.run(hangups), name="reload"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))
@@ -167,6 +182,17 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             aliases=bool(settings.aliases),
         ),
     )
+
+
+def _staged(view: FleetView, recipe: Recipe) -> Snapshot:
+    """What an Envoy would get."""
+    return build(plan(view, recipe.routing), recipe.resources, 1, {})[Dialect.ENVOY]
+
+
+def _keep_settings(fresh: HandOver, layout: Layout) -> None:
+    fresh.write(layout.plan)
+    if fresh.settings.healing:
+        fresh.write(layout.proven)
 
 
 async def _governator(where: str) -> Address | str | None:

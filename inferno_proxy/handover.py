@@ -63,6 +63,14 @@ class HandOver:
         fresh.replace(path)
 
     @staticmethod
+    def proven(path: Path) -> ProxySettings:
+        """The settings that were kept as good at a path; the defaults, which are, when there are none to be read."""
+        try:
+            return HandOver.read(path).settings
+        except (OSError, ValueError, KeyError):
+            return ProxySettings()
+
+    @staticmethod
     def read(path: Path) -> HandOver:
         """What :meth:`write` wrote.
 

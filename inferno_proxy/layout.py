@@ -33,6 +33,16 @@ class Layout:
         return self.directory / "control-plane.json"
 
     @property
+    def proven(self) -> Path:
+        """The settings that proved good last, in the form of :attr:`plan`."""
+        return self.directory / "proven.json"
+
+    @property
+    def canary(self) -> Path:
+        """The canary Envoy's folder, there while one runs."""
+        return self.directory / "canary"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor for as long as it runs; holds its pid."""
         return self.directory / "lock"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from inferno_proxy.events import EventLog
 from inferno_proxy.handover import HandOver
@@ -29,8 +30,15 @@ class Change:
     where: str
 
     def __str__(self) -> str:
-        name = ".".join(("proxy", *self.keys))
-        return name if self.where == "default" else f"{name} ({self.where})"
+        return self._name if self.where == "default" else f"{self._name} ({self.where})"
+
+    def told(self) -> str:
+        """The setting after its place, as mistakes in settings are told."""
+        return self._name if self.where == "default" else f"{self.where}: {self._name}"
+
+    @property
+    def _name(self) -> str:
+        return ".".join(("proxy", *self.keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +80,69 @@ def _changes(before: ProxySettings, found: Loaded[ProxySettings], name: str) -> 
             yield Change((name, key), found.where(name, key))
 
 
+def mixed(before: ProxySettings, after: ProxySettings, changes: Iterable[Change]) -> ProxySettings:
+    """The settings of before with some of the changes that lead to those of after."""
+    values: dict[str, object] = {}
+    for name, *rest in (change.keys for change in changes):
+        wanted = getattr(after, name)
+        if not rest:
+            values[name] = wanted
+            continue
+        mapping = dict(cast("Mapping[str, object]", values.get(name, getattr(before, name))))
+        mapping.pop(rest[0], None)
+        values[name] = mapping | {key: value for key, value in wanted.items() if key == rest[0]}
+    return before.model_copy(update=values)
+
+
 def _listed(changes: tuple[Change, ...]) -> str:
     return ", ".join(map(str, changes))
 
 
 class Reloader:
-    """Keeps the settings in force. ``take_over`` builds from new ones and puts them in force; it raises an
-    :class:`InfernoError` when they are no good, and then the old ones stay."""
+    """Keeps the settings in force, and hands those that prove good to ``put``.
+
+    ``rehearse`` tries changed settings, which differ from its first argument as the second says. It raises
+    :class:`InvalidInput` when they are no good, and :class:`Unavailable` when they could not be tried. ``keep`` keeps
+    the settings in force on disk.
+    """
 
     def __init__(
         self,
         handed: HandOver,
-        take_over: Callable[[Comparison], Awaitable[None]],
-        keep: Callable[[HandOver], None],
         events: EventLog,
+        *,
+        rehearse: Callable[[ProxySettings, Comparison], Awaitable[None]],
+        put: Callable[[ProxySettings], None],
+        keep: Callable[[HandOver], None],
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._handed = handed
-        self._take_over = take_over
-        self._keep = keep
         self._events = events
+        self._rehearse = rehearse
+        self._put = put
+        self._keep = keep
         self._env = os.environ if env is None else env
+
+    async def begin(self, proven: ProxySettings) -> None:
+        """Try the settings handed over, if they differ in what can change from those that proved good last; when they
+        are no good, those are put in force instead."""
+        handed = self._handed.settings
+        base = handed.model_copy(
+            update={name: getattr(proven, name) for name, one in ProxySettings.model_fields.items() if is_live(one)}
+        )
+        comparison = compare(base, await asyncio.to_thread(self._placed, handed))
+        if not comparison.changed:
+            return
+        try:
+            await self._rehearse(base, comparison)
+        except InvalidInput as error:
+            self._refuse(error)
+            self._put(base)
+            await self._in_force(base)
+        except InfernoError as error:
+            _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
+        else:
+            await self._in_force(handed)
 
     async def run(self, hangups: Latest[int]) -> None:
         """Read the settings again at each hangup, until cancelled."""
@@ -101,28 +151,49 @@ class Reloader:
                 await self.again()
 
     async def again(self) -> None:
-        """Read the settings; take them over, or say why not."""
-        subject = str(self._handed.origin.file or "the environment")
+        """Read the settings; put them in force, or say why not."""
+        before = self._handed.settings
         try:
-            found = await asyncio.to_thread(self._handed.origin.read, self._env)
-            comparison = compare(self._handed.settings, found)
+            comparison = compare(before, await asyncio.to_thread(self._handed.origin.read, self._env))
             if comparison.changed:
-                await self._take_over(comparison)
+                await self._rehearse(before, comparison)
+                self._put(comparison.settings)
         except InfernoError as error:
-            self._events.healed(
-                "CONFIG_REFUSED",
-                subject,
-                cause="The settings that were read are no good",
-                evidence=error.sentence().rstrip("."),
-                effect="those of before stay in force",
-            )
+            self._refuse(error)
             return
-        self._handed = replace(self._handed, settings=comparison.settings)
+        if comparison.changed:
+            await self._in_force(comparison.settings)
+        self._events.add("CONFIG_RELOADED", self._subject, comparison.sentence())
+
+    @property
+    def _subject(self) -> str:
+        return str(self._handed.origin.file or "the environment")
+
+    def _placed(self, handed: ProxySettings) -> Loaded[ProxySettings]:
+        """The settings handed over with the places they come from, as far as their origin still says the same."""
+        try:
+            found = self._handed.origin.read(self._env)
+        except InfernoError:
+            found = None
+        if found is None or found.value != handed:
+            return Loaded(handed, dict.fromkeys(ProxySettings.model_fields, "default"), {})
+        return found
+
+    def _refuse(self, error: InfernoError) -> None:
+        self._events.healed(
+            "CONFIG_REFUSED",
+            self._subject,
+            cause="The settings that were read are no good",
+            evidence=error.sentence().rstrip("."),
+            effect="those of before stay in force",
+        )
+
+    async def _in_force(self, settings: ProxySettings) -> None:
+        self._handed = replace(self._handed, settings=settings)
         try:
             await asyncio.to_thread(self._keep, self._handed)
         except OSError as error:
             _LOG.error("settings not kept", reason=error.strerror, effect="a restart begins with those of before")
-        self._events.add("CONFIG_RELOADED", subject, comparison.sentence())
 
 
 def refused(message: str) -> InvalidInput:

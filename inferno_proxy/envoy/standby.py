@@ -6,7 +6,7 @@ Everything stands in the file itself (endpoints inside clusters, routes inside t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterDiscoveryType
@@ -26,8 +26,13 @@ _LOAD_ASSIGNMENT = 33  # Cluster.load_assignment
 
 def standby(snapshot: Snapshot) -> bytes:
     """An encoded ``envoy.config.bootstrap.v3.Bootstrap`` that serves what an Envoy-dialect snapshot describes."""
-    parts = [delimited(_LISTENERS, body) for body in _listeners(snapshot)]
-    parts += [delimited(_CLUSTERS, body) for body in _clusters(snapshot)]
+    return bootstrap(map(bytes, listeners(snapshot)), _clusters(snapshot))
+
+
+def bootstrap(encoded_listeners: Iterable[bytes], encoded_clusters: Iterable[bytes]) -> bytes:
+    """An encoded ``Bootstrap`` with these static resources."""
+    parts = [delimited(_LISTENERS, body) for body in encoded_listeners]
+    parts += [delimited(_CLUSTERS, body) for body in encoded_clusters]
     return delimited(_STATIC_RESOURCES, b"".join(parts))
 
 
@@ -57,7 +62,8 @@ def _clusters(snapshot: Snapshot) -> Iterator[bytes]:
         yield bytes(cluster) + delimited(_LOAD_ASSIGNMENT, found.body)
 
 
-def _listeners(snapshot: Snapshot) -> Iterator[bytes]:
+def listeners(snapshot: Snapshot) -> Iterator[Listener]:
+    """The snapshot's listeners with their routes inside."""
     routes = snapshot.resources[ResourceType.ROUTE]
     for resource in snapshot.resources[ResourceType.LISTENER].values():
         listener = Listener.parse(resource.body)
@@ -68,4 +74,4 @@ def _listeners(snapshot: Snapshot) -> Iterator[bytes]:
                     body = routes[manager.rds.route_config_name].body
                     manager.rds, manager.route_config = None, RouteConfiguration.parse(body)
                     each.typed_config = packed(manager)
-        yield bytes(listener)
+        yield listener

@@ -10,8 +10,10 @@ from pathlib import Path
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address
 from inferno_proxy.handover import HandOver, Origin
-from inferno_proxy.reload import Comparison, Reloader, compare, refused
+from inferno_proxy.reload import Comparison, Reloader, compare, mixed, refused
+from inferno_proxy.settings import ProxySettings
 from inferno_runtime.clock import ManualClock
+from inferno_runtime.errors import InfernoError, Unavailable
 from inferno_runtime.latest import Latest
 from tests.waiting import eventually
 
@@ -25,22 +27,25 @@ class World:
         self.file = folder / "inferno.yaml"
         self.file.write_text(text, encoding="utf-8")
         self.events = EventLog(ManualClock())
-        self.taken: list[Comparison] = []
+        self.tried: list[tuple[ProxySettings, Comparison]] = []
+        self.taken: list[ProxySettings] = []
         self.plan = folder / "plan.json"
-        self.no_good = ""
+        self.no_good: InfernoError | None = None
         origin = Origin(self.file, {"port": 0})
+        self.handed = HandOver(origin.read(NOWHERE).value, Address("127.0.0.1", 8080), origin)
         self.reloader = Reloader(
-            HandOver(origin.read(NOWHERE).value, Address("127.0.0.1", 8080), origin),
-            self.take_over,
-            lambda fresh: fresh.write(self.plan),
+            self.handed,
             self.events,
-            NOWHERE,
+            rehearse=self.rehearse,
+            put=self.taken.append,
+            keep=lambda fresh: fresh.write(self.plan),
+            env=NOWHERE,
         )
 
-    async def take_over(self, comparison: Comparison) -> None:
+    async def rehearse(self, before: ProxySettings, comparison: Comparison) -> None:
+        self.tried.append((before, comparison))
         if self.no_good:
-            raise refused(self.no_good)
-        self.taken.append(comparison)
+            raise self.no_good
 
     def has_said(self, count: int) -> bool:
         return len(self.events.kept) == count
@@ -81,11 +86,11 @@ async def test_changed_settings_are_taken_over_and_kept_for_the_next_life(tmp_pa
     assert await world.edit("proxy: {region: b, models: {m: {retries: 1}}}\n") == (
         f"Changed: proxy.region ({world.file}:1), proxy.models.m ({world.file}:1)."
     )
-    assert [each.settings.region for each in world.taken] == ["b"]
+    assert [each.region for each in world.taken] == ["b"]
     kept = HandOver.read(world.plan)
-    assert (kept.settings, kept.listen) == (world.taken[0].settings, Address("127.0.0.1", 8080))
-    assert kept.settings.model_fields_set == world.taken[0].settings.model_fields_set
-    assert kept.origin.read(NOWHERE).value == world.taken[0].settings
+    assert (kept.settings, kept.listen) == (world.taken[0], Address("127.0.0.1", 8080))
+    assert kept.settings.model_fields_set == world.taken[0].model_fields_set
+    assert kept.origin.read(NOWHERE).value == world.taken[0]
     assert world.plan.stat().st_mode & 0o777 == 0o600
 
 
@@ -112,10 +117,10 @@ async def test_a_file_that_is_no_text_or_gone_changes_nothing(tmp_path: Path) ->
 
 async def test_settings_that_prove_no_good_are_compared_again_with_those_in_force(tmp_path: Path) -> None:
     world = World(tmp_path, "proxy: {region: a}\n")
-    world.no_good = "They crash Envoy."
+    world.no_good = refused("They crash Envoy.")
     said = await world.edit("proxy: {region: b}\n")
     assert "They crash Envoy. Correct it and send SIGHUP again" in said
-    world.no_good = ""
+    world.no_good = None
     assert await world.edit("proxy: {region: b}\n") == f"Changed: proxy.region ({world.file}:1)."
 
 
@@ -138,3 +143,61 @@ def test_settings_of_the_environment_are_handed_over_without_a_file(tmp_path: Pa
     handed = HandOver(Origin().read({"INFERNO_PROXY_REGION": "r"}).value, Address("::1", 1))
     handed.write(tmp_path / "plan.json")
     assert HandOver.read(tmp_path / "plan.json") == handed
+
+
+def test_some_of_the_changes_lead_part_of_the_way(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text("proxy:\n  region: a\n  models:\n    m: {retries: 1}\n    n: {retries: 1}\n")
+    before = Origin(file).read(NOWHERE).value
+    file.write_text("proxy:\n  region: b\n  models:\n    m: {retries: 2}\n    o: {retries: 2}\n")
+    found = compare(before, Origin(file).read(NOWHERE))
+    assert mixed(before, found.settings, found.changed) == found.settings
+    assert mixed(before, found.settings, ()) == before
+    half = mixed(before, found.settings, found.changed[:2])
+    assert (half.region, half.models["m"].retries, half.models["n"].retries) == ("b", 2, 1)
+    assert set(half.models) == {"m", "n"}
+
+
+async def test_settings_that_proved_good_before_are_not_tried_at_the_start(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a, max_nodes: 7}\n")
+    await world.reloader.begin(ProxySettings(region="a"))
+    assert (world.tried, world.taken, world.events.kept, world.plan.exists()) == ([], [], (), False)
+
+
+async def test_new_settings_are_tried_at_the_start_and_kept(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    await world.reloader.begin(ProxySettings())
+    ((before, comparison),) = world.tried
+    assert (before.region, comparison.changed[0].told()) == ("", f"{world.file}:1: proxy.region")
+    assert (world.taken, HandOver.proven(world.plan).region) == ([], "a")
+
+
+async def test_new_settings_that_are_no_good_at_the_start_give_way_to_those_of_before(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a, max_nodes: 7}\n")
+    world.no_good = refused("They crash Envoy.")
+    await world.reloader.begin(ProxySettings(region="b"))
+    assert [(each.region, each.max_nodes) for each in world.taken] == [("b", 7)]
+    assert HandOver.proven(world.plan).region == "b"
+    assert "They crash Envoy" in world.events.kept[-1].message
+
+
+async def test_settings_that_cannot_be_tried_at_the_start_are_in_force_all_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.no_good = Unavailable("No canary can run.", reason="CANARY_FAILED")
+    await world.reloader.begin(ProxySettings())
+    assert (world.taken, world.events.kept, world.plan.exists()) == ([], (), False)
+
+
+async def test_a_file_that_changed_meanwhile_does_not_count_at_the_start(tmp_path: Path) -> None:
+    for text in ("proxy: {region: z}\n", "proxy: [\n"):
+        world = World(tmp_path, "proxy: {region: a}\n")
+        world.file.write_text(text)
+        await world.reloader.begin(ProxySettings())
+        ((_, comparison),) = world.tried
+        assert (comparison.settings.region, comparison.changed[0].told()) == ("a", "proxy.region")
+
+
+def test_without_proven_settings_the_defaults_are(tmp_path: Path) -> None:
+    assert HandOver.proven(tmp_path / "none.json") == ProxySettings()
+    (tmp_path / "bad.json").write_text("{}")
+    assert HandOver.proven(tmp_path / "bad.json") == ProxySettings()

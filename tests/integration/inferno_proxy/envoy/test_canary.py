@@ -1,0 +1,115 @@
+"""A canary Envoy: configurations that do harm are found before any other Envoy hears of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferno_proxy.envoy.canary import Canary, Patience
+from inferno_proxy.envoy.probes import probes
+from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
+from inferno_proxy.handover import Origin
+from inferno_proxy.rehearsal import Rehearsal
+from inferno_proxy.reload import compare
+from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.settings import ProxySettings
+from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.traffic_settings import traffic_table
+from inferno_runtime.clock import SystemClock
+from inferno_runtime.errors import InvalidInput, Unavailable
+from tests.integration.inferno_proxy.envoy.poison import crashing
+from tests.unit.inferno_proxy.nodes import model, node
+
+FLEET = FleetView(
+    1, {"a": Member(node("a", models=(model("m"), model("s", stateful=True))), Phase.SERVING, Source.AGENT, 1.0)}
+)
+# Valid as a number of seconds; Envoy's own limit is below it.
+TOO_LONG = "{timeout: 10000000000}"
+EVERYTHING = """
+proxy:
+  region: here
+  rate_limit_service: no-such-host.invalid:8081
+  models:
+    "*": {retries: 1, hedge_after: 0.1, max_concurrency: 9}
+    m: {balance: maglev, hash_on: address, timeout: 2, rate: {calls: 1, per: address}}
+    o: {rate: {calls: 1, scope: global}, max_request_bytes: 5000}
+    n:
+      split: {by: version, weights: {"1": 9, "2": 1}}
+      mirror: {by: "label:a", to: b}
+"""
+
+
+def staged(view: FleetView, settings: ProxySettings) -> Snapshot:
+    """What an Envoy would get; a node's own addresses are never called."""
+    traffic = traffic_table(settings.models)
+    resources = ResourceSettings(
+        "/nowhere/g",
+        "/nowhere/h",
+        Address("192.0.2.9", 80),
+        rate_limits=traffic.limits_rates,
+        size_limits=traffic.limits_sizes,
+        rate_limit_service=settings.rate_limits_at,
+    )
+    routing = RoutingSettings(traffic, settings.region, settings.zone)
+    return build(plan(view, routing), resources, 1, {})[Dialect.ENVOY]
+
+
+def canary(folder: Path, patience: Patience | None = None) -> Canary:
+    return Canary(folder / "canary", SystemClock(), patience)
+
+
+async def tried(folder: Path, text: str, before: str = "") -> None:
+    """Rehearse the settings of a file."""
+    file = folder / "inferno.yaml"
+    file.write_text(before)
+    old = Origin(file).read({}).value
+    file.write_text(text)
+    await Rehearsal(canary(folder), lambda: FLEET, staged).check(old, compare(old, Origin(file).read({})))
+
+
+async def test_settings_of_every_kind_pass_and_leave_nothing(socket_dir: Path) -> None:
+    await tried(socket_dir, EVERYTHING)
+    assert not (socket_dir / "canary").exists()
+
+
+async def test_of_several_changes_the_one_that_envoy_refuses_is_named_with_its_line(socket_dir: Path) -> None:
+    entries = [f"    m{number}: {TOO_LONG if number == 5 else '{retries: 1}'}\n" for number in range(8)]
+    with pytest.raises(InvalidInput) as caught:
+        await tried(socket_dir, "proxy:\n  models:\n" + "".join(entries))
+    assert caught.value.message.startswith(f"{socket_dir}/inferno.yaml:8: proxy.models.m5: Envoy refuses it: ")
+    assert "Duration out-of-range" in caught.value.message
+
+
+async def test_what_cannot_even_be_built_is_named_with_its_line(socket_dir: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r":4: proxy\.models\.m: no configuration can be built with it: .*max_tokens"
+    ):
+        await tried(
+            socket_dir, "proxy:\n  region: a\n  models:\n    m: {rate: {calls: 9999999999}}\n    n: {retries: 1}\n"
+        )
+    with pytest.raises(InvalidInput, match=r":3: proxy\.models\.m: no configuration can be built with it: .+"):
+        await tried(socket_dir, "proxy:\n  models:\n    m: {timeout: .inf}\n")
+
+
+async def test_what_crashes_envoy_at_the_first_request_is_found(socket_dir: Path) -> None:
+    poisoned = crashing(staged(FLEET, ProxySettings()))
+    assert await canary(socket_dir).verdict(poisoned, probes(["m"])) == "Envoy crashes with it (SIGSEGV)"
+    # Without a call it would have passed.
+    assert await canary(socket_dir).verdict(poisoned, ()) == ""
+
+
+async def test_a_call_without_an_answer_in_time_is_a_verdict(socket_dir: Path) -> None:
+    hasty = canary(socket_dir, Patience(answer=1e-6))
+    said = await hasty.verdict(staged(FLEET, ProxySettings()), probes(["m"]))
+    assert said == "Envoy does not answer a call with it (model 'm', named in the header)"
+
+
+async def test_a_canary_that_cannot_run_says_nothing_about_the_settings(socket_dir: Path) -> None:
+    snapshot = staged(FLEET, ProxySettings())
+    with pytest.raises(Unavailable, match="not ready within 0 s"):
+        await canary(socket_dir, Patience(ready=0.0)).verdict(snapshot, ())
+    (socket_dir / "canary").write_text("in the way")
+    with pytest.raises(Unavailable, match="No canary Envoy can run"):
+        await canary(socket_dir).verdict(snapshot, ())
