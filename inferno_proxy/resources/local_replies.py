@@ -29,12 +29,16 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct, Value
 
+from inferno_proxy.resources.rate_limits import too_often
+from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
 from inferno_proxy.resources.size_limits import LIMIT_OF_ROUTE
 
 # Envoy's response flags (docs: configuration/observability/access_log/usage, "RESPONSE_FLAGS") and our sentences.
 # %ROUTE_NAME% is "model NAME", or the name of one of our own services.
-_BUSY = "%ROUTE_NAME% has as many calls under way as it may have; try again in a second"
-_TOO_OFTEN = "the limit of calls for %ROUTE_NAME% is reached; try again later"
+# What comes with its details in binary form stands there word for word, and so names no route.
+_BUSY = "the model has as many calls under way as it may have; try again in a second"
+_COME_AGAIN = 1  # seconds
+_TOO_OFTEN = too_often("%ROUTE_NAME%")
 _TOO_LARGE = f"the request to %ROUTE_NAME% is larger than the {LIMIT_OF_ROUTE} bytes it may have"
 _OUT_OF_TIME = "the call to %ROUTE_NAME% ran out of time"
 _SENTENCES = (
@@ -50,9 +54,11 @@ _SENTENCES = (
 
 def local_replies() -> LocalReplyConfig:
     """Mappers in order of precedence; the last pair leaves Envoy's own words and only gives them the right form."""
-    mappers = [_refused(_BUSY, "UO", grpc=True), _refused(_BUSY, "UO")]
+    mappers = []
     for flags, sentence in _SENTENCES:
         mappers += [_mapper(sentence, flags, grpc=True), _mapper(sentence, flags)]
+    # Envoy also flags a call so whose failure was not tried again because retries have ended; hence after the failures.
+    mappers += [_busy(grpc=True), _busy()]
     # A call that outlasts its time, and one beyond a rate limit, leave no flag behind, only a status.
     for status, sentence in ((504, _OUT_OF_TIME), (429, _TOO_OFTEN)):
         found = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
@@ -76,11 +82,17 @@ def _mapper(sentence: str, flags: tuple[str, ...], *conditions: AccessLogFilter,
     return ResponseMapper(filter=condition, body_format_override=_text(sentence) if grpc else _json(sentence))
 
 
-def _refused(sentence: str, flag: str, *, grpc: bool = False) -> ResponseMapper:
-    """RESOURCE_EXHAUSTED or 429, and when to come again: gRPC clients follow the one header, REST clients the other."""
-    mapper = _mapper(sentence, (flag,), grpc=grpc)
+def _busy(*, grpc: bool = False) -> ResponseMapper:
+    """RESOURCE_EXHAUSTED or 429, and when to come again: gRPC clients follow their headers, REST clients the other."""
+    mapper = _mapper(_BUSY, ("UO",), grpc=grpc)
     mapper.status_code = 429
-    headers = {"grpc-status": "8", "grpc-retry-pushback-ms": "1000"} if grpc else {"retry-after": "1"}
+    headers = {"retry-after": str(_COME_AGAIN)}
+    if grpc:
+        headers = {
+            "grpc-status": "8",
+            "grpc-retry-pushback-ms": str(_COME_AGAIN * 1000),
+            DETAILS_HEADER: refusal_details(_BUSY, "OVERLOADED", _COME_AGAIN),
+        }
     mapper.headers_to_add = _headers(headers)
     return mapper
 

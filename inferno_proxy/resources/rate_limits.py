@@ -18,6 +18,7 @@ from envoy_data_plane.envoy.type.v3 import FractionalPercent, TokenBucket
 from envoy_data_plane.google.protobuf import Any
 
 from inferno_proxy.resources.packing import packed, seconds
+from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
 from inferno_proxy.traffic import Per, Rate
 
 RATE_FILTER = "envoy.filters.http.local_ratelimit"
@@ -30,8 +31,14 @@ def rate_filter() -> HttpFilter:
     return HttpFilter(name=RATE_FILTER, typed_config=packed(LocalRateLimit(stat_prefix="rate")))
 
 
-def rate_limit(rate: Rate) -> Any:
-    """One model's limit. A caller without the header that tells callers apart shares one bucket with all such."""
+def too_often(what: str) -> str:
+    """The sentence of a call beyond the limit."""
+    return f"the limit of calls for {what} is reached; try again later"
+
+
+def rate_limit(rate: Rate, what: str) -> Any:
+    """One model's limit; ``what`` is its route's name. A caller without the header that tells callers apart shares one
+    bucket with all such."""
     bucket = TokenBucket(max_tokens=rate.calls, tokens_per_fill=rate.calls, fill_interval=seconds(rate.seconds))
     always = RuntimeFractionalPercent(default_value=FractionalPercent(numerator=100))
     wait = rate.seconds / rate.calls
@@ -42,8 +49,9 @@ def rate_limit(rate: Rate) -> Any:
         filter_enforced=always,
         rate_limited_as_resource_exhausted=True,
         response_headers_to_add=[
-            _header("retry-after", math.ceil(wait)),
-            _header("grpc-retry-pushback-ms", math.ceil(wait * 1000)),
+            _header("retry-after", str(math.ceil(wait))),
+            _header("grpc-retry-pushback-ms", str(math.ceil(wait * 1000))),
+            _header(DETAILS_HEADER, refusal_details(too_often(what), "RATE_LIMITED", wait)),
         ],
     )
     if rate.per is not Per.MODEL:
@@ -67,5 +75,5 @@ def caller(rate: Rate, *, optional: bool = False) -> RateLimitAction:
     )
 
 
-def _header(name: str, value: int) -> HeaderValueOption:
-    return HeaderValueOption(header=HeaderValue(key=name, value=str(value)))
+def _header(name: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(header=HeaderValue(key=name, value=value))

@@ -194,13 +194,14 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     action.rate_limits = global_rate(route.name, route.traffic.rate)
     # The call filter stays on where it reads the sequence id, which then decides the node.
     filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    name = f"model {route.name}"
     if route.traffic.rate is not None:
-        filters[RATE_FILTER] = rate_limit(route.traffic.rate)
+        filters[RATE_FILTER] = rate_limit(route.traffic.rate, name)
     most = route.traffic.max_stream_bytes if match.path == GRPC_STREAM else route.traffic.max_request_bytes
     if most:
         filters[SIZE_FILTER] = size_limit(most)
     return Route(
-        name=f"model {route.name}",
+        name=name,
         match=match,
         route=action,
         typed_per_filter_config=filters,

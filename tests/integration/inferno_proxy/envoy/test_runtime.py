@@ -99,6 +99,19 @@ async def test_retries_end_and_return_while_connections_stay(front: Front) -> No
     assert await front.connections() == opened
 
 
+async def test_a_lost_node_is_called_so_even_when_retries_have_ended(front: Front) -> None:
+    await front.learn(hopeless=True)
+    await eventually_tries(front, 1)
+    await front.server.crash()
+    async with grpc.aio.insecure_channel(str(front.settings.listen)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
+                pb.ModelInferRequest(model_name=MODEL), timeout=5
+            )
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert str(caught.value.details()).startswith(f"no server of model {MODEL} took the call")
+
+
 async def eventually_tries(front: Front, count: int) -> None:
     """Envoy has acknowledged a value shortly before its workers see it."""
 

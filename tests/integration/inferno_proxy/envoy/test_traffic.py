@@ -14,6 +14,8 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -175,14 +177,24 @@ async def test_a_call_above_the_allowed_concurrency_is_refused_at_once(front: Fr
             await caller.grpc()
         assert time.monotonic() - began < 0.1
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert str(caught.value.details()).startswith("model m has as many calls under way as it may have; try again")
+        assert str(caught.value.details()).startswith("the model has as many calls under way as it may have; try again")
+        assert refusal(caught.value) == ("OVERLOADED", 1.0)
         metadata = dict(caught.value.initial_metadata() or ()) | dict(caught.value.trailing_metadata() or ())
         assert metadata["grpc-retry-pushback-ms"] == "1000"
         status, headers, body = await caller.rest()
         assert (status, headers["retry-after"]) == (429, "1")
-        assert body["error"].startswith("model m has as many calls under way")
+        assert body["error"].startswith("the model has as many calls under way")
         caller.release()
         await asyncio.gather(*under_way, *others)
+
+
+def refusal(error: grpc.aio.AioRpcError) -> tuple[str, float]:
+    """The reason, and the seconds until the next try, that gRPC's own library finds in a refusal."""
+    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]  # an error of grpc.aio is no grpc.Call
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    return info.reason, retry.retry_delay.ToTimedelta().total_seconds()
 
 
 async def test_a_model_may_be_called_as_often_as_allowed(front: Front) -> None:
@@ -196,6 +208,7 @@ async def test_a_model_may_be_called_as_often_as_allowed(front: Front) -> None:
         assert caught.value.details() == "the limit of calls for model m is reached; try again later"
         metadata = dict(caught.value.initial_metadata() or ()) | dict(caught.value.trailing_metadata() or ())
         assert metadata["grpc-retry-pushback-ms"] == "20000"
+        assert refusal(caught.value) == ("RATE_LIMITED", 20.0)
         status, headers, body = await caller.rest()
         assert (status, headers["retry-after"]) == (429, "20")
         assert body == {"error": "the limit of calls for model m is reached; try again later"}

@@ -118,7 +118,7 @@ class History(RuleBasedStateMachine):
         self.server.snapshot = world_of(self.serial, fleet)
         self.send()
 
-    @rule(kind=st.sampled_from([EDS, RDS]), names=st.sets(st.sampled_from(NAMES)))
+    @rule(kind=st.sampled_from([EDS, RDS, RTDS]), names=st.sets(st.sampled_from(NAMES)))
     def want(self, kind: str, names: set[str]) -> None:
         before = self.client.names[kind]
         if names == before:
