@@ -180,6 +180,7 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             size_limits=traffic.limits_sizes,
             rate_limit_service=settings.rate_limits_at,
             aliases=bool(settings.aliases),
+            priority_header=settings.priority_header.lower(),
         ),
     )
 

@@ -14,7 +14,7 @@ import pydantic
 from inferno_proxy.aliases import Alias, parse_alias
 from inferno_proxy.fleet import Address
 from inferno_proxy.traffic import Scope
-from inferno_proxy.traffic_settings import ModelSettings, traffic_table
+from inferno_proxy.traffic_settings import ModelSettings, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import ProcessSettings, option, split_commas
@@ -81,6 +81,12 @@ class ProxySettings(ProcessSettings):
         metavar="HOST:PORT",
         live=True,
     )
+    priority_header: str = option(
+        "",
+        help="Header that marks calls of high priority with the value high; empty: none are.",
+        metavar="NAME",
+        live=True,
+    )
     models: Mapping[str, ModelSettings] = option(
         {}, help="How calls of each model are treated; '*' is every other.", live=True
     )
@@ -103,6 +109,13 @@ class ProxySettings(ProcessSettings):
         for each in backends:
             split_backend(each)
         return backends
+
+    @pydantic.field_validator("priority_header")
+    @classmethod
+    def _priority_header_is_one(cls, name: str) -> str:
+        if name and not is_header(name):
+            raise ValueError("it must be the name of a header")
+        return name
 
     @pydantic.field_validator("governator")
     @classmethod

@@ -12,7 +12,8 @@ from inferno_proxy.traffic import EVERY_MODEL, VERSION, Balance, Mirror, Per, Ra
 from inferno_runtime.settings import option
 
 # RFC 9110, section 5.1: a field name is a token.
-_HEADER = re.compile(r"header:[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
+_FIELD_NAME = r"[!#$%&'*+.^_`|~0-9a-zA-Z-]+"
+_HEADER = re.compile(f"header:{_FIELD_NAME}")
 
 # The header that carries an API key.
 _API_KEY = "header:x-api-key"
@@ -86,6 +87,11 @@ class RateSettings(pydantic.BaseModel):
         """The same as a plain value."""
         per, _, header = self.per.partition(":")
         return Rate(self.calls, self.seconds, Per(per), header.lower(), self.scope)
+
+
+def is_header(name: str) -> bool:
+    """True of what may be the name of a header."""
+    return re.fullmatch(_FIELD_NAME, name) is not None
 
 
 def _by(text: str) -> str:

@@ -35,13 +35,16 @@ def build(
         ResourceType.CLUSTER: _by_name(
             chain(
                 service_clusters(settings),
-                chain.from_iterable(cluster_resources(route, settings.healing) for route in plan.models.values()),
+                chain.from_iterable(
+                    cluster_resources(route, settings.healing, bool(settings.priority_header))
+                    for route in plan.models.values()
+                ),
             )
         ),
         ResourceType.ENDPOINT: endpoints,
         ResourceType.LISTENER: _by_name([listener_resource(settings)]),
         ResourceType.ROUTE: _by_name([route_resource(plan, settings)]),
-        ResourceType.RUNTIME: _by_name([runtime_resource(plan.models.values())]),
+        ResourceType.RUNTIME: _by_name([runtime_resource(plan.models.values(), bool(settings.priority_header))]),
     }
     clients = [client_resources(route, settings.healing) for route in plan.models.values()]
     grpc = {

@@ -33,6 +33,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
     KeepaliveSettings,
+    RoutingPriority,
     TypedExtensionConfig,
 )
 from envoy_data_plane.envoy.config.endpoint.v3 import (
@@ -68,6 +69,7 @@ from inferno_proxy.resources.names import (
     path_segment,
 )
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
+from inferno_proxy.resources.priorities import ordinary_limit
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import ModelRoute
 from inferno_proxy.snapshot import Resource
@@ -85,21 +87,24 @@ _MAX_RETRIES = 1024
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How one endpoint is chosen; ``weighted``: after a locality, by its weight. At most ``concurrency`` calls are
-    under way at a time, 0 for no limit. A new endpoint takes its full share after ``slow_start`` seconds."""
+    under way at a time, 0 for no limit; ``priorities``: those of high priority are counted apart. A new endpoint takes
+    its full share after ``slow_start`` seconds."""
 
     balance: Balance = Balance.LEAST_REQUEST
     weighted: bool = False
     concurrency: int = 0
+    priorities: bool = False
     slow_start: float = 0.0
 
 
-def cluster_resources(route: ModelRoute, healing: bool) -> Iterator[Resource]:
+def cluster_resources(route: ModelRoute, healing: bool, priorities: bool = False) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
     balance = balance_of(route)
     choice = Choice(
         balance,
         weighted=route.traffic.split is not None,
         concurrency=route.traffic.max_concurrency,
+        priorities=priorities,
         slow_start=route.traffic.slow_start if balance.ramps else 0.0,
     )
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
@@ -136,7 +141,7 @@ def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str)
             healthy_panic_threshold=Percent(value=1), update_merge_window=seconds(0)
         ),
         ignore_health_on_host_removal=True,
-        circuit_breakers=_limits(retries=_MAX_RETRIES if healing else 0, calls=choice.concurrency or _MANY),
+        circuit_breakers=_limits(_MAX_RETRIES if healing else 0, choice),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=healing),
     )
     if healing:
@@ -157,7 +162,7 @@ def _service_cluster(name: str, where: Address | str, *, http2: bool, named: boo
             cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[endpoint])]
         ),
         dns_lookup_family=ClusterDnsLookupFamily.ALL if named else ClusterDnsLookupFamily.AUTO,
-        circuit_breakers=_limits(retries=_MAX_RETRIES),
+        circuit_breakers=_limits(_MAX_RETRIES, Choice()),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=False),
     )
     return Resource.of(name, bytes(cluster))
@@ -188,13 +193,21 @@ def _balancing(choice: Choice) -> LoadBalancingPolicy:
     return LoadBalancingPolicy(policies=[LoadBalancingPolicyPolicy(typed_extension_config=policy)])
 
 
-def _limits(*, retries: int, calls: int = _MANY) -> CircuitBreakers:
+def _limits(retries: int, choice: Choice) -> CircuitBreakers:
+    def limits(priority: RoutingPriority, calls: int) -> CircuitBreakersThresholds:
+        return CircuitBreakersThresholds(
+            priority=priority,
+            max_connections=_MANY,
+            max_pending_requests=_MANY,
+            max_requests=calls or _MANY,
+            max_retries=retries,
+        )
+
+    if not choice.priorities:
+        return CircuitBreakers(thresholds=[limits(RoutingPriority.DEFAULT, choice.concurrency)])
+    ordinary = ordinary_limit(choice.concurrency) if choice.concurrency else 0
     return CircuitBreakers(
-        thresholds=[
-            CircuitBreakersThresholds(
-                max_connections=_MANY, max_pending_requests=_MANY, max_requests=calls, max_retries=retries
-            )
-        ]
+        thresholds=[limits(RoutingPriority.DEFAULT, ordinary), limits(RoutingPriority.HIGH, choice.concurrency)]
     )
 
 

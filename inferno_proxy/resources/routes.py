@@ -57,6 +57,7 @@ from inferno_proxy.resources.names import (
     path_segment,
 )
 from inferno_proxy.resources.packing import delimited, packed, seconds
+from inferno_proxy.resources.priorities import by_priority
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
@@ -102,7 +103,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
     for route in map(ModelRoute.without_endpoints, plan.models.values()):
-        own = _rest_model(route, settings.healing, settings.message_limit)
+        own = _rest_model(route, settings.healing, settings.message_limit, settings.priority_header)
         paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), *own, nowhere)
     for name, alias in plan.aliases.items():
         paths.setdefault(f"{_MODEL_PATHS}{name}", _run(_rest_alias(name, alias, plan), nowhere))
@@ -124,7 +125,9 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     that finds nothing either, the answer is that there is no such model.
     """
     models = {
-        header_value(route.name): _run(*_grpc_model(route, settings.healing, settings.message_limit))
+        header_value(route.name): _run(
+            *_grpc_model(route, settings.healing, settings.message_limit, settings.priority_header)
+        )
         for route in map(ModelRoute.without_endpoints, plan.models.values())
     }
     sentence = f'no such model: "%REQ({MODEL_HEADER})%" ({_plain(known)})'
@@ -136,10 +139,13 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
 
 
 @lru_cache(maxsize=4096)
-def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
-    """The route of all calls, after one for streams where they are treated otherwise."""
+def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: str) -> tuple[bytes, ...]:
+    """The route of all calls, after one for streams where they are treated otherwise, each after one for calls that
+    the header ``priority`` marks."""
 
-    def one(match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()) -> bytes:
+    def one(
+        match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()
+    ) -> tuple[bytes, ...]:
         action = RouteAction(
             request_mirror_policies=list(copies),
             cluster=grpc_cluster(route.name),
@@ -149,19 +155,22 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
             action.retry_policy = grpc_retries(route)
         if match.path is None:
             hedge(route, action)
-        return bytes(_model_route(route, action, match, retry_buffer))
+        return by_priority(_model_route(route, action, match, retry_buffer), priority)
 
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
     if not _streams_differ(route) and route.traffic.max_request_bytes == route.traffic.max_stream_bytes:
-        return (every,)
-    return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout), every
+        return every
+    return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout) + every
 
 
 @lru_cache(maxsize=4096)
-def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[bytes, ...]:
-    """The route of all calls, after one for streams where they are treated otherwise."""
+def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: str) -> tuple[bytes, ...]:
+    """The route of all calls, after one for streams where they are treated otherwise, each after one for calls that
+    the header ``priority`` marks."""
 
-    def one(match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()) -> bytes:
+    def one(
+        match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()
+    ) -> tuple[bytes, ...]:
         action = RouteAction(
             request_mirror_policies=list(copies), cluster=http_cluster(route.name), timeout=seconds(timeout)
         )
@@ -171,15 +180,15 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int) -> tuple[by
             hedge(route, action)
         made = _model_route(route, action, match, retry_buffer)
         made.response_headers_to_add = _safe_for_browsers()
-        return bytes(made)
+        return by_priority(made, priority)
 
     path = f"{_MODEL_PATHS}{path_segment(route.name)}"
     copies = mirror_policies(route, http_cluster(route.name))
     every = one(RouteMatch(path_separated_prefix=path), route.traffic.timeout, copies)
     if not _streams_differ(route):
-        return (every,)
+        return every
     streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
-    return one(streams, route.traffic.stream_timeout), every
+    return one(streams, route.traffic.stream_timeout) + every
 
 
 def _streams_differ(route: ModelRoute) -> bool:

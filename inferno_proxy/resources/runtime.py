@@ -18,16 +18,18 @@ _NAME = 1
 _LAYER = 2
 
 
-def runtime_resource(routes: Iterable[ModelRoute]) -> Resource:
-    """The one layer of runtime values; empty while nothing is learned, and then every cluster's own limits hold."""
+def runtime_resource(routes: Iterable[ModelRoute], priorities: bool) -> Resource:
+    """The one layer of runtime values; empty while nothing is learned, and then every cluster's own limits hold.
+    ``priorities``: calls of high priority are counted apart."""
     layer = struct_pb2.Struct()
-    layer.update({key: value for route in routes for key, value in _of_model(route)})
+    layer.update({key: value for route in routes for key, value in _of_model(route, priorities)})
     body = layer.SerializeToString(deterministic=True)
     return Resource.of(RUNTIME_LAYER, delimited(_NAME, RUNTIME_LAYER.encode()) + delimited(_LAYER, body))
 
 
-def _of_model(route: ModelRoute) -> Iterator[tuple[str, int]]:
+def _of_model(route: ModelRoute, priorities: bool) -> Iterator[tuple[str, int]]:
     """Envoy reads these keys each time it asks a limit (source: ResourceManagerImpl)."""
     for cluster in (grpc_cluster(route.name), http_cluster(route.name)):
-        if route.hopeless:
-            yield f"circuit_breakers.{cluster}.default.max_retries", 0
+        for priority in ("default", "high") if priorities else ("default",):
+            if route.hopeless:
+                yield f"circuit_breakers.{cluster}.{priority}.max_retries", 0

@@ -19,6 +19,7 @@ class ResourceSettings:
     ``rate_limit_service`` is where limits are counted for all proxies together, None when none is configured; its host
     may be a name.
     ``aliases``: there are some, so the call filter looks for them.
+    ``priority_header`` is the header that marks calls of high priority, in lower case; empty: all calls are equal.
     """
 
     control_grpc: str
@@ -31,3 +32,4 @@ class ResourceSettings:
     size_limits: bool = False
     rate_limit_service: Address | None = None
     aliases: bool = False
+    priority_header: str = ""

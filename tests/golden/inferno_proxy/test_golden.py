@@ -100,6 +100,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         "/data/http.sock",
         governator=asked.get("governator"),
         healing=asked.get("healing", True),
+        priority_header=proxy.priority_header.lower(),
         rate_limits=traffic.limits_rates,
         size_limits=traffic.limits_sizes,
         rate_limit_service=proxy.rate_limits_at,

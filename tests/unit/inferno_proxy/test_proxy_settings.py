@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydantic
 import pytest
 
 from inferno_proxy.fleet import Address
@@ -90,3 +91,9 @@ def test_the_data_folder_follows_the_xdg_rules() -> None:
 def test_a_data_folder_too_deep_for_sockets_is_refused() -> None:
     with pytest.raises(InvalidInput, match="sockets"):
         ProxySettings(data_dir=Path("/" + "x" * 90)).directory()
+
+
+def test_the_priority_header_is_the_name_of_a_header() -> None:
+    assert ProxySettings(priority_header="X-Priority").priority_header == "X-Priority"
+    with pytest.raises(pydantic.ValidationError, match="it must be the name of a header"):
+        ProxySettings(priority_header="no header")

@@ -237,6 +237,7 @@ async def proxied(
     healing: bool = True,
     routing: RoutingSettings | None = None,
     rate_limit_service: Address | None = None,
+    priority_header: str = "",
 ) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
@@ -248,6 +249,7 @@ async def proxied(
         size_limits=routing.traffic.limits_sizes,
         rate_limit_service=rate_limit_service,
         aliases=bool(routing.aliases),
+        priority_header=priority_header,
     )
     built = build(plan(fleet, routing), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
