@@ -19,6 +19,7 @@ from aiohttp import web
 
 from inferno_proxy.acknowledgement import carry_back
 from inferno_proxy.admission import Limits
+from inferno_proxy.advised import Planner
 from inferno_proxy.aliases import Alias, report_taken
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.names import resolve_address
@@ -29,6 +30,7 @@ from inferno_proxy.envoy.bootstrap import standby_path
 from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
@@ -40,7 +42,7 @@ from inferno_proxy.lease import Terms
 from inferno_proxy.memory import Memory
 from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
-from inferno_proxy.publisher import Publisher, Recipe
+from inferno_proxy.publisher import Publisher, Recipe, Sources
 from inferno_proxy.registry import Registry
 from inferno_proxy.rehearsal import Rehearsal
 from inferno_proxy.reload import Comparison, Reloader
@@ -76,11 +78,11 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
     remembered = await _remember(memory, registry, settings)
     recipes = Latest(_recipe(settings, listen, layout, governator))
     clients = ClientTable(clock, report=lambda e: events.add(e.kind, e.client_id, e.message))
+    advice = Latest(Advice())
     publisher = Publisher(
-        registry.view,
-        recipes,
+        Sources(registry.view, recipes, advice),
         clock,
-        plan=plan,
+        plan=Planner(),
         build=build,
         announce=clients.published,
         directory=layout.directory,

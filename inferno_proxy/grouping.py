@@ -44,7 +44,7 @@ def grouped(serving: Sequence[tuple[Member, Model]], traffic: Traffic) -> tuple[
 
 
 def locality_weight(share: int, here: int, everywhere: int) -> int:
-    """The weight of a place that has ``here`` of a group's ``everywhere`` nodes, at least 1.
+    """The weight of a place that has ``here`` of a group's ``everywhere`` nodes (or of their weight), at least 1.
 
     >>> locality_weight(90, 1, 3), locality_weight(10, 1, 1)
     (300000, 100000)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from inferno_proxy.consistency import Inspector
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan, RoutingSettings
@@ -30,7 +31,9 @@ from inferno_runtime.latest import Latest
 
 _LOG = logs.get("publisher")
 
-Plan = Callable[[FleetView, RoutingSettings], RoutePlan]
+_ADVICE_INTERVAL = 1.0
+
+Plan = Callable[[FleetView, RoutingSettings, Advice], RoutePlan]
 Build = Callable[[RoutePlan, ResourceSettings, int, Mapping[str, tuple[int, int]]], Mapping[Dialect, Snapshot]]
 
 
@@ -40,6 +43,15 @@ class Recipe:
 
     routing: RoutingSettings
     resources: ResourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a snapshot is made of."""
+
+    fleet: Latest[FleetView]
+    recipe: Latest[Recipe]
+    advice: Latest[Advice] = field(default_factory=lambda: Latest(Advice()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ def due(first: float, last: float, published: float | None, pace: Pace) -> float
 
 
 class Publisher:
-    """Publishes a snapshot for each kind of client whenever the fleet or the recipe changes.
+    """Publishes a snapshot for each kind of client whenever the fleet, the recipe or the advice changes.
 
     ``snapshots`` is empty until the first publication. ``refusal`` says why the newest state of the fleet is not
     published; it is empty when it is. ``announce`` is told each serial before any stream can see the snapshot (see
@@ -71,8 +83,7 @@ class Publisher:
 
     def __init__(
         self,
-        fleet: Latest[FleetView],
-        recipe: Latest[Recipe],
+        sources: Sources,
         clock: Clock,
         *,
         plan: Plan,
@@ -83,8 +94,9 @@ class Publisher:
     ) -> None:
         self.snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(MappingProxyType({}))
         self.refusal: Latest[str] = Latest("")
-        self._fleet = fleet
-        self._recipe = recipe
+        self._fleet = sources.fleet
+        self._recipe = sources.recipe
+        self._advice = sources.advice
         self._clock = clock
         self._plan = plan
         self._build = build
@@ -105,6 +117,7 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(self._fleet), name="publisher-fleet")
             group.create_task(self._follow(self._recipe), name="publisher-recipe")
+            group.create_task(self._heed(), name="publisher-advice")
             if self._directory is not None:
                 group.create_task(self._keep(self._directory), name="publisher-disk")
             while True:
@@ -117,7 +130,9 @@ class Publisher:
         revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
         serial = self._serial + 1
         try:
-            built = self._build(self._plan(view, recipe.routing), recipe.resources, serial, revisions)
+            built = self._build(
+                self._plan(view, recipe.routing, self._advice.value), recipe.resources, serial, revisions
+            )
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one state, the last good one stays
             _LOG.error("snapshot not built", fleet_serial=view.serial, exc_info=error)
             self.refusal.set(f"The fleet's newest state cannot be built: {error}")
@@ -139,6 +154,12 @@ class Publisher:
     async def _follow(self, source: Latest[FleetView] | Latest[Recipe]) -> None:
         async for _ in source.watch():
             self._changed.set()
+
+    async def _heed(self) -> None:
+        """Follow the advice, whose first word in a while goes out at once, and more of it once a second."""
+        async for _ in self._advice.watch():
+            self._changed.set()
+            await self._clock.sleep(_ADVICE_INTERVAL)
 
     async def _gather(self) -> None:
         """Return when the changes so far are due."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.aliases import Alias, in_force
+from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
 from inferno_proxy.grouping import Placed, grouped
 from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
@@ -40,7 +41,8 @@ class RoutingSettings:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One place that serves a model. ``address.host`` is always an IP address, ``weight`` is at least 1.
+    """One place that serves a model. ``address.host`` is always an IP address. ``weight`` says how many calls
+    it gets beside the model's other endpoints, at least 1.
 
     A ``draining`` endpoint finishes what runs and gets nothing new. ``node`` is the node's id, the same for its gRPC
     and its REST address. ``region`` and ``zone`` may be empty. ``share`` is how much of the model's calls the
@@ -50,7 +52,7 @@ class Endpoint:
 
     address: Address
     node: str = ""
-    weight: int = 1
+    weight: int = FULL_WEIGHT
     draining: bool = False
     region: str = ""
     zone: str = ""
@@ -65,10 +67,10 @@ class ModelRoute:
 
     ``repeatable``: the same call may be executed twice (never true for a stateful model). ``stateful``: calls that
     carry one sequence id stay on one node. ``grpc`` and ``http`` are sorted by address, without duplicates; both are
-    empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose;
-    ``nearest_first``: endpoints may have priorities;
-    ``grpc_copies`` and ``http_copies`` are who gets copies of calls. ``hopeless``: every endpoint fails, and a second
-    try would only add to the load.
+    empty for a model that the fleet knows and no node can serve now. ``traffic`` is what the operator chose.
+    ``hedge_after`` is the delay of a second try in seconds, chosen or learned, 0 for none. ``nearest_first``: endpoints
+    may have priorities; ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
+    ``hopeless``: every endpoint fails, and a second try would only add to the load.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ModelRoute:
     decoupled: bool = False
     repeatable: bool = True
     traffic: Traffic = ORDINARY
+    hedge_after: float = 0.0
     nearest_first: bool = False
     grpc: tuple[Endpoint, ...] = ()
     http: tuple[Endpoint, ...] = ()
@@ -130,17 +133,20 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
         serving = [(m, model) for m, model in owners if model.ready and m.node.node_id in admitted]
         placed, copies = grouped(serving, replace(traffic, mirror=None) if stateful else traffic)
         to_copy = [Placed(m) for m in copies]
+        # gRPC multiplies an endpoint's weight on a hash ring by its locality's, in 31 bits.
+        weight = 1 if stateful or traffic.balance.hashes else FULL_WEIGHT
         models[name] = ModelRoute(
             name=name,
             stateful=stateful,
             decoupled=any(model.decoupled for _, model in owners),
             repeatable=traffic.repeatable and not stateful,
             traffic=traffic,
+            hedge_after=traffic.hedge_after,
             nearest_first=bool(settings.region or settings.zone),
-            grpc=_grpc(placed, settings),
-            http=_http(placed, settings),
-            grpc_copies=_grpc(to_copy, settings),
-            http_copies=_http(to_copy, settings),
+            grpc=_grpc(placed, settings, weight),
+            http=_http(placed, settings, weight),
+            grpc_copies=_grpc(to_copy, settings, weight),
+            http_copies=_http(to_copy, settings, weight),
         )
     return RoutePlan(MappingProxyType(models), MappingProxyType(left_out), in_force(settings.aliases, models))
 
@@ -174,16 +180,18 @@ def _claim(member: Member) -> tuple[bool, int, float, str]:
     return member.phase is Phase.SERVING, rank, member.since, member.node.node_id
 
 
-def _grpc(placed: Iterable[Placed], settings: RoutingSettings) -> tuple[Endpoint, ...]:
-    return _endpoints([(each.member.node.grpc_address, each) for each in placed], settings)
+def _grpc(placed: Iterable[Placed], settings: RoutingSettings, weight: int) -> tuple[Endpoint, ...]:
+    return _endpoints([(each.member.node.grpc_address, each) for each in placed], settings, weight)
 
 
-def _http(placed: Iterable[Placed], settings: RoutingSettings) -> tuple[Endpoint, ...]:
+def _http(placed: Iterable[Placed], settings: RoutingSettings, weight: int) -> tuple[Endpoint, ...]:
     reached = [(address, each) for each in placed if (address := each.member.node.http_address) is not None]
-    return _endpoints(reached, settings)
+    return _endpoints(reached, settings, weight)
 
 
-def _endpoints(members: Sequence[tuple[Address, Placed]], settings: RoutingSettings) -> tuple[Endpoint, ...]:
+def _endpoints(
+    members: Sequence[tuple[Address, Placed]], settings: RoutingSettings, weight: int
+) -> tuple[Endpoint, ...]:
     distances = {settings.distance(each.member.node.region, each.member.node.zone) for _, each in members}
     priority = {distance: rank for rank, distance in enumerate(sorted(distances))}
     return tuple(
@@ -191,6 +199,7 @@ def _endpoints(members: Sequence[tuple[Address, Placed]], settings: RoutingSetti
             Endpoint(
                 address=address,
                 node=each.member.node.node_id,
+                weight=weight,
                 draining=not each.member.takes_work,
                 region=each.member.node.region,
                 zone=each.member.node.zone,

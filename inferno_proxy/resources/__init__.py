@@ -7,7 +7,7 @@ from itertools import chain
 from types import MappingProxyType
 
 from inferno_proxy.resources.clusters import cluster_resources, service_clusters
-from inferno_proxy.resources.endpoints import endpoint_resources
+from inferno_proxy.resources.endpoints import client_endpoints, endpoint_resources
 from inferno_proxy.resources.listeners import listener_resource
 from inferno_proxy.resources.names import grpc_cluster
 from inferno_proxy.resources.proxyless import client_resources
@@ -49,7 +49,9 @@ def build(
     clients = [client_resources(route, settings.healing) for route in plan.models.values()]
     grpc = {
         ResourceType.CLUSTER: _by_name(cluster for _, _, cluster in clients),
-        ResourceType.ENDPOINT: MappingProxyType({n: endpoints[n] for n in map(grpc_cluster, plan.models)}),
+        ResourceType.ENDPOINT: _by_name(
+            client_endpoints(route, endpoints[grpc_cluster(name)]) for name, route in plan.models.items()
+        ),
         ResourceType.LISTENER: _by_name(listener for listener, _, _ in clients),
         ResourceType.ROUTE: _by_name(route for _, route, _ in clients),
         ResourceType.RUNTIME: _by_name(()),  # gRPC libraries have no such values

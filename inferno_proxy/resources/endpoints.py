@@ -1,4 +1,4 @@
-"""Endpoint resources (EDS): where a model is served now. Both dialects share the same bytes.
+"""Endpoint resources (EDS): where a model is served now. Both dialects share the same bytes, but for learned weights.
 
 A fleet of thousands changes one endpoint at a time, and encoding through betterproto costs about 0.1 ms an endpoint. So
 each endpoint is encoded once per value, and a resource is those bytes joined under their length prefixes.
@@ -16,6 +16,7 @@ from envoy_data_plane.envoy.config.endpoint.v3 import Endpoint as EnvoyEndpoint
 from envoy_data_plane.envoy.config.endpoint.v3 import LbEndpoint, LocalityLbEndpoints
 from envoy_data_plane.google.protobuf import Struct, Value
 
+from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.grouping import locality_weight
 from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited, envoy_address
@@ -37,21 +38,40 @@ def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
         yield Resource.of(name, _assignment(name, endpoints, keyed=route.keyed))
 
 
-def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool) -> bytes:
+def client_endpoints(route: ModelRoute, shared: Resource) -> Resource:
+    """The gRPC endpoints of one model for clients without Envoy; ``shared`` is what Envoy gets.
+
+    Such clients weigh localities and not endpoints, so an endpoint of a lesser weight gets a locality of its own. Envoy
+    is not told so: it would take the endpoint in another locality for a new one, without its connections.
+    """
+    if route.keyed or all(e.weight == FULL_WEIGHT for e in route.grpc):
+        return shared
+    return Resource.of(shared.name, _assignment(shared.name, route.grpc, keyed=False, apart=True))
+
+
+def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool, apart: bool = False) -> bytes:
     """A ClusterLoadAssignment with one locality group per (region, zone, group of a split).
 
     gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities have no gaps.
+    ``apart``: endpoints of less than the full weight have groups of their own.
     """
+
+    def sub_zone(endpoint: Endpoint) -> str:
+        lesser = apart and endpoint.weight < FULL_WEIGHT
+        return f"{endpoint.group}@{endpoint.node}" if lesser else endpoint.group
+
     body = [delimited(_CLUSTER_NAME, name.encode())]
-    by_place = sorted(endpoints, key=lambda e: (e.priority, e.region, e.zone, e.group, e.address))
-    working = Counter((e.priority, e.group) for e in by_place if not e.draining)
-    places = itertools.groupby(by_place, key=lambda e: (e.priority, e.region, e.zone, e.group))
-    for (priority, region, zone, group), found in places:
+    by_place = sorted(endpoints, key=lambda e: (e.priority, e.region, e.zone, sub_zone(e), e.address))
+    working: Counter[tuple[int, str]] = Counter()
+    for each in by_place:
+        working[each.priority, each.group] += 0 if each.draining else each.weight
+    places = itertools.groupby(by_place, key=lambda e: (e.priority, e.region, e.zone, sub_zone(e)))
+    for (priority, region, zone, place_in_zone), found in places:
         members = list(found)
-        here = sum(not e.draining for e in members)
-        share = members[0].share
+        here = sum(e.weight for e in members if not e.draining)
+        share, group = members[0].share, members[0].group
         weight = locality_weight(share, here, working[priority, group]) if share else sum(e.weight for e in members)
-        place = _locality(region, zone, group, weight, priority)
+        place = _locality(region, zone, place_in_zone, weight, priority)
         inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, encoded(e, keyed)) for e in members)))
         body.append(delimited(_ENDPOINTS, inner))
     return b"".join(body)
@@ -76,6 +96,6 @@ def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _locality(region: str, zone: str, group: str, weight: int, priority: int) -> bytes:
-    place = Locality(region=region, zone=zone, sub_zone=group)
+def _locality(region: str, zone: str, sub_zone: str, weight: int, priority: int) -> bytes:
+    place = Locality(region=region, zone=zone, sub_zone=sub_zone)
     return bytes(LocalityLbEndpoints(locality=place, load_balancing_weight=weight, priority=priority))

@@ -63,13 +63,13 @@ def hedges(route: ModelRoute) -> bool:
 
     A decoupled model's answer may take as long as it takes.
     """
-    return bool(route.traffic.hedge_after and route.traffic.retries) and route.repeatable and not route.decoupled
+    return bool(route.hedge_after and route.traffic.retries) and route.repeatable and not route.decoupled
 
 
 def hedge(route: ModelRoute, action: RouteAction) -> None:
     """Let a call that has its retries be hedged. The tries run side by side, and the first answer ends the others."""
     if hedges(route) and action.retry_policy is not None:
-        action.retry_policy.per_try_timeout = seconds(route.traffic.hedge_after)
+        action.retry_policy.per_try_timeout = seconds(route.hedge_after)
         action.hedge_policy = HedgePolicy(hedge_on_per_try_timeout=True)
 
 

@@ -7,7 +7,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import betterproto2
 import pytest
@@ -19,14 +19,18 @@ from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.service.runtime.v3 import Runtime
 from ruamel.yaml import YAML
 
+from inferno_proxy.advised import Planner
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap, local_base, local_bootstrap
 from inferno_proxy.envoy.standby import standby, write_standby
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutePlan, RoutingSettings, plan
+from inferno_proxy.routing import RoutePlan, RoutingSettings
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.traffic_settings import traffic_table
+
+T = TypeVar("T")
 
 CASES = sorted(Path(__file__).with_name("cases").glob("*.fleet.yaml"))
 MESSAGES: Mapping[ResourceType, type[betterproto2.Message]] = {
@@ -94,7 +98,8 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     proxy = ProxySettings.model_validate(asked.get("proxy", {}))
     traffic = traffic_table(proxy.models)
     view = FleetView(1, {each.node.node_id: each for each in members})
-    made = plan(view, RoutingSettings(traffic, proxy.region, proxy.zone, proxy.targets))
+    routing = RoutingSettings(traffic, proxy.region, proxy.zone, proxy.targets)
+    made = Planner()(view, routing, advice(**asked.get("advice", {})))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",
@@ -107,6 +112,19 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         aliases=bool(proxy.aliases),
     )
     return made, build(made, settings, 1, {})
+
+
+def advice(
+    weights: dict[str, dict[str, int]] | None = None,
+    stuck: dict[str, dict[str, str]] | None = None,
+    hedge_after: dict[str, float] | None = None,
+) -> Advice:
+    """What was learned, by model and node."""
+
+    def flat(table: Mapping[str, Mapping[str, T]]) -> dict[tuple[str, str], T]:
+        return {(model, node): value for model, nodes in table.items() for node, value in nodes.items()}
+
+    return Advice(weights=flat(weights or {}), hedge_after=hedge_after or {}, stuck=flat(stuck or {}))
 
 
 def member(

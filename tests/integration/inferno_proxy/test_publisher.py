@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from inferno_proxy import resources, routing
+from inferno_proxy import resources
+from inferno_proxy.advised import Planner
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-from inferno_proxy.publisher import Pace, Publisher, Recipe
+from inferno_proxy.publisher import Pace, Publisher, Recipe, Sources
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan, RoutingSettings
 from inferno_proxy.snapshot import (
@@ -25,7 +27,7 @@ from inferno_proxy.snapshot import (
     write_last_good,
 )
 from inferno_proxy.traffic import Traffic, TrafficTable
-from inferno_runtime.clock import SystemClock
+from inferno_runtime.clock import Clock, ManualClock, SystemClock
 from inferno_runtime.latest import Latest
 from tests.waiting import eventually
 
@@ -59,17 +61,18 @@ def small(
 class Stage:
     fleet: Latest[FleetView] = field(default_factory=lambda: Latest(view(0)))
     recipe: Latest[Recipe] = field(default_factory=lambda: Latest(RECIPE))
+    advice: Latest[Advice] = field(default_factory=lambda: Latest(Advice()))
     announced: list[int] = field(default_factory=list)
     directory: Path | None = None
     pace: Pace | None = None
+    clock: Clock = field(default_factory=SystemClock)
     publisher: Publisher = field(init=False)
 
     def made(self) -> Publisher:
         return Publisher(
-            self.fleet,
-            self.recipe,
-            SystemClock(),
-            plan=routing.plan,
+            Sources(self.fleet, self.recipe, self.advice),
+            self.clock,
+            plan=Planner(),
             build=small,
             announce=self.announced.append,
             directory=self.directory,
@@ -103,15 +106,29 @@ async def test_the_fleet_at_the_start_is_published_at_once() -> None:
 
 async def test_the_real_plan_and_build_pass_the_inspection() -> None:
     publisher = Publisher(
-        Latest(view(1, member(1), member(2, 1, "m", "other"))),
-        Latest(RECIPE),
+        Sources(Latest(view(1, member(1), member(2, 1, "m", "other"))), Latest(RECIPE)),
         SystemClock(),
-        plan=routing.plan,
+        plan=Planner(),
         build=resources.build,
     )
     publisher.publish()
     assert publisher.refusal.value == ""
     assert set(publisher.snapshots.value) == set(Dialect)
+
+
+async def test_advice_is_published_at_once_and_more_of_it_a_second_later() -> None:
+    clock = ManualClock()
+    stage = Stage(fleet=Latest(view(1, member(1))), clock=clock)
+    async with stage.running():
+        await stage.published(1)
+        await clock.advance(1.0)
+        stage.advice.set(Advice(weights={("m", "n1"): 500}))
+        await stage.published(2)
+        stage.advice.set(Advice(weights={("m", "n1"): 5}))
+        await clock.advance(0.9)
+        assert stage.publisher.snapshots.value[Dialect.ENVOY].serial == 2
+        await clock.advance(0.1)
+        await stage.published(3)
 
 
 async def test_a_single_change_is_published_at_once_and_a_burst_as_one() -> None:

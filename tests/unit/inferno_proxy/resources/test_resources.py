@@ -122,9 +122,8 @@ def test_a_stateful_call_is_never_tried_on_another_node() -> None:
 
 
 def test_only_what_may_run_twice_and_answers_once_is_hedged() -> None:
-    eager = Traffic(hedge_after=1)
-    assert hedges(ModelRoute("m", traffic=eager))
+    assert hedges(ModelRoute("m", hedge_after=1))
     assert not hedges(ModelRoute("m"))
-    assert not hedges(ModelRoute("m", traffic=eager, repeatable=False))
-    assert not hedges(ModelRoute("m", traffic=eager, decoupled=True))
-    assert not hedges(ModelRoute("m", traffic=Traffic(hedge_after=1, retries=0)))
+    assert not hedges(ModelRoute("m", hedge_after=1, repeatable=False))
+    assert not hedges(ModelRoute("m", hedge_after=1, decoupled=True))
+    assert not hedges(ModelRoute("m", hedge_after=1, traffic=Traffic(retries=0)))
