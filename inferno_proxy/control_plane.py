@@ -50,7 +50,7 @@ from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
-from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.routing import plan
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.traffic_settings import traffic_table
@@ -170,7 +170,7 @@ def _terms(settings: ProxySettings, listen: Address, governator: Address | str |
 def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
     traffic = traffic_table(settings.models)
     return Recipe(
-        RoutingSettings(traffic, settings.region, settings.zone, settings.targets),
+        settings.routing,
         ResourceSettings(
             control_grpc=str(layout.control_grpc),
             control_http=str(layout.control_http),

@@ -15,6 +15,7 @@ from inferno_proxy.aliases import Alias, in_force
 from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
 from inferno_proxy.grouping import Placed, grouped
+from inferno_proxy.places import REGIONS, Place, band
 from inferno_proxy.traffic import ORDINARY, Mirror, Traffic, TrafficTable
 
 
@@ -23,20 +24,34 @@ class RoutingSettings:
     """What an operator may choose about routing: ``traffic`` says how each model's calls are treated, ``aliases`` what
     else models are called.
 
-    ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first.
+    ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first. ``places`` says where
+    regions are, besides those of :data:`inferno_proxy.places.REGIONS`. Without ``nearest_first`` nearness counts for
+    nothing.
     """
 
     traffic: TrafficTable = field(default_factory=TrafficTable)
     region: str = ""
     zone: str = ""
     aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
+    places: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
+    nearest_first: bool = True
+
+    @property
+    def circles(self) -> bool:
+        """True when some nodes may be nearer than others."""
+        return self.nearest_first and bool(self.region or self.zone)
 
     def distance(self, region: str, zone: str) -> int:
-        """0 for a node of the proxy's own zone, 1 of its region, 2 elsewhere. An unknown zone of one's own counts as
-        every zone of the region, an unknown region as every region."""
+        """0 for a node of the proxy's own zone, 1 of its region, from 2 on elsewhere, farther regions later. An unknown
+        zone of one's own counts as every zone of the region, an unknown region as every region."""
+        if not self.circles:
+            return 0
         if self.region and region != self.region:
-            return 2
+            return 2 + band(self._place(self.region), self._place(region))
         return 1 if self.zone and zone != self.zone else 0
+
+    def _place(self, region: str) -> Place | None:
+        return self.places.get(region) or REGIONS.get(region)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -142,7 +157,7 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
             repeatable=traffic.repeatable and not stateful,
             traffic=traffic,
             hedge_after=traffic.hedge_after,
-            nearest_first=bool(settings.region or settings.zone),
+            nearest_first=settings.circles,
             grpc=_grpc(placed, settings, weight),
             http=_http(placed, settings, weight),
             grpc_copies=_grpc(to_copy, settings, weight),

@@ -6,13 +6,15 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
 import pydantic
 
 from inferno_proxy.aliases import Alias, parse_alias
 from inferno_proxy.fleet import Address
+from inferno_proxy.places import Place
+from inferno_proxy.routing import RoutingSettings
 from inferno_proxy.traffic import Scope
 from inferno_proxy.traffic_settings import ModelSettings, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
@@ -27,6 +29,15 @@ _LONGEST_MODEL = 1024
 AliasName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 # sockaddr_un.sun_path is 108 bytes with its final zero.
 Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(split_commas)]
+
+
+class PlaceSettings(pydantic.BaseModel):
+    """Where a region is, in degrees."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    latitude: float = option(help="Degrees north.", ge=-90, le=90)
+    longitude: float = option(help="Degrees east.", ge=-180, le=180)
 
 
 class ProxySettings(ProcessSettings):
@@ -74,6 +85,12 @@ class ProxySettings(ProcessSettings):
     region: str = option("", help="Region of this proxy: its nodes are preferred.", metavar="NAME", live=True)
     zone: str = option(
         "", help="Zone of this proxy: its nodes are preferred to others of the region.", metavar="NAME", live=True
+    )
+    locations: Mapping[str, PlaceSettings] = option(
+        {}, help="Where regions are that the big clouds do not have, or have elsewhere.", live=True
+    )
+    prefer: Literal["near", "latency"] = option(
+        "near", help="Which nodes come first: the nearer ones, or wherever they are those that answer soon.", live=True
     )
     rate_limit_service: str = option(
         "",
@@ -146,6 +163,18 @@ class ProxySettings(ProcessSettings):
             if entry.rate is not None and entry.rate.scope is Scope.GLOBAL and not known.data.get("rate_limit_service"):
                 raise ValueError(f"{name}.rate.scope global needs proxy.rate_limit_service: HOST:PORT")
         return models
+
+    @property
+    def routing(self) -> RoutingSettings:
+        """What the plan of routes is made by."""
+        return RoutingSettings(
+            traffic_table(self.models),
+            self.region,
+            self.zone,
+            self.targets,
+            {name: Place(each.latitude, each.longitude) for name, each in self.locations.items()},
+            nearest_first=self.prefer == "near",
+        )
 
     @property
     def rate_limits_at(self) -> Address | None:

@@ -25,7 +25,7 @@ from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutePlan, RoutingSettings
+from inferno_proxy.routing import RoutePlan
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.traffic_settings import traffic_table
@@ -98,8 +98,7 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
     proxy = ProxySettings.model_validate(asked.get("proxy", {}))
     traffic = traffic_table(proxy.models)
     view = FleetView(1, {each.node.node_id: each for each in members})
-    routing = RoutingSettings(traffic, proxy.region, proxy.zone, proxy.targets)
-    made = Planner()(view, routing, advice(**asked.get("advice", {})))
+    made = Planner()(view, proxy.routing, advice(**asked.get("advice", {})))
     settings = ResourceSettings(
         "/data/control.sock",
         "/data/http.sock",

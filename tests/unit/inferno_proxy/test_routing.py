@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.places import Place
 from inferno_proxy.routing import Endpoint, RoutingSettings, plan
 from inferno_proxy.traffic import Traffic, TrafficTable
 
@@ -92,12 +93,30 @@ def test_the_operator_decides_which_stateless_models_may_run_twice(settings: Rou
 
 @pytest.mark.parametrize(
     ("region", "zone", "distances"),
-    [("", "", [0, 0, 0, 0]), ("eu", "", [0, 0, 2, 2]), ("eu", "a", [0, 1, 2, 2]), ("", "a", [0, 1, 0, 1])],
+    [("", "", [0, 0, 0, 0]), ("eu", "", [0, 0, 7, 7]), ("eu", "a", [0, 1, 7, 7]), ("", "a", [0, 1, 0, 1])],
 )
 def test_nearness_is_the_own_zone_then_the_own_region(region: str, zone: str, distances: list[int]) -> None:
     settings = RoutingSettings(region=region, zone=zone)
     places = [("eu", "a"), ("eu", "b"), ("us", "a"), ("", "")]
     assert [settings.distance(*place) for place in places] == distances
+
+
+def test_farther_regions_come_later_and_those_nobody_knows_last() -> None:
+    home = RoutingSettings(region="eu-west-1", places={"attic": Place(53.4, -6.2)})
+    regions = ["eu-west-1", "attic", "uksouth", "europe-west3", "eu-south-2", "us-east-1", "us-west-2", "sydney", ""]
+    assert [home.distance(region, "") for region in regions] == [0, 2, 2, 3, 3, 5, 5, 7, 7]
+    assert home.distance("australiaeast", "") == 6
+
+
+def test_an_operator_knows_better_where_a_region_is() -> None:
+    settings = RoutingSettings(region="eu-west-1", places={"us-east-1": Place(53.3, -6.3)})
+    assert settings.distance("us-east-1", "") == 2
+
+
+def test_nearness_counts_for_nothing_where_that_is_asked() -> None:
+    settings = RoutingSettings(region="eu-west-1", zone="a", nearest_first=False)
+    assert {settings.distance(*place) for place in (("eu-west-1", "a"), ("eu-west-1", "b"), ("us-east-1", "a"))} == {0}
+    assert not plan(view(member("a")), settings).models["m"].nearest_first
 
 
 def test_priorities_of_a_model_have_no_gap() -> None:
