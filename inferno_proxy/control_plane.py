@@ -1,12 +1,14 @@
 """The control plane's process: builds the stages in flow order and owns their lifetimes.
 
-``python -m inferno_proxy.control_plane FILE``, started by :mod:`inferno_proxy.app`, which writes the file.
+``python -m inferno_proxy.control_plane FILE FD``, started by :mod:`inferno_proxy.app`, which writes the file and says
+over the inherited socket what it heals.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,6 +37,7 @@ from inferno_proxy.fleet import Address, FleetView, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.handover import HandOver
+from inferno_proxy.healing import carry
 from inferno_proxy.health_service import GrpcHealth, HealthService
 from inferno_proxy.inference_service import InferenceService
 from inferno_proxy.layout import Layout
@@ -54,11 +57,12 @@ from inferno_proxy.routing import plan
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.traffic_settings import traffic_table
+from inferno_proxy.watchdog import SIGN_EVERY
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import hangup, lifecycle, logs, notify, rpc
 from inferno_runtime.addresses import parse_address
-from inferno_runtime.clock import SystemClock
+from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
 from inferno_runtime.latest import Latest
 
@@ -66,8 +70,13 @@ _LOG = logs.get("control-plane")
 _STOP_WITHIN = 2.0
 
 
-async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
-    """Run the control plane until asked to stop."""
+async def serve(
+    handed: HandOver, layout: Layout, stop: lifecycle.Stop, supervisor: socket.socket | None = None
+) -> None:
+    """Run the control plane until asked to stop.
+
+    ``supervisor`` is the socket over which the supervisor says what it heals; it is closed at the end.
+    """
     clock = SystemClock()
     settings, listen = handed.settings, handed.listen
     hangups = hangup.count(stop)
@@ -130,6 +139,8 @@ async def serve(handed: HandOver, layout: Layout, stop: lifecycle.Stop) -> None:
         metrics.register(figures)
         rest = Rest(fleet, registry, registration, metrics)
         tasks = [
+            group.create_task(_show_life(clock), name="signs-of-life"),
+            *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             group.create_task(registry.run(), name="registry"),
             group.create_task(Prober(registry, clock).run(), name="prober"),
             group.create_task(StaticDiscovery(settings.backends, registry, clock).run(), name="static"),
@@ -261,6 +272,13 @@ def _write_standby(path: Path, newest: Mapping[Dialect, Snapshot]) -> None:
         _LOG.error("standby configuration not kept", path=str(path), reason=error.strerror)
 
 
+async def _show_life(clock: Clock) -> None:
+    """Tell the supervisor, again and again, that the event loop turns; a silent control plane is ended."""
+    while True:
+        notify.alive()
+        await clock.sleep(SIGN_EVERY)
+
+
 def _serial(publisher: Publisher) -> int:
     return max((snapshot.serial for snapshot in publisher.snapshots.value.values()), default=0)
 
@@ -297,7 +315,7 @@ def main() -> int:
     os.umask(0o077)
 
     async def run(stop: lifecycle.Stop) -> None:
-        await serve(handed, layout, stop)
+        await serve(handed, layout, stop, socket.socket(fileno=int(sys.argv[2])))
 
     return lifecycle.run(run)
 

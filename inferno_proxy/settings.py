@@ -64,6 +64,13 @@ class ProxySettings(ProcessSettings):
     allow_model_control: bool = option(
         default=False, help="Allow loading and unloading of models over the public port (loading runs code)."
     )
+    envoys: int = option(
+        1,
+        help="Envoys that share the public port: when one dies, the others take new connections.",
+        ge=1,
+        le=8,
+        metavar="N",
+    )
     healing: bool = option(default=True, help="Retries, health checks and restarts; off only to show what they do.")
     lease_duration: float = option(
         3.0, help="Seconds without a word after which an agent counts as gone.", ge=0.5, le=300, metavar="SECONDS"

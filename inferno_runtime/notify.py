@@ -23,6 +23,11 @@ def ready(**facts: object) -> None:
     _send(f"READY=1\nX_INFERNO={json.dumps({'pid': os.getpid(), **facts})}")
 
 
+def alive() -> None:
+    """Say that this process's event loop turns; whoever watches it expects that again and again."""
+    _send("WATCHDOG=1")
+
+
 def stopping() -> None:
     """Say that this process has begun to stop."""
     _send("STOPPING=1")

@@ -122,12 +122,22 @@ def _send(pid: int, what: signal.Signals, *, group: bool) -> None:
 
 def is_stopped(pid: int) -> bool:
     """True when a signal has stopped the process (state T of proc(5)); False for one that runs, or is gone."""
+    return _stat(pid)[:1] == ["T"]
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that all threads of a process have used; 0 for one that is gone."""
+    fields = _stat(pid)
+    # utime and stime are fields 14 and 15 of proc(5), counted from 1; the state is field 3.
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5)'s ``stat`` from the state on; none for a process that is gone."""
     with contextlib.suppress(OSError):
         # The second field, the name in brackets, may hold anything; the state follows its last bracket.
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "T"
-        )
-    return False
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return []
 
 
 def free_port(host: str = "127.0.0.1") -> int:

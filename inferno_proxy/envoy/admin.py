@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -43,19 +42,16 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         await reader.readexactly(2)
 
 
-async def serving_epoch(socket: Path) -> int | None:
-    """The restart epoch of the Envoy that answers, once it is live and listens; None before that.
+async def serves(socket: Path) -> bool:
+    """Whether the Envoy that answers is live and listens.
 
     Live alone is not enough: after 15 s without a word from the control plane Envoy is live with nothing to serve.
     """
     try:
-        _, text = await call(socket, "/server_info", within=0.5)
-        info = json.loads(text)
-        if info["state"] != "LIVE" or not (await call(socket, "/listeners", within=0.5))[1].strip():
-            return None
-        return int(info["command_line_options"]["restart_epoch"])
-    except (Unavailable, ValueError, KeyError):
-        return None
+        status, _ = await call(socket, "/ready", within=0.5)
+        return status == 200 and bool((await call(socket, "/listeners", within=0.5))[1].strip())
+    except Unavailable:
+        return False
 
 
 async def active_model_calls(socket: Path) -> int:
@@ -67,6 +63,9 @@ async def active_model_calls(socket: Path) -> int:
     return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line.strip())
 
 
-async def drain(socket: Path) -> None:
-    """Ask clients to take their next calls elsewhere; listeners stay open and running calls go on."""
-    await call(socket, "/drain_listeners?graceful&skip_exit", method="POST")
+async def drain(socket: Path, *, close: bool) -> None:
+    """Ask clients to take their next calls elsewhere; running calls go on.
+
+    Listeners stay open, or ``close`` when the time for draining that Envoy was started with is over.
+    """
+    await call(socket, "/drain_listeners?graceful" + ("" if close else "&skip_exit"), method="POST")

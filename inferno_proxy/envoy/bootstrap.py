@@ -6,7 +6,6 @@ Only the standard library: the process that starts Envoy uses this and stays sma
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ _TYPE = "type.googleapis.com/envoy"
 _XDS_CLUSTER = "inferno_xds"
 # The layer of runtime values that the control plane sends: limits that change while clusters stay as they are.
 RUNTIME_LAYER = "inferno"
+MAX_CONNECTIONS = 10_000
 Json = Mapping[str, object]
 
 
@@ -24,9 +24,10 @@ Json = Mapping[str, object]
 class EnvoySettings:
     """How a local Envoy runs.
 
-    ``directory`` holds its files and admin socket. ``xds_socket`` is the control plane's Unix socket. ``listen`` is the
-    public address, which the control plane's listener also has. ``workers`` is the number of worker threads.
-    ``max_connections`` bounds the connections of all clients together.
+    ``directory`` holds its files and admin sockets. ``xds_socket`` is the control plane's Unix socket. ``listen`` is
+    the public address, which the control plane's listener also has. ``node_id`` tells it from others that share the
+    folder and the address. ``workers`` is the number of worker threads. ``max_connections`` bounds the connections of
+    all clients together. ``life`` counts its processes: when one is replaced, two live at the same time.
     """
 
     directory: Path
@@ -34,24 +35,19 @@ class EnvoySettings:
     listen: Address
     node_id: str = "envoy"
     workers: int = 2
-    max_connections: int = 10_000
+    max_connections: int = MAX_CONNECTIONS
+    life: int = 0
 
     @property
     def admin_socket(self) -> Path:
         """Envoy's admin interface: a Unix socket that only its owner may open."""
-        return self.directory / "envoy-admin.sock"
+        return self.directory / f"{self.node_id}-admin-{self.life % 1000}.sock"
 
     @property
     def standby_file(self) -> Path:
         """The last good configuration, complete in one file; the control plane writes it. The name carries the public
         address, so that a proxy that moved to another port does not open the old one."""
         return standby_path(self.directory, self.listen)
-
-    @property
-    def base_id(self) -> int:
-        """Envoy refuses to start twice with one base id, so this is the lock against a second Envoy on one data
-        directory. Envoy multiplies it by 10 and keeps it in 32 bits."""
-        return zlib.crc32(str(self.directory.resolve()).encode()) % 200_000_000
 
 
 def standby_path(directory: Path, listen: Address) -> Path:
@@ -83,7 +79,7 @@ def external_bootstrap(control: Address, node_id: str, admin: Json | None = None
     return {
         **({"admin": dict(admin)} if admin else {}),
         "node": {"id": node_id, "cluster": "inferno"},
-        **_limits(10_000),
+        **_limits(MAX_CONNECTIONS),
         **_discovery(endpoint, "STRICT_DNS"),
         **_runtime(_followed()),
     }

@@ -126,7 +126,7 @@ class Canary:
         until = self._clock.monotonic() + self._patience.ready
         socket = self._settings().admin_socket
         while process.returncode is None:
-            if await admin.serving_epoch(socket) is not None:
+            if await admin.serves(socket):
                 _, text = await admin.call(socket, "/listeners?format=json")
                 addresses = {each["name"]: each["local_address"] for each in json.loads(text)["listener_statuses"]}
                 return int(addresses[PUBLIC]["socket_address"]["port_value"])

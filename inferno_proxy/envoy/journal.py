@@ -15,8 +15,6 @@ _LINE = re.compile(r"(trace|debug|info|warning|error|critical|off)\|([\w.-]+)\|(
 # Warnings that say nothing to an operator: signals and takeovers that we cause ourselves.
 _HARMLESS = (
     "caught ENVOY_SIGTERM",
-    "shutting down admin due to child startup",
-    "terminating parent process",
     "gRPC config stream",  # the control plane is away: its own supervisor says so
     "Usage of the deprecated runtime key",
 )

@@ -172,7 +172,7 @@ class ClientTable:
         if client is None or client.left_at is not None:
             return
         if any(c.client_id == client.client_id and c.stream != stream for c in self.clients):
-            # It has a newer stream already, as after a hot restart.
+            # It has a newer stream already, as when an Envoy is replaced.
             del self._clients[stream]
         else:
             self._clients[stream] = replace(client, left_at=self._clock.monotonic())

@@ -36,16 +36,21 @@ class Proxy:
     def endpoint(self) -> str:
         return str(self.facts["endpoint"])
 
-    def child(self, word: str) -> psutil.Process:
-        """The supervisor's youngest child whose command line holds a word."""
+    def children(self, word: str) -> list[psutil.Process]:
+        """The supervisor's living children whose command line holds a word, oldest first."""
         found = []
         for child in psutil.Process(self.process.pid).children():
             # A child that has just ended has no command line any more.
             with contextlib.suppress(psutil.Error):
                 if word in " ".join(child.cmdline()):
                     found.append(child)
+        return sorted(found, key=lambda child: child.create_time())
+
+    def child(self, word: str) -> psutil.Process:
+        """The youngest of them."""
+        found = self.children(word)
         assert found, f"no child with {word!r} in its command line"
-        return max(found, key=lambda child: child.create_time())
+        return found[-1]
 
 
 @asynccontextmanager

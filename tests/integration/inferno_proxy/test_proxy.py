@@ -124,7 +124,7 @@ async def test_a_killed_control_plane_costs_no_request_and_remembers_every_node(
 async def test_a_killed_envoy_serves_again_within_a_second(socket_dir: Path) -> None:
     async with triton() as server, proxy(socket_dir, "--backends", str(server.address)) as running:
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
-        running.child("--base-id").kill()
+        running.child("--concurrency").kill()
         await eventually(lambda: infer(running.channel), 3, "requests are served again")
 
 
@@ -140,7 +140,7 @@ async def test_envoy_serves_the_last_good_configuration_while_the_control_plane_
         control = running.child("control_plane")
         control.suspend()
         try:
-            running.child("--base-id").kill()
+            running.child("--concurrency").kill()
             await eventually(lambda: infer(running.channel), 5, "requests are served again")
         finally:
             control.resume()

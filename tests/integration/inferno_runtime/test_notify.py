@@ -13,7 +13,12 @@ import pytest
 from inferno_runtime import notify, process
 from inferno_runtime.notify import NotifySocket
 
-CHILD = "from inferno_runtime import notify; notify.ready(address='127.0.0.1:1', models=['m']); notify.stopping()"
+CHILD = """
+from inferno_runtime import notify
+notify.ready(address='127.0.0.1:1', models=['m'])
+notify.alive()
+notify.stopping()
+"""
 
 
 async def test_a_parent_learns_who_is_ready_and_with_what() -> None:
@@ -23,6 +28,7 @@ async def test_a_parent_learns_who_is_ready_and_with_what() -> None:
         assert (pid, fields["READY"]) == (child.pid, "1")
         facts = json.loads(fields["X_INFERNO"])
         assert facts == {"pid": child.pid, "address": "127.0.0.1:1", "models": ["m"]}
+        assert await heard.receive() == (child.pid, {"WATCHDOG": "1"})
         assert await heard.receive() == (child.pid, {"STOPPING": "1"})
         assert await child.wait() == 0
 

@@ -166,6 +166,16 @@ def test_a_port_that_this_user_may_not_use_is_denied() -> None:
         os.seteuid(user)
 
 
+async def test_the_processor_time_of_a_process_that_works_grows() -> None:
+    child = await process.spawn([sys.executable, "-c", "while True: pass"])
+    try:
+        await eventually(lambda: process.cpu_seconds(child.pid) > 0.1, 10, "it has worked for a tenth of a second")
+    finally:
+        child.kill()
+        await child.wait()
+    assert process.cpu_seconds(child.pid) == 0
+
+
 async def test_a_stopped_process_is_told_from_a_running_and_a_gone_one() -> None:
     child = await process.spawn(["sleep", "60"])
     try:

@@ -13,7 +13,7 @@ async def test_nobody_there_is_an_unavailable_envoy(socket_dir: Path) -> None:
     path = socket_dir / "nobody.sock"
     with pytest.raises(Unavailable, match="does not answer"):
         await admin.call(path, "/ready")
-    assert await admin.serving_epoch(path) is None
+    assert not await admin.serves(path)
     assert await admin.active_model_calls(path) == 0
 
 

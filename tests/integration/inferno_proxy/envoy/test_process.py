@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -43,7 +41,6 @@ class World:
         self.snapshots = Latest(built)
         self.control = ControlPlane(f"unix:{self.settings.xds_socket}", self.snapshots)
         self.ready = Latest(initial=False)
-        self.segment = Path(f"/dev/shm/envoy_shared_memory_{self.settings.base_id * 10}")
 
     def write_standby(self) -> None:
         write_standby(self.settings.standby_file, self.snapshots.value[Dialect.ENVOY])
@@ -73,9 +70,7 @@ class World:
 @pytest_asyncio.fixture
 async def world(socket_dir: Path) -> AsyncIterator[World]:
     async with serving(Server("n1")) as server:
-        world = World(socket_dir, server)
-        yield world
-        world.segment.unlink(missing_ok=True)  # where a test killed whoever removes it
+        yield World(socket_dir, server)
 
 
 def life(envoy: EnvoyProcess) -> Life:
@@ -90,25 +85,17 @@ async def test_started_means_serving(world: World) -> None:
 
 
 async def test_the_admin_interface_belongs_to_its_owner_alone(world: World) -> None:
-    async with world.controlled(), world.running():
-        assert stat.S_IMODE(world.settings.admin_socket.stat().st_mode) == 0o600
+    async with world.controlled(), world.running() as envoy:
+        assert stat.S_IMODE(life(envoy).admin.stat().st_mode) == 0o600
 
 
-async def test_stopping_leaves_no_process_socket_or_shared_memory(world: World) -> None:
+async def test_stopping_leaves_no_process_and_no_socket(world: World) -> None:
     async with world.controlled():
         async with world.running() as envoy:
             pid = life(envoy).process.pid
-            assert not world.segment.exists()
         await envoy.stop()
     assert not psutil.pid_exists(pid)
-    assert not world.settings.admin_socket.exists()
-
-
-async def test_a_standby_envoy_leaves_no_shared_memory_either(world: World) -> None:
-    world.write_standby()
-    async with world.running():
-        assert world.segment.exists()
-    assert not world.segment.exists()
+    assert not list(world.settings.directory.glob("*-admin-*"))
 
 
 async def test_a_killed_envoy_serves_again_at_once(world: World) -> None:
@@ -186,20 +173,12 @@ async def test_it_leaves_standby_without_a_failed_call_when_the_control_plane_is
     async with world.running() as envoy:
         first = life(envoy)
         async with world.controlled():
-            while life(envoy) is first or done < 100:
+            while first.process.returncode is None:
                 done += 1
                 failed += not await world.serves()
-            second = life(envoy)
-            assert (second.mode, second.epoch) == (Mode.CONTROLLED, 1)
-            assert not world.segment.exists()
-            await first.process.wait()
+            assert life(envoy).mode is Mode.CONTROLLED
             assert await world.serves()
-            # A death after the take-over begins again at the first epoch.
-            second.process.send_signal(signal.SIGKILL)
-            third = await envoy.life.wait_for(lambda now: now is not None and now is not second)
-            assert third is not None
-            assert (third.mode, third.epoch) == (Mode.CONTROLLED, 0)
-            assert await world.serves()
+    assert done > 100
     assert failed == 0
 
 
@@ -212,7 +191,6 @@ async def test_a_death_right_after_the_take_over_is_survived(world: World) -> No
             assert second is not None
             second.process.send_signal(signal.SIGKILL)
             await envoy.life.wait_for(lambda now: now is not None and now is not second)
-            assert first.process.returncode is not None
             assert await world.serves()
 
 
@@ -245,16 +223,6 @@ async def test_envoy_and_control_plane_both_dead_is_answered_from_the_standby_fi
         assert await world.serves()
 
 
-async def test_a_taken_port_is_reported_with_its_holder(world: World) -> None:
-    holder = rf"Port {world.listen.port} .* is taken by pid {os.getpid()}"
-    with (
-        socket.create_server((world.listen.host, world.listen.port), reuse_port=True),
-        pytest.raises(Unavailable, match=holder),
-    ):
-        async with world.running():
-            pytest.fail("it started")
-
-
 async def test_an_envoy_that_ends_at_once_says_why(world: World) -> None:
     long_path = World.__new__(World)
     directory = world.settings.directory / ("x" * 100)
@@ -268,15 +236,6 @@ async def test_a_damaged_standby_file_is_passed_over(world: World) -> None:
     world.settings.standby_file.write_bytes(b"\x12\x7f")
     async with world.control, EnvoyProcess(world.settings, world.ready) as envoy:
         assert life(envoy).mode is Mode.CONTROLLED
-        assert await world.serves()
-
-
-async def test_a_second_proxy_on_one_data_directory_is_refused(world: World) -> None:
-    world.write_standby()
-    async with world.running():
-        with pytest.raises(Unavailable, match="Another proxy runs in"):
-            async with EnvoyProcess(world.settings, Latest(initial=False)):
-                pytest.fail("it started")
         assert await world.serves()
 
 
@@ -310,5 +269,6 @@ asyncio.run(main())
 
 
 def envoys(world: World) -> list[int]:
-    mark = str(world.settings.base_id)
-    return [p.pid for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE and mark in p.cmdline()]
+    mark = str(world.settings.directory)
+    found = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p.pid for p in found if mark in " ".join(p.cmdline())]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,9 @@ from inferno_proxy.fleet import Address
 SETTINGS = EnvoySettings(Path("/data"), Path("/data/control.sock"), Address("127.0.0.1", 8080))
 
 
-def test_each_data_directory_has_a_base_id_of_its_own() -> None:
-    other = EnvoySettings(Path("/elsewhere"), SETTINGS.xds_socket, SETTINGS.listen)
-    assert SETTINGS.base_id == EnvoySettings(Path("/data/../data"), SETTINGS.xds_socket, SETTINGS.listen).base_id
-    assert SETTINGS.base_id != other.base_id
-    assert 0 <= SETTINGS.base_id * 10 < 2**31
+def test_two_lives_of_one_envoy_have_admin_sockets_of_their_own() -> None:
+    assert Path("/data/envoy-admin-0.sock") == SETTINGS.admin_socket
+    assert replace(SETTINGS, life=1).admin_socket != SETTINGS.admin_socket
 
 
 def test_the_standby_file_belongs_to_one_public_address() -> None:
