@@ -29,11 +29,10 @@ from inferno_proxy.discovery.probe import Prober
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.discovery.static import StaticDiscovery, static_node
 from inferno_proxy.envoy.bootstrap import standby_path
-from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
-from inferno_proxy.fleet import Address, FleetView, Node, Source
+from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.handover import HandOver
@@ -47,13 +46,11 @@ from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publisher import Publisher, Recipe, Sources
 from inferno_proxy.registry import Registry
-from inferno_proxy.rehearsal import Rehearsal
-from inferno_proxy.reload import Comparison, Reloader
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
-from inferno_proxy.routing import plan
+from inferno_proxy.safeguards import Watched, reporter, safeguards
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.traffic_settings import traffic_table
@@ -86,7 +83,8 @@ async def serve(
     memory = Memory(layout.fleet)
     remembered = await _remember(memory, registry, settings)
     recipes = Latest(_recipe(settings, listen, layout, governator))
-    clients = ClientTable(clock, report=lambda e: events.add(e.kind, e.client_id, e.message))
+    alarms = Latest(0)
+    clients = ClientTable(clock, report=reporter(events, alarms))
     advice = Latest(Advice())
     publisher = Publisher(
         Sources(registry.view, recipes, advice),
@@ -104,23 +102,13 @@ async def serve(
         registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control, aliases=aliases
     )
     closing = Closing()
-
-    async def rehearse(before: ProxySettings, comparison: Comparison) -> None:
-        if settings.healing:
-            await rehearsal.check(before, comparison)
-
     figures = ReportedFigures(registry.view, clock)
-    rehearsal = Rehearsal(
-        Canary(layout.canary, clock),
-        lambda: registry.view.value,
-        lambda view, chosen: _staged(view, _recipe(chosen, listen, layout, governator)),
-    )
-    reloader = Reloader(
+    reloader, warden = safeguards(
         handed,
-        events,
-        rehearse=rehearse,
-        put=lambda chosen: recipes.set(_recipe(chosen, listen, layout, governator)),
-        keep=lambda fresh: _keep_settings(fresh, layout),
+        layout,
+        Watched(registry, publisher, recipes, clients, events, alarms),
+        clock,
+        lambda chosen: _recipe(chosen, listen, layout, governator),
     )
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
@@ -157,6 +145,8 @@ async def serve(
             await reloader.begin(HandOver.proven(layout.proven))
             tasks.append(group.create_task(publisher.run(), name="publisher"))
             tasks.append(group.create_task(reloader.run(hangups), name="reload"))
+            if settings.healing:
+                tasks.append(group.create_task(warden.run(), name="warden"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))
             await stop.wait()
             notify.stopping()
@@ -196,17 +186,6 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             priority_header=settings.priority_header.lower(),
         ),
     )
-
-
-def _staged(view: FleetView, recipe: Recipe) -> Snapshot:
-    """What an Envoy would get."""
-    return build(plan(view, recipe.routing), recipe.resources, 1, {})[Dialect.ENVOY]
-
-
-def _keep_settings(fresh: HandOver, layout: Layout) -> None:
-    fresh.write(layout.plan)
-    if fresh.settings.healing:
-        fresh.write(layout.proven)
 
 
 async def _governator(where: str) -> Address | str | None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from inferno_proxy.consistency import Inspector
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
+from inferno_proxy.quarantine import NOBODY, Quarantine, contained
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing import RoutePlan, RoutingSettings
 from inferno_proxy.snapshot import (
@@ -39,10 +40,11 @@ Build = Callable[[RoutePlan, ResourceSettings, int, Mapping[str, tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The settings of both halves of the work; replacing them publishes anew."""
+    """The settings of both halves of the work, and the models held back between them; replacing it publishes anew."""
 
     routing: RoutingSettings
     resources: ResourceSettings
+    quarantine: Quarantine = field(default_factory=lambda: NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Publisher:
     """Publishes a snapshot for each kind of client whenever the fleet, the recipe or the advice changes.
 
     ``snapshots`` is empty until the first publication. ``refusal`` says why the newest state of the fleet is not
-    published; it is empty when it is. ``announce`` is told each serial before any stream can see the snapshot (see
-    :meth:`inferno_proxy.xds.clients.ClientTable.published`).
+    published; it is empty when it is. ``planned`` is the newest plan, whatever is held back of it. ``announce`` is told
+    each serial before any stream can see the snapshot (see :meth:`inferno_proxy.xds.clients.ClientTable.published`).
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Publisher:
     ) -> None:
         self.snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(MappingProxyType({}))
         self.refusal: Latest[str] = Latest("")
+        self.planned = RoutePlan()
         self._fleet = sources.fleet
         self._recipe = sources.recipe
         self._advice = sources.advice
@@ -130,9 +133,8 @@ class Publisher:
         revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
         serial = self._serial + 1
         try:
-            built = self._build(
-                self._plan(view, recipe.routing, self._advice.value), recipe.resources, serial, revisions
-            )
+            self.planned = self._plan(view, recipe.routing, self._advice.value)
+            built = self._build(contained(self.planned, recipe.quarantine), recipe.resources, serial, revisions)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one state, the last good one stays
             _LOG.error("snapshot not built", fleet_serial=view.serial, exc_info=error)
             self.refusal.set(f"The fleet's newest state cannot be built: {error}")

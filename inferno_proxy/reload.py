@@ -165,6 +165,10 @@ class Reloader:
             await self._in_force(comparison.settings)
         self._events.add("CONFIG_RELOADED", self._subject, comparison.sentence())
 
+    def where(self, model: str) -> str:
+        """Where the settings of a model stand that are in force; ``default`` where nothing says so."""
+        return self._placed(self._handed.settings).where("models", model)
+
     @property
     def _subject(self) -> str:
         return str(self._handed.origin.file or "the environment")

@@ -73,6 +73,7 @@ class Canary:
         self._directory = directory
         self._clock = clock
         self._patience = patience or Patience()
+        self._free = asyncio.Lock()
 
     async def verdict(self, snapshot: Snapshot, probes: Sequence[Probe]) -> str:
         """What is wrong with an Envoy-dialect snapshot, in a clause; empty when Envoy takes it and every probe is
@@ -81,6 +82,10 @@ class Canary:
         Raises:
             Unavailable: No canary could be run, which says nothing about the snapshot.
         """
+        async with self._free:
+            return await self._verdict(snapshot, probes)
+
+    async def _verdict(self, snapshot: Snapshot, probes: Sequence[Probe]) -> str:
         file = self._directory / "canary.pb"
         try:
             await asyncio.to_thread(self._write, file, snapshot)

@@ -103,7 +103,7 @@ async def test_what_crashes_envoy_at_the_first_request_is_found(socket_dir: Path
 async def test_a_call_without_an_answer_in_time_is_a_verdict(socket_dir: Path) -> None:
     hasty = canary(socket_dir, Patience(answer=1e-6))
     said = await hasty.verdict(staged(FLEET, ProxySettings()), probes(["m"]))
-    assert said == "Envoy does not answer a call with it (model 'm', named in the header)"
+    assert said.startswith("Envoy does not answer a call with it (model 'm', ")
 
 
 async def test_a_canary_that_cannot_run_says_nothing_about_the_settings(socket_dir: Path) -> None:
