@@ -18,6 +18,8 @@ _HARMLESS = (
     "gRPC config stream",  # the control plane is away: its own supervisor says so
     "Usage of the deprecated runtime key",
 )
+# What a caller did wrong and is told (413): callers must not be able to fill our log.
+_ANSWERED = ("content length exceeds maximum", "request size exceeds maximum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,15 @@ class Line:
 
 
 def parse(raw: str) -> Line | None:
-    """What a line says; None for one that only confirms what we did ourselves.
+    """What a line says; None for one that only confirms what we did ourselves, or what a caller is told.
 
     A line in another form (a crash's back trace, an error before logging starts) is an error.
 
     >>> parse("warning|config|something odd")
     Line(level='warning', logger='config', text='something odd')
     >>> parse("warning|main|caught ENVOY_SIGTERM") is None
+    True
+    >>> parse("error|http|content length exceeds maximum (2000 > 1000), client: 10.0.0.1:5, target: /x") is None
     True
     >>> parse("unable to bind domain socket").level
     'error'
@@ -46,6 +50,8 @@ def parse(raw: str) -> Line | None:
     if match is None:
         return Line("error", "stderr", text) if text else None
     level, logger, message = match.groups()
+    if message.startswith(_ANSWERED):
+        return None
     if level in ("warning", "info", "debug", "trace") and any(part in message for part in _HARMLESS):
         return None
     return Line({"trace": "debug", "off": "info"}.get(level, level), logger, message)

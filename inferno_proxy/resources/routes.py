@@ -172,7 +172,10 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
         match: RouteMatch, timeout: float, copies: Sequence[RouteActionRequestMirrorPolicy] = ()
     ) -> tuple[bytes, ...]:
         action = RouteAction(
-            request_mirror_policies=list(copies), cluster=http_cluster(route.name), timeout=seconds(timeout)
+            request_mirror_policies=list(copies),
+            cluster=http_cluster(route.name),
+            # A caller without gRPC may bring gRPC's header all the same.
+            max_stream_duration=call_deadline(timeout),
         )
         if healing and route.traffic.retries:
             action.retry_policy = http_retries(route)
@@ -197,7 +200,7 @@ def _streams_differ(route: ModelRoute) -> bool:
 
 def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retry_buffer: int) -> Route:
     """No time limit of our own unless the operator set one: generation may take as long as it takes."""
-    action.timeout = action.timeout or seconds(0)
+    action.timeout = seconds(0)
     action.idle_timeout = seconds(0)
     action.hash_policy = hash_policies(route)
     action.rate_limits = global_rate(route.name, route.traffic.rate)

@@ -118,6 +118,17 @@ async def test_a_call_ends_at_its_time_limit_and_a_stream_goes_on(front: Front) 
         await stream.done_writing()
 
 
+async def test_a_caller_over_rest_may_bring_a_deadline(front: Front) -> None:
+    async with front(Traffic(timeout=0.4)) as caller:
+        assert (await caller.rest(**{"grpc-timeout": "200m"}))[0] == 200
+        caller.hold()
+        for asked, least, most in (("100m", 0.1, 0.35), ("10S", 0.4, 2.0)):
+            began = time.monotonic()
+            status, _, body = await caller.rest(**{"grpc-timeout": asked})
+            assert (status, body) == (504, {"error": "the call to model m ran out of time"})
+            assert least <= time.monotonic() - began < most
+
+
 async def test_a_stream_has_a_time_limit_of_its_own(front: Front) -> None:
     async with front(Traffic(stream_timeout=0.3)) as caller:
         stream = caller.stub.ModelStreamInfer()
