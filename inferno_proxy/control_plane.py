@@ -114,7 +114,7 @@ async def serve(
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
         services = ControlServices(
             ads=ads,
-            reporting=ReportingService(registry.view, clock, closing, counts=figures.counts),
+            reporting=ReportingService(registry.view, clock, closing, counts=figures.counts, tries=figures.tries),
             registration=registration,
             health=HealthService(registry.view, closing, aliases),
             grpc_health=GrpcHealth(registry.view, closing, aliases),

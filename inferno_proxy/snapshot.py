@@ -26,7 +26,8 @@ class ResourceType(StrEnum):
     """xDS type URLs, declared in the order in which an update must reach a client (make before break).
 
     Source: envoy docs/root/api-docs/xds_protocol.rst, "Eventual consistency considerations". Runtime values refer to
-    clusters by name and wait for none: Envoy looks a value up when it needs it.
+    clusters by name and wait for none: Envoy looks a value up when it needs it. It
+    asks for token buckets by name once a listener has named them, and opens that listener when it has them.
     """
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -34,11 +35,19 @@ class ResourceType(StrEnum):
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+    BUCKET = "type.googleapis.com/envoy.type.v3.TokenBucket"
 
     @property
     def short(self) -> str:
-        """The customary short name: cds, eds, lds, rds, rtds."""
-        return {"CLUSTER": "cds", "ENDPOINT": "eds", "LISTENER": "lds", "ROUTE": "rds", "RUNTIME": "rtds"}[self.name]
+        """The customary short name: cds, eds, lds, rds, rtds; token buckets have none and are called buckets."""
+        return {
+            "CLUSTER": "cds",
+            "ENDPOINT": "eds",
+            "LISTENER": "lds",
+            "ROUTE": "rds",
+            "RUNTIME": "rtds",
+            "BUCKET": "buckets",
+        }[self.name]
 
 
 @dataclass(frozen=True, slots=True)

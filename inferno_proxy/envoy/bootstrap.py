@@ -13,7 +13,7 @@ from pathlib import Path
 from inferno_proxy.fleet import Address
 
 _TYPE = "type.googleapis.com/envoy"
-_XDS_CLUSTER = "inferno_xds"
+XDS_CLUSTER = "inferno_xds"
 # The layer of runtime values that the control plane sends: limits that change while clusters stay as they are.
 RUNTIME_LAYER = "inferno"
 MAX_CONNECTIONS = 10_000
@@ -161,7 +161,7 @@ def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER, "retry_policy": back_off}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER, "retry_policy": back_off}}],
                 "config_validators": [validator],
             },
             "cds_config": source,
@@ -171,20 +171,20 @@ def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
             "load_stats_config": {
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": _XDS_CLUSTER}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
             }
         },
         "static_resources": {
             "clusters": [
                 {
-                    "name": _XDS_CLUSTER,
+                    "name": XDS_CLUSTER,
                     "type": kind,
                     "connect_timeout": "1s",
                     "typed_extension_protocol_options": {
                         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2
                     },
                     "load_assignment": {
-                        "cluster_name": _XDS_CLUSTER,
+                        "cluster_name": XDS_CLUSTER,
                         "endpoints": [{"lb_endpoints": [{"endpoint": {"address": dict(endpoint)}}]}],
                     },
                 }

@@ -12,8 +12,10 @@ from pathlib import Path
 from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterDiscoveryType
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
 
+from inferno_proxy.resources.listeners import ROUTER
 from inferno_proxy.resources.packing import delimited, packed
 from inferno_proxy.snapshot import ResourceType, Snapshot
 
@@ -62,8 +64,17 @@ def _clusters(snapshot: Snapshot) -> Iterator[bytes]:
         yield bytes(cluster) + delimited(_LOAD_ASSIGNMENT, found.body)
 
 
+def _without_log(manager: HttpConnectionManager) -> None:
+    """Take the log of tries out: the control plane that would read it is away."""
+    for each in manager.http_filters:
+        if each.name == ROUTER and each.typed_config is not None:
+            router = Router.parse(each.typed_config.value)
+            router.upstream_log = []
+            each.typed_config = packed(router)
+
+
 def listeners(snapshot: Snapshot) -> Iterator[Listener]:
-    """The snapshot's listeners with their routes inside."""
+    """The snapshot's listeners with their routes inside, and without what the control plane must be there for."""
     routes = snapshot.resources[ResourceType.ROUTE]
     for resource in snapshot.resources[ResourceType.LISTENER].values():
         listener = Listener.parse(resource.body)
@@ -73,5 +84,6 @@ def listeners(snapshot: Snapshot) -> Iterator[Listener]:
                 if isinstance(manager, HttpConnectionManager) and manager.rds is not None:
                     body = routes[manager.rds.route_config_name].body
                     manager.rds, manager.route_config = None, RouteConfiguration.parse(body)
+                    _without_log(manager)
                     each.typed_config = packed(manager)
         yield listener

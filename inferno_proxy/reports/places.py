@@ -15,6 +15,11 @@ class Places:
 
     at: Mapping[Address, tuple[str, frozenset[str]]] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Every model that any member names."""
+        return frozenset[str]().union(*(models for _, models in self.at.values()))
+
     def node(self, model: str, address: Address) -> str | None:
         """The id of the node that has this model at this address, None when there is none."""
         found = self.at.get(address)

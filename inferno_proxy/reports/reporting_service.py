@@ -1,4 +1,4 @@
-"""Where data planes report: load reports (LRS) on the control plane's gRPC server. It translates and hands on.
+"""Where data planes report: load reports (LRS) and the log of tries (ALS) on the control plane's gRPC server.
 
 Envoys of other machines report over the public port, so nothing here believes a size, a rate or an address: a stream is
 read at a bounded pace (the rest waits in its client), streams are bounded, and what is no endpoint of the fleet is left
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 
 from inferno_proxy.closing import Closing
-from inferno_proxy.feedback.observed import Counts
+from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
+from inferno_proxy.reports.try_log import parse_tries
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Exhausted
 from inferno_runtime.latest import Latest
 
 LOAD_SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
+LOG_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 _LOG = logs.get("reports")
 # One Envoy has a stream for its load and one per worker for its tries.
 _MOST_STREAMS = 1024
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 
 
 class ReportingService:
-    """Reads what data planes report of the fleet in ``view``; ``counts`` takes each load report."""
+    """Reads what data planes report of the fleet in ``view``.
+
+    ``counts`` takes what each load report says, ``tries`` what each message of the log does.
+    """
 
     def __init__(
         self,
@@ -44,22 +49,28 @@ class ReportingService:
         closing: Closing,
         *,
         counts: Callable[[Sequence[Counts]], None],
+        tries: Callable[[Sequence[Try]], None],
         most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._view = view
         self._clock = clock
         self._closing = closing
         self._counts = counts
+        self._tries = tries
         self._most_streams = most_streams
         self._streams = 0
         self._places: tuple[FleetView | None, Places] = (None, Places())
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add the method to a server that has not started."""
+        """Add both methods to a server that has not started."""
         loads: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "StreamLoadStats": grpc.stream_stream_rpc_method_handler(self.StreamLoadStats)
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(LOAD_SERVICE, loads),))
+        log: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "StreamAccessLogs": grpc.stream_unary_rpc_method_handler(self.StreamAccessLogs)
+        }
+        for service, handlers in ((LOAD_SERVICE, loads), (LOG_SERVICE, log)):
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     async def StreamLoadStats(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Ask for load reports and take them until the data plane goes."""
@@ -72,6 +83,15 @@ class ReportingService:
                 yield report_request()
             if found:
                 self._counts(found)
+
+    async def StreamAccessLogs(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
+        """Take a log until the data plane goes; the answer is empty."""
+        self._enter(context)
+        async for raw in self._read(requests):
+            tries = parse_tries(raw, self._fleet(), self._clock.monotonic())
+            if tries:
+                self._tries(tries)
+        return b""
 
     def _enter(self, context: Context) -> None:
         if self._streams >= self._most_streams:

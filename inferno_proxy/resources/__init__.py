@@ -14,6 +14,7 @@ from inferno_proxy.resources.proxyless import client_resources
 from inferno_proxy.resources.routes import route_resource
 from inferno_proxy.resources.runtime import runtime_resource
 from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.resources.try_log import token_buckets
 from inferno_proxy.routing import RoutePlan
 from inferno_proxy.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
 
@@ -45,6 +46,7 @@ def build(
         ResourceType.LISTENER: _by_name([listener_resource(settings)]),
         ResourceType.ROUTE: _by_name([route_resource(plan, settings)]),
         ResourceType.RUNTIME: _by_name([runtime_resource(plan.models.values(), bool(settings.priority_header))]),
+        ResourceType.BUCKET: _by_name(token_buckets()),
     }
     clients = [client_resources(route, settings.healing) for route in plan.models.values()]
     grpc = {
@@ -54,7 +56,9 @@ def build(
         ),
         ResourceType.LISTENER: _by_name(listener for listener, _, _ in clients),
         ResourceType.ROUTE: _by_name(route for _, route, _ in clients),
-        ResourceType.RUNTIME: _by_name(()),  # gRPC libraries have no such values
+        # gRPC libraries have no such values.
+        ResourceType.RUNTIME: _by_name(()),
+        ResourceType.BUCKET: _by_name(()),
     }
     return MappingProxyType(
         {

@@ -12,6 +12,9 @@ RATE_LIMITS = "inferno_rate_limits"
 
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"
+FINGERPRINT_HEADER = "x-inferno-fingerprint"
+# Envoy sets it, to 1 for the first try; what a caller sends is overwritten.
+ATTEMPT_HEADER = "x-envoy-attempt-count"
 
 
 def grpc_cluster(model: str) -> str:

@@ -80,6 +80,7 @@ _CONTROL_GRPC_PREFIXES = (
     "/grpc.reflection.",
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/",
     "/envoy.service.load_stats.v3.LoadReportingService/",
+    "/envoy.service.accesslog.v3.AccessLogService/",
 )
 _GOVERNANCE = "/inferno.governance."
 # Everything of the REST protocol that does not name a model, and the control plane's own pages.
@@ -110,6 +111,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     virtual_host = VirtualHost(
         name=PUBLIC,
         domains=["*"],
+        include_request_attempt_count=True,  # for the log of tries
         matcher=Matcher(
             matcher_tree=MatcherMatcherTree(input=_header_input(":path"), prefix_match_map=_sorted_map(paths)),
             on_no_match=_run(_no_such_path()),

@@ -17,6 +17,7 @@ from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.service.runtime.v3 import Runtime
+from envoy_data_plane.envoy.type.v3 import TokenBucket
 from ruamel.yaml import YAML
 
 from inferno_proxy.advised import Planner
@@ -39,6 +40,7 @@ MESSAGES: Mapping[ResourceType, type[betterproto2.Message]] = {
     ResourceType.LISTENER: Listener,
     ResourceType.ROUTE: RouteConfiguration,
     ResourceType.RUNTIME: Runtime,
+    ResourceType.BUCKET: TokenBucket,
 }
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.partition(".")[0])
 

@@ -17,7 +17,7 @@ from inferno_proxy.aliases import Alias
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
-from inferno_proxy.feedback.observed import Counts
+from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
 from inferno_proxy.health_service import GrpcHealth, HealthService
@@ -51,6 +51,7 @@ class Control:
         )
         self.lease = lease
         self.counts: list[Counts] = []
+        self.tries: list[Try] = []
         self.published: object = 3
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
         self.channel: grpc.aio.Channel
@@ -66,7 +67,9 @@ class Control:
         empty: Mapping[Dialect, Snapshot] = MappingProxyType({})
         return ControlServices(
             ads=AdsService(Latest(empty), self.clients, self.clock),
-            reporting=ReportingService(view, self.clock, self.closing, counts=self.counts.extend),
+            reporting=ReportingService(
+                view, self.clock, self.closing, counts=self.counts.extend, tries=self.tries.extend
+            ),
             registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
             health=HealthService(view, self.closing, lambda: self.aliases),
             grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
@@ -17,7 +18,7 @@ from tritonclient.grpc import service_pb2_grpc
 from inferno_proxy.closing import Closing
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
-from inferno_proxy.feedback.observed import Counts
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import build
@@ -32,7 +33,7 @@ from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.waiting import eventually
 
-MODELS = [model("m"), model("hedged")]
+MODELS = [model("m"), model("hedged"), model("warm")]
 ROUTING = RoutingSettings(
     TrafficTable({"hedged": Traffic(hedge_after=0.1)}, others=Traffic(balance=Balance.ROUND_ROBIN))
 )
@@ -47,6 +48,7 @@ class World:
         self.servers = {server.name: server for server in servers}
         self.fleet = view(*(member(server, MODELS) for server in servers))
         self.counts: list[Counts] = []
+        self.tries: list[Try] = []
         self.stub: Any = None
 
     @contextlib.asynccontextmanager
@@ -58,7 +60,9 @@ class World:
         built = build(plan(self.fleet, ROUTING), settings, 1, {})
         clients.published(1)
         server = rpc.server()
-        reporting = ReportingService(Latest[FleetView](self.fleet), clock, closing, counts=self.counts.extend)
+        fleet = Latest[FleetView](self.fleet)
+        counts, tries = self.counts.extend, self.tries.extend
+        reporting = ReportingService(fleet, clock, closing, counts=counts, tries=tries)
         async with AdsService(Latest(built), clients, clock) as ads:
             ads.register(server)
             reporting.register(server)
@@ -71,8 +75,9 @@ class World:
                 await ads.close()
                 await server.stop(1)
 
-    async def infer(self, name: str = "m", **options: Any) -> str:
-        answer = await self.stub.ModelInfer(pb.ModelInferRequest(model_name=name), timeout=20, **options)
+    async def infer(self, name: str = "m", body: bytes = b"", timeout: float = 20, **options: Any) -> str:
+        request = pb.ModelInferRequest(model_name=name, raw_input_contents=[body])
+        answer = await self.stub.ModelInfer(request, timeout=timeout, **options)
         return str(answer.parameters["node"].string_param)
 
     async def heard(self) -> None:
@@ -80,10 +85,19 @@ class World:
         of it, and names all clusters in one report."""
 
         async def counted() -> bool:
-            await self.infer("hedged")
+            await self.infer("warm")
             return bool(self.counts)
 
         await eventually(counted, within=3, what="a load report")
+
+    async def logged(self, count: int, model: str = "m", where: Callable[[Try], bool] = lambda _: True) -> list[Try]:
+        """The tries of a model in the log, when there are ``count`` of them."""
+
+        def found() -> list[Try]:
+            tries = [each for each in self.tries if each.model == model and where(each)]
+            return tries if len(tries) >= count else []
+
+        return await eventually(found, within=2, what=f"{count} tries in the log")
 
     def totals(self, server: Server, model: str = "m") -> Counter[str]:
         """What all load reports say of one model at one server's gRPC endpoint."""
@@ -133,3 +147,41 @@ async def test_load_reports_show_what_a_node_holds_and_that_it_let_go(world: Wor
         call.cancel()
     await eventually(lambda: world.totals(a)["under way"] == 0, within=2, what="no call under way any more")
     assert world.totals(a) == Counter(issued=1, succeeded=0, failed=0)
+
+
+async def test_a_failing_node_and_the_answer_of_the_next_one_are_two_tries(world: World) -> None:
+    a, b = world.servers["a"], world.servers["b"]
+    a.failure = grpc.StatusCode.UNAVAILABLE
+    for _ in range(2):  # one after the other, so one of them meets the failing node first
+        await world.infer(metadata=(("x-inferno-fingerprint", "ab12"),), body=bytes(1000))
+    tries = await world.logged(3)
+    seen = {(each.address, each.outcome, each.attempt) for each in tries}
+    assert {(a.address, Outcome.FAILED, 1), (b.address, Outcome.ANSWERED, 2)} <= seen
+    for each in tries:
+        assert 1000 < each.request_bytes < 1100
+        assert 0 < each.seconds < 1
+        assert each.fingerprint == "ab12"
+        assert not each.stream
+
+
+async def test_a_slow_node_shows_in_its_tries_and_in_how_a_hedged_call_ended(world: World) -> None:
+    a, b = world.servers["a"], world.servers["b"]
+    a.proceed.clear()
+    answers = [await world.infer("hedged") for _ in range(6)]
+    a.proceed.set()
+    assert set(answers) == {"b"}
+    lost = await world.logged(1, "hedged", lambda each: each.address == a.address)
+    assert {each.outcome for each in lost} == {Outcome.TIMED_OUT}
+    assert all(each.seconds > 0.1 for each in lost)
+    won = await world.logged(6, "hedged", lambda each: each.address == b.address)
+    assert all(each.outcome is Outcome.ANSWERED and each.seconds < 0.1 for each in won)
+
+
+async def test_a_call_that_its_caller_gave_up_is_a_cancelled_try(world: World) -> None:
+    for server in world.servers.values():
+        server.proceed.clear()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await world.infer(timeout=0.2)
+    (cancelled,) = await world.logged(1)
+    assert cancelled.outcome in (Outcome.CANCELLED, Outcome.TIMED_OUT)
+    assert 0.1 < cancelled.seconds < 1

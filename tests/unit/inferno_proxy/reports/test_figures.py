@@ -5,7 +5,7 @@ from __future__ import annotations
 import prometheus_client
 from prometheus_client import generate_latest
 
-from inferno_proxy.feedback.observed import Counts
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_runtime.clock import ManualClock
@@ -55,8 +55,29 @@ async def test_a_data_plane_that_is_silent_for_long_holds_nothing() -> None:
     assert world.shown()['inferno_tries_under_way{model="m",node="a"}'] == 1
 
 
+def logged(outcome: Outcome, seconds: float, *, stream: bool = False) -> Try:
+    return Try("m", HERE, outcome, seconds, 0.0, stream=stream)
+
+
+def test_the_log_shows_outcomes_by_node_and_the_time_of_answers_by_model() -> None:
+    world = World()
+    world.figures.tries([logged(Outcome.ANSWERED, 0.001), logged(Outcome.ANSWERED, 0.02), logged(Outcome.FAILED, 9)])
+    world.figures.tries([logged(Outcome.ANSWERED, 60), logged(Outcome.ANSWERED, 60, stream=True)])
+    shown = world.shown()
+    assert shown['inferno_logged_tries_total{model="m",node="a",outcome="answered"}'] == 4
+    assert shown['inferno_logged_tries_total{model="m",node="a",outcome="failed"}'] == 1
+    slots = {key: value for key, value in shown.items() if key.startswith("inferno_try_seconds_bucket")}
+    assert slots['inferno_try_seconds_bucket{le="0.001",model="m"}'] == 1
+    assert slots['inferno_try_seconds_bucket{le="0.01",model="m"}'] == 1
+    assert slots['inferno_try_seconds_bucket{le="0.025",model="m"}'] == 2
+    assert slots['inferno_try_seconds_bucket{le="30.0",model="m"}'] == 2
+    assert slots['inferno_try_seconds_bucket{le="+Inf",model="m"}'] == 3
+    assert shown['inferno_try_seconds_sum{model="m"}'] == 60.021
+
+
 def test_a_node_that_left_the_fleet_is_forgotten() -> None:
     world = World()
     world.report("one", succeeded=1, failed=0, under_way=2)
+    world.figures.tries([logged(Outcome.ANSWERED, 1)])
     world.view.set(FleetView(2, {}))
     assert world.shown() == {"inferno_load_reports_total": 1}

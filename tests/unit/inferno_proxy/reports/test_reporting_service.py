@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from inferno_proxy.closing import Closing
-from inferno_proxy.feedback.observed import Counts
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import FleetView, Member, Phase, Source
 from inferno_proxy.reports.load_report import report_request
 from inferno_proxy.reports.reporting_service import ReportingService
@@ -19,6 +19,8 @@ from inferno_runtime.errors import Exhausted, Unavailable
 from inferno_runtime.latest import Latest
 from tests.unit.inferno_proxy.nodes import node
 from tests.unit.inferno_proxy.reports.test_load_report import GRPC, endpoint, report
+from tests.unit.inferno_proxy.reports.test_try_log import entry
+from tests.unit.inferno_proxy.reports.test_try_log import message as log
 from tests.waiting import eventually
 
 FLEET = FleetView(1, {"a": Member(node("a"), Phase.SERVING, Source.AGENT, 0.0)})
@@ -39,10 +41,16 @@ class World:
         self.clock, self.closing = ManualClock(), Closing()
         self.view = Latest(FLEET)
         self.counts: list[Counts] = []
+        self.tries: list[Try] = []
         self.sent: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.call = Call()
         self.service = ReportingService(
-            self.view, self.clock, self.closing, counts=self.counts.extend, most_streams=most_streams
+            self.view,
+            self.clock,
+            self.closing,
+            counts=self.counts.extend,
+            tries=self.tries.extend,
+            most_streams=most_streams,
         )
 
     async def requests(self) -> AsyncIterator[bytes]:
@@ -65,6 +73,15 @@ async def test_a_data_plane_is_asked_once_and_its_reports_are_handed_on() -> Non
         world.sent.put_nowait(each)
     assert await world.all() == [report_request()]
     assert [each.issued for each in world.counts] == [3, 4]
+
+
+async def test_the_entries_of_a_log_are_handed_on_and_strays_alone_are_not() -> None:
+    world = World()
+    call: Any = world.call
+    for each in (log(entry(trailer="0"), entry(trailer="14")), log(entry(cluster="inferno_control")), None):
+        world.sent.put_nowait(each)
+    assert await world.service.StreamAccessLogs(world.requests(), call) == b""
+    assert [each.outcome for each in world.tries] == [Outcome.ANSWERED, Outcome.FAILED]
 
 
 async def test_a_node_that_joins_is_known_in_the_next_report() -> None:

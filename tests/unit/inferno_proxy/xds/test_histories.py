@@ -12,10 +12,10 @@ from inferno_proxy.snapshot import Resource, ResourceType, content_version
 from inferno_proxy.xds import delta, sotw
 from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import FULL_STATE
-from tests.unit.inferno_proxy.xds.peers import CDS, EDS, LDS, RDS, RTDS, Server, world_of
+from tests.unit.inferno_proxy.xds.peers import BUCKETS, CDS, EDS, LDS, RDS, RTDS, Server, world_of
 
 NAMES = ("a", "b", "c", "d")
-TYPES = (CDS, EDS, LDS, RDS, RTDS)
+TYPES = (CDS, EDS, LDS, RDS, RTDS, BUCKETS)
 BAD = "bad"
 # More answers than any refusal can cause: each of four names of four types, taken apart twice.
 MANY = 100
@@ -29,7 +29,7 @@ def bad(resource: Resource) -> bool:
 class Client:
     """A client that refuses an answer with a bad resource as a whole."""
 
-    names: dict[str, set[str]] = field(default_factory=lambda: {EDS: set(), RDS: set(), RTDS: set()})
+    names: dict[str, set[str]] = field(default_factory=lambda: {EDS: set(), RDS: set(), RTDS: set(), BUCKETS: set()})
     held: dict[str, dict[str, Resource]] = field(default_factory=lambda: {kind: {} for kind in TYPES})
 
     def take(self, answer: Answer) -> str | None:

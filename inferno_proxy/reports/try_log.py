@@ -1,0 +1,171 @@
+"""Envoy's log of tries (ALS), read: each entry becomes a :class:`~inferno_proxy.feedback.observed.Try`.
+
+Measured with Envoy 1.40, for the router's ``upstream_log``: there is one entry for each try, written when it ends, with
+the address it went to and a ``duration`` of its own, also for tries that were retried, hedged or cancelled. The sizes
+are seen from the far side: the request's body is ``response_body_bytes``. Nothing counts the tries, so the number comes
+from a request header that Envoy sets. How a try ended:
+
+=====================================  ==============================================================================
+a connection that cannot be made       flag ``upstream_connection_failure``, no code
+a connection or stream that breaks     flag ``upstream_connection_termination`` or ``upstream_remote_reset``
+the slower try of a hedged call        flag ``upstream_request_timeout`` (its share of the time is over), no code; the
+                                       same flag with an answer when it won after all
+cancelled by the caller                no flag and no code
+=====================================  ==============================================================================
+
+Field numbers: envoy/service/accesslog/v3/als.proto and envoy/data/accesslog/v3/accesslog.proto.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from inferno_proxy.feedback.observed import Outcome, Try
+from inferno_proxy.fleet import Address
+from inferno_proxy.protobuf_subset import Description, messages
+from inferno_proxy.reports.places import Places
+from inferno_proxy.resources.calls import GRPC_STREAM
+from inferno_proxy.resources.names import ATTEMPT_HEADER, FINGERPRINT_HEADER, model_of
+from inferno_runtime.errors import InvalidInput
+
+# Bounds of what an entry may claim.
+_LONGEST = 86_400.0
+_MOST_BYTES = 1 << 40
+_MOST_ATTEMPTS = 100
+_LONGEST_FINGERPRINT = 128
+
+# gRPC statuses of a server that could not do its work; all others are answers.
+_SERVER_ERRORS = frozenset({2, 8, 13, 14, 15})  # UNKNOWN, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+_CANCELLED, _DEADLINE_EXCEEDED = 1, 4
+
+# Texts that come from callers are read as bytes: they need not be UTF-8. A map is a repeated pair on the wire.
+_FIELDS: Description = {
+    "Duration": {"seconds": (1, "int"), "nanos": (2, "int")},
+    "Number": {"value": (1, "int")},
+    "Pair": {"key": (1, "bytes"), "value": (2, "bytes")},
+    "SocketAddress": {"address": (2, "string"), "port_value": (3, "int")},
+    "Address": {"socket_address": (1, "SocketAddress")},
+    "ResponseFlags": {
+        "upstream_request_timeout": (3, "int"),
+        "local_reset": (4, "int"),
+        "upstream_remote_reset": (5, "int"),
+        "upstream_connection_failure": (6, "int"),
+        "upstream_connection_termination": (7, "int"),
+        "upstream_overflow": (8, "int"),
+        "stream_idle_timeout": (17, "int"),
+        "upstream_max_stream_duration_reached": (20, "int"),
+        "duration_timeout": (23, "int"),
+        "upstream_protocol_error": (24, "int"),
+    },
+    "AccessLogCommon": {
+        "upstream_remote_address": (13, "Address"),
+        "upstream_cluster": (15, "string"),
+        "response_flags": (16, "ResponseFlags"),
+        "duration": (23, "Duration"),
+    },
+    "HTTPRequestProperties": {"path": (5, "bytes"), "request_headers": (13, "Pair*")},
+    "HTTPResponseProperties": {
+        "response_code": (1, "Number"),
+        "response_body_bytes": (3, "int"),
+        "response_headers": (4, "Pair*"),
+        "response_trailers": (5, "Pair*"),
+    },
+    "HTTPAccessLogEntry": {
+        "common_properties": (1, "AccessLogCommon"),
+        "request": (3, "HTTPRequestProperties"),
+        "response": (4, "HTTPResponseProperties"),
+    },
+    "HTTPAccessLogEntries": {"log_entry": (1, "HTTPAccessLogEntry*")},
+    "StreamAccessLogsMessage": {"http_logs": (2, "HTTPAccessLogEntries")},
+}
+
+
+@functools.cache
+def _messages() -> Callable[[str], Any]:
+    return messages("inferno_try_log", _FIELDS)
+
+
+def parse_tries(raw: bytes, fleet: Places, now: float) -> list[Try]:
+    """Read the tries of one message that arrived at ``now`` (monotonic seconds).
+
+    A call to a service of ours, a copy of a call, and what is no endpoint of the fleet are left out.
+
+    Raises:
+        InvalidInput: The bytes are no message of an access log.
+    """
+    try:
+        entries = _messages()("StreamAccessLogsMessage").FromString(raw).http_logs.log_entry
+    except DecodeError as error:
+        raise InvalidInput(
+            f"The message is no access log ({error}).",
+            reason="BAD_ACCESS_LOG",
+            fix="Speak ALS v3 (envoy.service.accesslog.v3), with HTTP entries.",
+        ) from error
+    tries = (_try(entry, fleet, now) for entry in entries)
+    return [each for each in tries if each is not None]
+
+
+def _try(entry: Any, fleet: Places, now: float) -> Try | None:
+    common = entry.common_properties
+    model = model_of(common.upstream_cluster)
+    where = common.upstream_remote_address.socket_address
+    address = Address(where.address, where.port_value)
+    if model is None or fleet.node(model, address) is None:
+        return None
+    path = bytes(entry.request.path).partition(b"?")[0]
+    attempt = _value(entry.request.request_headers, ATTEMPT_HEADER)
+    fingerprint = _value(entry.request.request_headers, FINGERPRINT_HEADER)
+    return Try(
+        model=model,
+        address=address,
+        outcome=_outcome(common.response_flags, entry.response, grpc=common.upstream_cluster.endswith("/grpc")),
+        seconds=min(max(common.duration.seconds + common.duration.nanos / 1e9, 0.0), _LONGEST),
+        at=now,
+        attempt=min(max(int(attempt), 1), _MOST_ATTEMPTS) if attempt.isdigit() else 1,
+        request_bytes=min(max(entry.response.response_body_bytes, 0), _MOST_BYTES),
+        stream=path == GRPC_STREAM.encode() or path.endswith(b"/generate_stream"),
+        fingerprint=fingerprint[:_LONGEST_FINGERPRINT].decode(errors="replace"),
+    )
+
+
+def _outcome(flags: Any, response: Any, *, grpc: bool) -> Outcome:
+    """An answer in full says more than a flag: a stream may be reset after its end."""
+    code = int(response.response_code.value)
+    status = _value(response.response_trailers, "grpc-status") or _value(response.response_headers, "grpc-status")
+    if grpc and status.isdigit():
+        return _of_status(int(status))
+    if flags.upstream_connection_failure or flags.upstream_overflow:
+        return Outcome.REFUSED
+    if (
+        flags.upstream_remote_reset
+        or flags.upstream_connection_termination
+        or flags.upstream_protocol_error
+        or flags.local_reset
+    ):
+        return Outcome.RESET
+    if code >= 500:
+        return Outcome.FAILED
+    if code and not grpc:
+        return Outcome.ANSWERED
+    if (
+        flags.upstream_request_timeout
+        or flags.upstream_max_stream_duration_reached
+        or flags.stream_idle_timeout
+        or flags.duration_timeout
+    ):
+        return Outcome.TIMED_OUT
+    return Outcome.CANCELLED
+
+
+def _of_status(status: int) -> Outcome:
+    if status in _SERVER_ERRORS:
+        return Outcome.FAILED
+    return {_CANCELLED: Outcome.CANCELLED, _DEADLINE_EXCEEDED: Outcome.TIMED_OUT}.get(status, Outcome.ANSWERED)
+
+
+def _value(pairs: Iterable[Any], key: str) -> bytes:
+    return next((bytes(pair.value) for pair in pairs if pair.key == key.encode()), b"")
