@@ -8,6 +8,7 @@ It judges nothing: the end-to-end tests and the fault table (:mod:`benchmarks.ch
 from __future__ import annotations
 
 from benchmarks.faults.agents import agents_killed, agents_killed_with_their_tritons
+from benchmarks.faults.configuration import bad_settings
 from benchmarks.faults.control_plane import (
     control_plane_forgot,
     control_plane_forgot_its_disk,
@@ -175,6 +176,17 @@ FAULTS: tuple[Fault, ...] = (
         tested=(),
     ),
     Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed, proxyless=True),
+    Fault(
+        32,
+        "settings with a mistake, settings that Envoy refuses",
+        "0 failed, refused within 2 s with their line, a new model served within 1 s all the same",
+        bad_settings,
+        detect=2,
+        recover=1,
+        # What is refused is the routes: those of before still serve, and the new model never gets one.
+        bites=lambda measured: measured.recovered is None,
+        tested=(),
+    ),
     Fault(
         35,
         "a stream's node dies under it",
