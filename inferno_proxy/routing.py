@@ -100,6 +100,7 @@ class ModelRoute:
     grpc_copies: tuple[Endpoint, ...] = ()
     http_copies: tuple[Endpoint, ...] = ()
     hopeless: bool = False
+    limit: int = 0
 
     @property
     def mirror(self) -> Mirror | None:
@@ -108,7 +109,7 @@ class ModelRoute:
 
     def without_endpoints(self) -> ModelRoute:
         """What its routes depend on: nodes come and go, and limits change, without a new encoding."""
-        return replace(self, grpc=(), http=(), grpc_copies=(), http_copies=(), hopeless=False)
+        return replace(self, grpc=(), http=(), grpc_copies=(), http_copies=(), hopeless=False, limit=0)
 
     @property
     def keyed(self) -> bool:

@@ -104,6 +104,7 @@ class Traffic:
     split: Split | None = None
     mirror: Mirror | None = None
     max_concurrency: int = 0
+    max_wait: float = 1.0
     rate: Rate | None = None
     slow_start: float = 0.0
     max_request_bytes: int = 0

@@ -113,6 +113,7 @@ class ModelSettings(pydantic.BaseModel):
     split: SplitSettings | None = option(None, help="Shares of groups of nodes.")
     mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
     max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)
+    max_wait: float = option(1.0, help="Seconds a call may wait for its turn; 0 is no limit.", ge=0)
     rate: RateSettings | None = option(None, help="How often it may be called.")
     slow_start: float = option(0.0, help="Seconds until a new node takes its full share; 0 is at once.", ge=0, le=3600)
     max_request_bytes: int = option(0, help="Largest request; 0 is no limit.", ge=0)

@@ -10,6 +10,7 @@ from google.protobuf import struct_pb2
 from inferno_proxy.envoy.bootstrap import RUNTIME_LAYER
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited
+from inferno_proxy.resources.priorities import ordinary_limit
 from inferno_proxy.routing import ModelRoute
 from inferno_proxy.snapshot import Resource
 
@@ -33,3 +34,7 @@ def _of_model(route: ModelRoute, priorities: bool) -> Iterator[tuple[str, int]]:
         for priority in ("default", "high") if priorities else ("default",):
             if route.hopeless:
                 yield f"circuit_breakers.{cluster}.{priority}.max_retries", 0
+            if route.limit:
+                limit = min(route.limit, route.traffic.max_concurrency or route.limit)
+                own = ordinary_limit(limit) if priorities and priority == "default" else limit
+                yield f"circuit_breakers.{cluster}.{priority}.max_requests", own

@@ -119,13 +119,15 @@ def advice(
     weights: dict[str, dict[str, int]] | None = None,
     stuck: dict[str, dict[str, str]] | None = None,
     hedge_after: dict[str, float] | None = None,
+    limits: dict[str, int] | None = None,
+    hopeless: tuple[str, ...] = (),
 ) -> Advice:
     """What was learned, by model and node."""
 
     def flat(table: Mapping[str, Mapping[str, T]]) -> dict[tuple[str, str], T]:
         return {(model, node): value for model, nodes in table.items() for node, value in nodes.items()}
 
-    return Advice(weights=flat(weights or {}), hedge_after=hedge_after or {}, stuck=flat(stuck or {}))
+    return Advice(flat(weights or {}), hedge_after or {}, limits or {}, flat(stuck or {}), frozenset(hopeless))
 
 
 def member(

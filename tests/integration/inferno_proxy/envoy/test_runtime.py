@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -97,6 +98,25 @@ async def test_retries_end_and_return_while_connections_stay(front: Front) -> No
     await front.learn(hopeless=False)
     await eventually_tries(front, 4)
     assert await front.connections() == opened
+
+
+async def test_a_learned_limit_refuses_at_once_and_goes_again(front: Front) -> None:
+    front.server.failure = None
+    await front.learn(limit=2)
+    async with grpc.aio.insecure_channel(str(front.settings.listen)) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = pb.ModelInferRequest(model_name=MODEL)
+        front.server.proceed.clear()
+        held = [stub.ModelInfer(request) for _ in range(2)]
+        await eventually(lambda: len(front.server.calls) == 2, 5, "two calls under way")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ModelInfer(request)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await front.learn(limit=0)
+        held.append(stub.ModelInfer(request))
+        await eventually(lambda: len(front.server.calls) == 3, 5, "no limit any more")
+        front.server.proceed.set()
+        await asyncio.gather(*held)
 
 
 async def test_a_lost_node_is_called_so_even_when_retries_have_ended(front: Front) -> None:
