@@ -10,10 +10,11 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import prometheus_client
@@ -32,6 +33,7 @@ from inferno_proxy.envoy.bootstrap import standby_path
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
+from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
@@ -64,6 +66,8 @@ from inferno_runtime.errors import InfernoError
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("control-plane")
+
+T = TypeVar("T")
 _STOP_WITHIN = 2.0
 
 
@@ -103,6 +107,7 @@ async def serve(
     )
     closing = Closing()
     figures = ReportedFigures(registry.view, clock)
+    learning = Learning(registry, recipes, advice, events, clock)
     reloader, warden = safeguards(
         handed,
         layout,
@@ -114,7 +119,13 @@ async def serve(
         registration = RegistrationService(registry, settings.lease_duration, clock, group)
         services = ControlServices(
             ads=ads,
-            reporting=ReportingService(registry.view, clock, closing, counts=figures.counts, tries=figures.tries),
+            reporting=ReportingService(
+                registry.view,
+                clock,
+                closing,
+                counts=_each(figures.counts, learning.learner.counts),
+                tries=_each(figures.tries, learning.learner.tries),
+            ),
             registration=registration,
             health=HealthService(registry.view, closing, aliases),
             grpc_health=GrpcHealth(registry.view, closing, aliases),
@@ -137,6 +148,8 @@ async def serve(
             group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
             group.create_task(_keep_standby(publisher, standby_path(layout.directory, listen)), name="standby"),
         ]
+        if settings.healing:
+            tasks.append(group.create_task(learning.run(), name="learning"))
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(_grpc(services, layout.control_grpc))
             await doors.enter_async_context(_http(rest.application(), layout.control_http))
@@ -158,6 +171,14 @@ async def serve(
             task.cancel()
     # A cancelled task leaves the file it was writing to its thread: this returns once the folder is at rest.
     await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], None]:
+    def take(seen: Sequence[T]) -> None:
+        for taker in takers:
+            taker(seen)
+
+    return take
 
 
 def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:

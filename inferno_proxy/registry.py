@@ -231,6 +231,10 @@ class Registry:
         """All nodes with their newest load, by node_id."""
         return tuple(self.member(node_id) for node_id in sorted(self._slots))
 
+    def loads(self) -> Mapping[str, Load]:
+        """Each node's newest report of its load, by node_id; nodes that never reported are missing."""
+        return {node_id: slot.load for node_id, slot in self._slots.items() if slot.load is not None}
+
     def unattended(self) -> tuple[tuple[Node, Source], ...]:
         """The nodes that no agent speaks for now: a probe is to look after them."""
         records = (slot.record for slot in self._slots.values())

@@ -26,7 +26,8 @@ class RoutingSettings:
 
     ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first. ``places`` says where
     regions are, besides those of :data:`inferno_proxy.places.REGIONS`. Without ``nearest_first`` nearness counts for
-    nothing.
+    nothing. ``hedge_budget`` is the part of a model's calls that may be sent to a second node, after a delay that is
+    learned.
     """
 
     traffic: TrafficTable = field(default_factory=TrafficTable)
@@ -35,6 +36,12 @@ class RoutingSettings:
     aliases: Mapping[str, Alias] = field(default_factory=lambda: MappingProxyType({}))
     places: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     nearest_first: bool = True
+    hedge_budget: float = 0.02
+
+    def may_repeat(self, model: str) -> float:
+        """The part of a model's calls for which a delay is to be learned: 0 where the operator chose one, or none."""
+        traffic = self.traffic.of(model)
+        return self.hedge_budget if traffic.repeatable and traffic.retries and not traffic.hedge_after else 0.0
 
     @property
     def circles(self) -> bool:

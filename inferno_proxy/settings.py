@@ -96,6 +96,14 @@ class ProxySettings(ProcessSettings):
     locations: Mapping[str, PlaceSettings] = option(
         {}, help="Where regions are that the big clouds do not have, or have elsewhere.", live=True
     )
+    hedge_budget: float = option(
+        2.0,
+        help="How many of a hundred calls may be sent to a second node when they take long; 0 is none.",
+        ge=0,
+        le=20,
+        metavar="PERCENT",
+        live=True,
+    )
     prefer: Literal["near", "latency"] = option(
         "near", help="Which nodes come first: the nearer ones, or wherever they are those that answer soon.", live=True
     )
@@ -181,6 +189,7 @@ class ProxySettings(ProcessSettings):
             self.targets,
             {name: Place(each.latitude, each.longitude) for name, each in self.locations.items()},
             nearest_first=self.prefer == "near",
+            hedge_budget=self.hedge_budget / 100,
         )
 
     @property

@@ -1,0 +1,84 @@
+"""Whose reports of load are believed: every report is held against the ones before it and against what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from inferno_proxy.feedback.act import Act
+from inferno_proxy.feedback.claims import FRESH, PENANCE, Ledger, Seen
+from inferno_proxy.fleet import FleetView, Load, ModelLoad
+
+
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """A node caught with a wrong report: since when and until when it is not believed (monotonic seconds), and why."""
+
+    since: float
+    until: float
+    why: str
+
+
+class Audit:
+    """The reports of all nodes."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[int, int]] = {}
+        self._heard: dict[str, float] = {}
+        self._ledgers: dict[str, dict[str, Ledger]] = {}
+        self._newest: dict[str, dict[str, ModelLoad]] = {}
+        self._distrusted: dict[str, Distrust] = {}
+
+    def follow(self, view: FleetView) -> None:
+        """Forget nodes that left. Accounts begin anew with each revision: a model server that restarted counts from 0.
+
+        A node that was caught is believed again when its next life begins.
+        """
+        states = {name: (member.node.incarnation, member.node.revision) for name, member in view.members.items()}
+        same = {name for name, state in states.items() if self._states.get(name) == state}
+        alive = {name for name, state in states.items() if self._states.get(name, (-1, 0))[0] == state[0]}
+        self._ledgers = {name: kept for name, kept in self._ledgers.items() if name in same}
+        self._newest = {name: kept for name, kept in self._newest.items() if name in same}
+        self._distrusted = {name: kept for name, kept in self._distrusted.items() if name in alive}
+        # What was heard stays known through a restart: it was the former life's.
+        self._heard = {name: at for name, at in self._heard.items() if name in states}
+        self._states = states
+
+    def heard(self, loads: Mapping[str, Load], seen: Callable[[str, str, float], Seen], now: float) -> list[Act]:
+        """Take the newest reports in. ``seen`` says what was observed of a model at a node."""
+        acts = [self._forgiven(node, now) for node, kept in list(self._distrusted.items()) if now >= kept.until]
+        for node, load in loads.items():
+            if node not in self._states or self._heard.get(node) == load.at:
+                continue
+            self._heard[node] = load.at
+            self._newest[node] = {each.model: each for each in load.models}
+            ledgers = self._ledgers.setdefault(node, {})
+            for each in load.models:
+                ledger = ledgers.setdefault(each.model, Ledger())
+                if why := ledger.enter(each, load.at, seen(each.model, node, now)):
+                    acts += self._caught(node, each.model, why, now)
+        return acts
+
+    def believed(self, model: str, nodes: Iterable[str], now: float) -> dict[str, ModelLoad]:
+        """What these nodes report of a model, by node_id: only what is fresh, and only of nodes that are believed."""
+        return {
+            node: claim
+            for node in nodes
+            if (claim := self._newest.get(node, {}).get(model)) is not None
+            and now - self._heard[node] <= FRESH
+            and node not in self._distrusted
+        }
+
+    def _caught(self, node: str, model: str, why: str, now: float) -> list[Act]:
+        before = self._distrusted.get(node)
+        self._distrusted[node] = Distrust(before.since if before else now, now + PENANCE, why)
+        if before:
+            return []
+        cause = f"Its report of model {model} cannot be true"
+        return [Act("LOAD_DISTRUSTED", node, cause, why, "what it reports is ignored, its share follows what is seen")]
+
+    def _forgiven(self, node: str, now: float) -> Act:
+        kept = self._distrusted.pop(node)
+        evidence = f"no contradiction for {PENANCE:g} s"
+        effect = "what it reports counts again"
+        return Act("LOAD_TRUSTED", node, "Its report could not be true", evidence, effect, now - kept.since)

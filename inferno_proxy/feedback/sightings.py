@@ -1,0 +1,210 @@
+"""What was seen of a model, and of each of its endpoints, of late.
+
+A try is compared with tries of the same size: the logarithm of its duration, less the average one of its size class, is
+its residual. So an endpoint that got the larger requests does not look slow.
+"""
+
+from __future__ import annotations
+
+import math
+
+from inferno_proxy.feedback import stuck, weights
+from inferno_proxy.feedback.hedging import Calls, Hedging
+from inferno_proxy.feedback.latency import Distribution, FadingMean, Histogram, Level
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
+from inferno_proxy.feedback.stuck import Spell, Standing
+from inferno_proxy.feedback.weights import Share
+
+# Half-lives in seconds: what is slow now, what is usual, and what a distribution's tail needs to have enough samples.
+_NOW = 2.0
+_USUAL = 60.0
+_TAIL = 30.0
+# Samples of a size class before its average means anything.
+_KNOWN_CLASS = 5.0
+# A try that failed counts as this many times slower than usual: answering errors quickly is no merit.
+_FAILED_AS = math.log(10.0)
+# A try that was given up would have taken this many times longer.
+_GIVEN_UP = math.log(2.0)
+# The model as a whole is this many times slower than usual, or has this many times the usual calls under way.
+_SLOWER = math.log(2.0)
+_FULLER = 3.0
+# Distributions of a large fleet cost milliseconds to add up, and their tail moves slowly.
+_TAIL_EVERY = 2.0
+# Samples it takes to know what is usual.
+_TO_MISS = 20.0
+# A client that reported nothing for so long is gone, and its spells with it.
+_STALE = 5.0
+
+_FAILURES = frozenset({Outcome.FAILED, Outcome.REFUSED, Outcome.RESET})
+
+
+class EndpointSightings:
+    """One endpoint of one model, in one life of its node."""
+
+    def __init__(self) -> None:
+        self.level = FadingMean(_NOW)
+        self.seconds = FadingMean(_USUAL)
+        self.latency = Histogram(_TAIL)
+        self.fresh = 0
+        self.answered = 0
+        self.answered_at = -math.inf
+        self.excused_at = -math.inf
+        self.share = Share()
+        self.standing: Standing | None = None
+        self._spells: dict[str, tuple[Spell, float]] = {}
+        self._under_way: dict[str, tuple[int, float]] = {}
+
+    def judge(self, residual: float, at: float) -> None:
+        """Take the residual of a try in."""
+        self.level.add(residual, at)
+        self.fresh += 1
+
+    def counted(self, counts: Counts) -> None:
+        """Take one data plane's counts in."""
+        if counts.succeeded:
+            self.answered_at = max(self.answered_at, counts.at)
+        spell, _ = self._spells.get(counts.client_id, (Spell(), 0.0))
+        spell = spell.counted(counts.issued, counts.succeeded, counts.under_way, counts.at)
+        self._spells[counts.client_id] = (spell, counts.at)
+        self._under_way[counts.client_id] = (counts.under_way, counts.at)
+
+    @property
+    def out(self) -> bool:
+        """True while it is out of rotation."""
+        return self.standing is not None and self.standing.out
+
+    def under_way(self, now: float) -> int:
+        """Tries not ended yet, over all data planes."""
+        return sum(count for count, at in self._under_way.values() if now - at < _STALE)
+
+    def spell(self, now: float) -> Spell:
+        """The time without an answer: as seen by the data plane that waits longest, since the last answer to any.
+
+        A call that was taken away from it soon excuses it: a faster node had answered, or the caller had lost interest.
+        """
+        self._spells = {client: kept for client, kept in self._spells.items() if now - kept[1] < _STALE}
+        waiting = [(s.since, s.calls) for s, _ in self._spells.values() if s.since is not None]
+        if not waiting:
+            return Spell()
+        since = max(min(since for since, _ in waiting), self.answered_at, self.excused_at)
+        return Spell(since, sum(calls for _, calls in waiting))
+
+    def take_fresh(self) -> int:
+        """How many tries were judged since the last time this was asked."""
+        fresh, self.fresh = self.fresh, 0
+        return fresh
+
+
+class ModelSightings:
+    """One model."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[str, EndpointSightings] = {}
+        self.hedging = Hedging()
+        self._durations = Histogram(_TAIL)
+        self._under_way = FadingMean(_USUAL)
+        self._under_way_now = FadingMean(_NOW)
+        self._long = math.inf
+        self._tail = Distribution(0.0, ())
+        self._tail_at = -math.inf
+        self._classes: dict[int, FadingMean] = {}
+        self._calls = FadingMean(_TAIL)
+        self._extra = FadingMean(_TAIL)
+
+    def saw(self, seen: Try, endpoint: EndpointSightings) -> None:
+        """Take one try in."""
+        answered = seen.outcome in (Outcome.ANSWERED, Outcome.FAILED)
+        if answered:
+            endpoint.answered_at = max(endpoint.answered_at, seen.at)
+        elif seen.outcome is Outcome.CANCELLED and seen.seconds < self._long:
+            endpoint.excused_at = max(endpoint.excused_at, seen.at)
+        if seen.outcome is Outcome.ANSWERED:
+            endpoint.answered += 1
+            self._durations.add(seen.seconds, seen.at)
+        self._count(seen)
+        if seen.stream:
+            return
+        usual = self._classes.setdefault(size_class(seen.request_bytes), FadingMean(_USUAL))
+        level, logarithm = usual.level(seen.at), math.log(max(seen.seconds, 1e-6))
+        residual = logarithm - level.mean
+        known = level.count >= _KNOWN_CLASS
+        match seen.outcome:
+            case Outcome.ANSWERED:
+                usual.add(logarithm, seen.at)
+                endpoint.seconds.add(seen.seconds, seen.at)
+                endpoint.latency.add(seen.seconds, seen.at)
+                if known:
+                    endpoint.judge(residual, seen.at)
+            case Outcome.CANCELLED | Outcome.TIMED_OUT:
+                # It would have taken longer, nobody knows how much: that says something only of a try that already
+                # took long. Left out, a slow endpoint whose calls are answered elsewhere would be known by its quickest
+                # ones alone.
+                endpoint.latency.add(seen.seconds, seen.at)
+                if known and residual + _GIVEN_UP > max(_GIVEN_UP, endpoint.level.level(seen.at).mean):
+                    endpoint.judge(residual + _GIVEN_UP, seen.at)
+            case _:
+                if known:
+                    endpoint.judge(max(_FAILED_AS, residual), seen.at)
+
+    def keep(self, nodes: frozenset[str]) -> None:
+        """Forget the endpoints of all other nodes."""
+        self.endpoints = {node: endpoint for node, endpoint in self.endpoints.items() if node in nodes}
+
+    def levels(self, now: float) -> dict[str, Level]:
+        """How slow each endpoint is of late, by node_id."""
+        return {node: endpoint.level.level(now) for node, endpoint in self.endpoints.items()}
+
+    def patience(self, now: float) -> float:
+        """Seconds without an answer after which an endpoint is stuck; infinite while too little is known."""
+        durations = Distribution.of([self._durations], now)
+        if durations.count < _TO_MISS:
+            return math.inf
+        slowest = durations.quantile(0.99)
+        self._long = stuck.long(slowest)
+        return stuck.patience(slowest)
+
+    def answering(self, but: str, since: float) -> bool:
+        """True when an endpoint in rotation other than this one answered since then."""
+        return any(e.answered_at >= since and not e.out for node, e in self.endpoints.items() if node != but)
+
+    def calls(self, nodes: frozenset[str], now: float) -> Calls:
+        """The model's calls of late, at these nodes."""
+        well = [e for node, e in self.endpoints.items() if node in nodes and e.share.full and e.standing is None]
+        if now - self._tail_at >= _TAIL_EVERY:
+            self._tail, self._tail_at = Distribution.of((e.latency for e in well), now), now
+        calls, extra = self._calls.level(now).count, self._extra.level(now).count
+        return Calls(
+            self._tail.count, self._tail.quantile(0.99), len(well), calls, max(0.0, extra), self._busy(len(nodes), now)
+        )
+
+    def _busy(self, nodes: int, now: float) -> str:
+        """Why its nodes have nothing to spare; empty when they have."""
+        under_way = sum(endpoint.under_way(now) for endpoint in self.endpoints.values())
+        usual = self._under_way.level(now)
+        self._under_way.add(under_way, now)
+        self._under_way_now.add(under_way, now)
+        lately = self._under_way_now.level(now).mean
+        slower = weights.best(self.levels(now).values())
+        if slower is not None and slower > _SLOWER:
+            return f"the best of its nodes take {math.exp(slower):.1f} times as long as usual"
+        if usual.count >= _TO_MISS and lately > max(_FULLER * usual.mean, 2 * nodes):
+            return f"{lately:.0f} calls are under way, usually {usual.mean:.0f}"
+        return ""
+
+    def _count(self, seen: Try) -> None:
+        if seen.attempt == 1:
+            self._calls.add(0.0, seen.at)
+        else:
+            self._extra.add(0.0, seen.at)
+        if seen.outcome in _FAILURES:
+            # Each failure asks for one more try that is no hedge.
+            self._extra.add(0.0, seen.at, weight=-1.0)
+
+
+def size_class(size: int) -> int:
+    """Requests of one class differ in size by no more than four times.
+
+    >>> size_class(0), size_class(100), size_class(600_000)
+    (0, 3, 10)
+    """
+    return size.bit_length() // 2

@@ -1,0 +1,390 @@
+"""The learner against simulated fleets: what it advises changes what it sees next."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from inferno_proxy.feedback.advice import FULL_WEIGHT, LEAST_WEIGHT, Advice
+from inferno_proxy.feedback.learner import Learner
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
+from inferno_proxy.fleet import Address, FleetView, Load, Model, ModelLoad, ModelState, ModelVersion, Phase
+from tests.unit.inferno_proxy.feedback.simulation import MODEL, SimNode, Simulation, member, takes
+
+FAST, SLOW = takes(0.005), takes(0.050)
+
+
+def three(**more: object) -> list[SimNode]:
+    return [SimNode(name, FAST, **more) for name in ("a", "b", "c")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [100, 1000])
+def test_a_node_ten_times_slower_spoils_the_slowest_hundredth_for_ten_seconds_at_most(rate: float) -> None:
+    sim = Simulation(three(), rate)
+    sim.run(20)
+    assert sim.weight("c") == FULL_WEIGHT
+    healthy = sim.p99(1005)
+    sim.nodes[2].seconds = SLOW
+    sim.run(25)
+    assert sim.p99(1030) <= 2 * healthy
+    assert sim.share("c", 1030) < 0.03
+    assert sim.weight("a") == sim.weight("b") == FULL_WEIGHT
+    (reduced,) = [act for _, act in sim.acts if act.kind == "WEIGHT_REDUCED"]
+    assert reduced.subject == "c"
+
+
+@pytest.mark.parametrize("rate", [50, 300, 1000])
+def test_a_slow_node_that_is_well_again_has_its_fair_share_within_five_seconds(rate: float) -> None:
+    sim = Simulation(three(), rate)
+    sim.run(10)
+    sim.nodes[2].seconds = SLOW
+    sim.run(15)
+    assert sim.weight("c") < FULL_WEIGHT / 4
+    sim.nodes[2].seconds = FAST
+    sim.run(5)
+    assert sim.weight("c") == FULL_WEIGHT
+    sim.run(5)
+    assert sim.share("c", sim.now - 5) > 0.25
+    restored = [act for _, act in sim.acts if act.kind == "WEIGHT_RESTORED"]
+    assert [act.subject for act in restored] == ["c"]
+    assert restored[0].seconds is not None
+    assert restored[0].seconds > 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_nodes_stay_equal_whatever_sizes_their_requests_have(seed: int) -> None:
+    def sizes(chance: random.Random) -> int:
+        return chance.choice([100, 100, 100, 2000])
+
+    sim = Simulation(three(), 100, seed=seed, sizes=sizes)
+    sim.run(60)
+    assert sim.kinds().count("WEIGHT_REDUCED") == 0
+
+
+def test_the_node_that_got_the_larger_requests_is_not_slow() -> None:
+    learner, view = seen_by(["a", "b"])
+    for second in range(20):
+        at = 1000.0 + second
+        learner.tries(answered("a", 0.010, at, size=100) for _ in range(20))
+        learner.tries(answered("b", 0.200, at, size=100_000) for _ in range(20))
+        learner.tries([answered("a", 0.200, at, size=100_000), answered("b", 0.010, at, size=100)])
+    assert learner.advise(view, 1020.0).weights == {}
+
+
+def test_a_single_node_has_its_full_weight_however_slow_it_is() -> None:
+    sim = Simulation(three(), 100)
+    sim.run(5)
+    sim.nodes[2].seconds = SLOW
+    sim.run(5)
+    assert sim.weight("c") < FULL_WEIGHT
+    sim.leave("a")
+    sim.leave("b")
+    sim.run(2)
+    assert sim.advice.weights == {}
+    sim.nodes[0].seconds = takes(0.5)
+    sim.run(20)
+    assert sim.advice == Advice()
+
+
+def test_a_node_that_answers_errors_quickly_attracts_nothing() -> None:
+    learner, view = seen_by(["a", "b", "c"])
+    for second in range(10):
+        at = 1000.0 + second
+        learner.tries(answered(node, 0.010, at) for node in "ab" for _ in range(20))
+        learner.tries(answered("c", 0.001, at, outcome=Outcome.FAILED) for _ in range(20))
+        advice = learner.advise(view, at)
+    assert set(advice.weights) == {(MODEL, "c")}
+    assert advice.weights[MODEL, "c"] <= 10
+
+
+def test_a_few_samples_decide_nothing() -> None:
+    learner, view = seen_by(["a", "b"])
+    learner.tries(answered("a", 0.010, 1000.0) for _ in range(50))
+    learner.tries(answered("b", 0.500, 1000.0) for _ in range(5))
+    assert learner.advise(view, 1000.5).weights == {}
+
+
+def test_a_newer_life_of_a_node_starts_anew_and_a_node_that_left_is_forgotten() -> None:
+    learner, view = seen_by(["a", "b"])
+    for second in range(10):
+        learner.tries(answered("a", 0.010, 1000.0 + second) for _ in range(20))
+        learner.tries(answered("b", 0.100, 1000.0 + second) for _ in range(20))
+        advice = learner.advise(view, 1000.0 + second)
+    assert advice.weights[MODEL, "b"] < FULL_WEIGHT
+    again = FleetView(2, {**view.members, "b": member("b", address("b"), incarnation=2)})
+    assert learner.advise(again, 1010.0).weights == {}
+    gone = FleetView(3, {"a": view.members["a"]})
+    assert learner.advise(gone, 1011.0).weights == {}
+    learner.tries([answered("b", 0.010, 1011.0), answered("a", 0.010, 1011.0, model="unknown")])
+    learner.counts([Counts("envoy", "unknown", address("a"), 1, 0, 0, 1, 0.5, 1011.0)])
+    assert learner.advise(gone, 1012.0) == Advice()
+
+
+def test_a_stateful_or_a_drained_node_is_not_weighed() -> None:
+    model = Model(MODEL, (ModelVersion("1", ModelState.READY),), stateful=True)
+    members = {}
+    for name in "ab":
+        one = member(name, address(name))
+        members[name] = replace(one, node=replace(one.node, models=(model,)))
+    learner = Learner(lambda _: 0.02)
+    stateful = FleetView(1, members)
+    drained = FleetView(2, {name: replace(member(name, address(name)), phase=Phase.DRAINING) for name in "ab"})
+    for view in (stateful, drained):
+        learner.advise(view, 1000.0)
+        learner.tries(answered(name, 0.01 if name == "a" else 1.0, 1000.0) for name in "ab" for _ in range(100))
+        assert learner.advise(view, 1000.5).weights == {}
+
+
+# ------------------------------------------------------------------------------------------------------------- hedging
+
+
+def test_calls_are_hedged_after_the_slowest_hundredth_and_stay_within_the_budget() -> None:
+    sim = Simulation(three(), 200)
+    sim.run(20)
+    p99 = sim.p99(1005)
+    assert p99 < sim.advice.hedge_after[MODEL] < 1.6 * p99
+    start = sim.now
+    sim.run(60)
+    assert sim.repeated(start) <= 0.02
+    assert sim.kinds() == ["HEDGING_OPENED"]
+
+
+def test_mixed_sizes_are_not_hedged_to_death() -> None:
+    def sizes(chance: random.Random) -> int:
+        return 2000 if chance.random() < 0.05 else 100
+
+    sim = Simulation(three(places=16), 200, sizes=sizes)
+    sim.run(30)
+    start = sim.now
+    sim.run(90)
+    assert sim.repeated(start) <= 0.02
+
+
+def test_a_fleet_that_slows_down_as_a_whole_is_not_hedged_and_not_weighed() -> None:
+    sim = Simulation(three(), 300)
+    sim.run(20)
+    assert MODEL in sim.advice.hedge_after
+    for node in sim.nodes:
+        node.seconds = takes(0.045)
+    start = sim.now
+    sim.run(15)
+    assert sim.advice.hedge_after == {}
+    assert "HEDGING_CLOSED" in sim.kinds()
+    assert sim.repeated(start + 2) <= 0.02
+    # What was sent twice until that was noticed does not double the load either.
+    assert sim.repeated(start) <= 0.2
+
+
+def test_hedging_opens_again_when_there_is_room_and_waits_longer_each_time() -> None:
+    sim = Simulation(three(), 300)
+    sim.run(20)
+    for round_ in range(2):
+        for node in sim.nodes:
+            node.seconds = takes(0.030)
+        sim.run(5)
+        assert sim.advice.hedge_after == {}, round_
+        for node in sim.nodes:
+            node.seconds = FAST
+        sim.run(30)
+        assert MODEL in sim.advice.hedge_after, round_
+    opened = [(at, act) for at, act in sim.acts if act.kind == "HEDGING_OPENED"]
+    assert [act.seconds is None for _, act in opened] == [True, False, False]
+    assert opened[2][1].seconds > opened[1][1].seconds  # type: ignore[operator]
+
+
+def test_without_a_budget_nothing_is_hedged() -> None:
+    sim = Simulation(three(), 200, budget=0.0)
+    sim.run(20)
+    assert sim.acts == []
+    assert sim.repeated(1000) == 0
+
+
+def test_a_single_node_is_not_hedged() -> None:
+    sim = Simulation(three()[:1], 100)
+    sim.run(20)
+    assert sim.advice == Advice()
+
+
+# --------------------------------------------------------------------------------------------------------------- stuck
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.02])
+def test_a_node_that_hangs_leaves_and_comes_back_when_it_answers(budget: float) -> None:
+    sim = Simulation(three(), 200, budget=budget)
+    sim.run(10)
+    sim.nodes[2].hangs = True
+    sim.run(3)
+    if not budget:
+        assert set(sim.advice.stuck) == {(MODEL, "c")}
+        assert "while others answered" in sim.advice.stuck[MODEL, "c"]
+    else:
+        # Its calls are taken away from it before they say more than that it is slow.
+        assert sim.weight("c") < FULL_WEIGHT / 4
+    sim.run(32)
+    assert sim.share("c", sim.now - 20) < 0.03
+    node = sim.nodes[2]
+    node.hangs, node.running = False, 0
+    sim.run(40)
+    assert sim.advice.stuck == {}
+    assert sim.share("c", sim.now - 5) > 0.25
+    if not budget:
+        assert sim.kinds().count("ENDPOINT_STUCK") == 1
+        (freed,) = [act for _, act in sim.acts if act.kind == "ENDPOINT_FREED"]
+        assert freed.seconds is not None
+        assert freed.seconds > 25
+
+
+def test_when_all_hang_none_leaves() -> None:
+    sim = Simulation(three(), 200)
+    sim.run(10)
+    for node in sim.nodes:
+        node.hangs = True
+    sim.run(20)
+    assert sim.advice.stuck == {}
+
+
+def test_one_long_call_is_no_evidence() -> None:
+    sim = Simulation(three(), 200, budget=0.0)
+    sim.run(10)
+    learner, view = sim.learner, FleetView(1, {n.name: member(n.name, n.address) for n in sim.nodes})
+    for tick in range(20):
+        at = sim.now + 0.5 * tick
+        learner.counts(Counts("envoy", MODEL, n.address, 50, 50, 0, 1, 0.5, at) for n in sim.nodes[:2])
+        learner.counts([Counts("envoy", MODEL, sim.nodes[2].address, int(not tick), 0, 0, 1, 0.5, at)])
+        assert learner.advise(view, at).stuck == {}
+
+
+# ------------------------------------------------------------------------------------------------------- what nodes say
+
+
+def honest(load: ModelLoad) -> ModelLoad:
+    return load
+
+
+def tenth(load: ModelLoad) -> ModelLoad:
+    return replace(
+        load,
+        queued=load.queued // 10,
+        completed=load.completed // 10,
+        latency_micros=load.latency_micros // 10,
+    )
+
+
+def frozen(load: ModelLoad) -> ModelLoad:
+    return replace(load, queued=0, completed=7, latency_micros=100)
+
+
+def nonsense(load: ModelLoad) -> ModelLoad:
+    return replace(load, completed=10_000_000 - 3 * load.completed)
+
+
+@pytest.mark.parametrize("lie", [tenth, frozen, nonsense])
+def test_a_node_that_misreports_is_not_believed_and_gets_what_it_deserves_within_five_seconds(lie: object) -> None:
+    nodes = three(says=honest)
+    nodes[2].seconds = SLOW
+    sim = Simulation(nodes, 100)
+    sim.run(10)
+    sim.nodes[2].says = lie  # type: ignore[assignment]
+    sim.nodes[2].seconds = FAST
+    sim.run(5)
+    assert sim.weight("c") == FULL_WEIGHT
+    sim.run(5)
+    assert sim.share("c", sim.now - 5) > 0.25
+    distrusted = [act for _, act in sim.acts if act.kind == "LOAD_DISTRUSTED"]
+    assert [act.subject for act in distrusted] == ["c"]
+
+
+def test_a_node_that_tells_the_truth_is_believed() -> None:
+    sim = Simulation(three(says=honest), 200)
+    sim.run(20)
+    sim.nodes[2].seconds = SLOW
+    sim.run(40)
+    assert "LOAD_DISTRUSTED" not in sim.kinds()
+
+
+def test_a_report_only_lowers_the_share_of_a_node_of_which_nothing_is_seen() -> None:
+    learner, view = seen_by(["a", "b", "c"])
+    loads = {
+        "a": Load((ModelLoad(MODEL, 0, 10, 0, 10_000),), 1000.0),
+        "b": Load((ModelLoad(MODEL, 0, 10, 0, 10_000),), 1000.0),
+        "c": Load((ModelLoad(MODEL, 500, 10, 0, 900_000),), 1000.0),
+    }
+    advice = learner.advise(view, 1000.0, loads)
+    assert set(advice.weights) == {(MODEL, "c")}
+    assert FULL_WEIGHT // 8 < advice.weights[MODEL, "c"] <= FULL_WEIGHT // 4
+    learner.tries(answered(node, 0.010, 1001.0) for node in "abc" for _ in range(20))
+    assert learner.advise(view, 1001.0, loads).weights == {}
+
+
+def test_a_report_that_is_old_or_missing_is_no_claim() -> None:
+    learner, view = seen_by(["a", "b", "c"])
+    loads = {
+        "a": Load((ModelLoad(MODEL, 0, 10, 0, 10_000),), 1004.0),
+        "b": Load((ModelLoad(MODEL, 500, 10, 0, 900_000),), 1004.0),
+    }
+    assert set(learner.advise(view, 1004.0, loads).weights) == {(MODEL, "b")}
+    assert learner.advise(view, 1010.0, loads).weights == {}
+    only = FleetView(2, {"b": view.members["b"]})
+    fresh = {"b": Load((ModelLoad(MODEL, 500, 10, 0, 900_000),), 1011.0)}
+    assert learner.advise(only, 1011.0, fresh).weights == {}
+
+
+def test_a_model_server_that_restarts_under_its_agent_counts_anew_without_suspicion() -> None:
+    learner, view = seen_by(["a", "b"])
+    learner.advise(view, 1000.0, {"a": Load((ModelLoad(MODEL, 0, 1000, 0, 10_000),), 1000.0)})
+    restarted = FleetView(2, {**view.members, "a": member("a", address("a"), revision=2)})
+    learner.advise(restarted, 1003.0, {"a": Load((ModelLoad(MODEL, 0, 3, 0, 10_000),), 1003.0)})
+    assert learner.take_acts() == []
+
+
+def test_trust_returns_after_a_minute_without_a_contradiction() -> None:
+    learner, view = seen_by(["a", "b"])
+
+    def say(completed: int, at: float) -> list[str]:
+        loads = {"a": Load((ModelLoad(MODEL, 0, completed, 0, 10_000),), at), "x": Load((), at)}
+        learner.advise(view, at, loads)
+        return [act.kind for act in learner.take_acts()]
+
+    assert say(100, 1000.0) == []
+    assert say(50, 1001.0) == ["LOAD_DISTRUSTED"]
+    assert say(60, 1002.0) == []
+    assert say(10, 1010.0) == []
+    assert say(11, 1069.0) == []
+    assert say(12, 1070.0) == ["LOAD_TRUSTED"]
+
+
+# --------------------------------------------------------------------------------------------------------------- bits
+
+
+def address(node: str) -> Address:
+    return Address(f"10.0.0.{ord(node)}", 8001)
+
+
+def seen_by(nodes: list[str]) -> tuple[Learner, FleetView]:
+    learner = Learner(lambda _: 0.02)
+    view = FleetView(1, {name: member(name, address(name)) for name in nodes})
+    assert learner.advise(view, 999.0) == Advice()
+    return learner, view
+
+
+def answered(
+    node: str,
+    seconds: float,
+    at: float,
+    *,
+    size: int = 100,
+    outcome: Outcome = Outcome.ANSWERED,
+    model: str = MODEL,
+) -> Try:
+    return Try(model, address(node), outcome, seconds, at, request_bytes=size)
+
+
+def test_the_least_weight_is_a_call_now_and_then() -> None:
+    learner, view = seen_by(["a", "b"])
+    for second in range(10):
+        learner.tries(answered("a", 0.001, 1000.0 + second) for _ in range(50))
+        learner.tries(answered("b", 10.0, 1000.0 + second) for _ in range(50))
+        advice = learner.advise(view, 1000.0 + second)
+    assert advice.weights == {(MODEL, "b"): LEAST_WEIGHT}
