@@ -34,7 +34,7 @@ class Planner:
 def advised(planned: RoutePlan, advice: Advice) -> RoutePlan:
     """Lay advice over a plan. What the operator chose wins over what was learned."""
     named = {model for model, _ in (*advice.weights, *advice.stuck)} | advice.hedge_after.keys()
-    named |= advice.hopeless | advice.limits.keys()
+    named |= advice.hopeless | advice.limits.keys() | advice.quarantined.keys() | advice.watched
     changed = {name: _route(planned.models[name], advice) for name in named & planned.models.keys()}
     if not changed:
         return planned
@@ -47,6 +47,8 @@ def _route(route: ModelRoute, advice: Advice) -> ModelRoute:
         hedge_after=route.traffic.hedge_after or advice.hedge_after.get(route.name, 0.0),
         hopeless=route.name in advice.hopeless,
         limit=advice.limits.get(route.name, 0),
+        quarantined=advice.quarantined.get(route.name, frozenset()),
+        watched=route.name in advice.watched or route.name in advice.quarantined,
         grpc=_endpoints(route, route.grpc, advice),
         http=_endpoints(route, route.http, advice),
     )

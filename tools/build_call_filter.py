@@ -15,7 +15,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "inferno_proxy" / "resources" / "call_filter"
 SOURCE = FOLDER / "call_filter.c"
-PARTS = (SOURCE, FOLDER / "inflate.h", FOLDER / "alias.h")
+PARTS = (SOURCE, FOLDER / "inflate.h", FOLDER / "alias.h", FOLDER / "fingerprint.h")
 MODULE = FOLDER / "call_filter.wasm"
 FLAGS = (
     "-target",

@@ -20,7 +20,8 @@ class Advice:
     a call without an answer goes to a second node as well; a model that is not named is not hedged. ``limits``: model
     to the most calls under way at a time through one data plane; not named: no limit. ``stuck``: (model, node_id) of
     endpoints that hold work and finish none, with the evidence in one sentence. ``hopeless``: models of which every
-    endpoint fails, so that a second try of a call helps nobody.
+    endpoint fails, so that a second try of a call helps nobody. ``quarantined``: fingerprints of requests that kill
+    nodes, by model. ``watched``: models whose calls are fingerprinted also when they name it in a header.
 
     Numbers are coarse on purpose: equal advice means no new configuration.
     """
@@ -30,3 +31,5 @@ class Advice:
     limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     stuck: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
     hopeless: frozenset[str] = frozenset()
+    quarantined: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    watched: frozenset[str] = frozenset()

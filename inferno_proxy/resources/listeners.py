@@ -48,7 +48,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=ads(), route_config_name=PUBLIC),
         http_filters=[
-            HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter(settings.aliases)))),
+            HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter(settings)))),
             *([rate_filter()] if settings.rate_limits else []),
             *([global_rate_filter()] if settings.rate_limit_service else []),
             *([size_filter()] if settings.size_limits else []),
@@ -82,13 +82,14 @@ def listener_resource(settings: ResourceSettings) -> Resource:
     return Resource.of(PUBLIC, bytes(listener))
 
 
-def _call_filter(aliases: bool) -> PluginConfig:
+def _call_filter(settings: ResourceSettings) -> PluginConfig:
     """The module runs in a sandbox of each worker. If it ever fails, calls that need it are refused, and it is loaded
     again; calls that name their model in a header never meet it."""
+    words = [word for word, wanted in (("aliases", settings.aliases), ("fingerprints", settings.healing)) if wanted]
     return PluginConfig(
         name=CALL_FILTER,
         root_id=CALL_FILTER,
-        configuration=packed(StringValue(value="aliases")) if aliases else None,
+        configuration=packed(StringValue(value=" ".join(words))) if words else None,
         vm_config=VmConfig(
             vm_id=CALL_FILTER,
             runtime="envoy.wasm.runtime.v8",

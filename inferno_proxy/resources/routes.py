@@ -58,6 +58,7 @@ from inferno_proxy.resources.names import (
 )
 from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.priorities import by_priority
+from inferno_proxy.resources.quarantine import quarantine_routes
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
@@ -157,12 +158,15 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
             action.retry_policy = grpc_retries(route)
         if match.path is None:
             hedge(route, action)
-        return by_priority(_model_route(route, action, match, retry_buffer), priority)
+        made = _model_route(route, action, match, retry_buffer)
+        if route.watched:
+            made.typed_per_filter_config.pop(CALL_FILTER, None)
+        return by_priority(made, priority)
 
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
-    if not _streams_differ(route) and route.traffic.max_request_bytes == route.traffic.max_stream_bytes:
-        return every
-    return one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout) + every
+    if _streams_differ(route) or route.traffic.max_request_bytes != route.traffic.max_stream_bytes:
+        every = one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout) + every
+    return quarantine_routes(route) + every
 
 
 @lru_cache(maxsize=4096)

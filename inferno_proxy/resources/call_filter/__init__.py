@@ -10,5 +10,5 @@ MODULE = Path(__file__).with_name("call_filter.wasm")
 
 @cache
 def module() -> bytes:
-    """The WebAssembly module, 14 kB: small enough to travel inside the listener's configuration."""
+    """The WebAssembly module, 15 kB: small enough to travel inside the listener's configuration."""
     return MODULE.read_bytes()

@@ -3,6 +3,7 @@
  * Sets two request headers and lets Envoy choose the route again:
  *   x-inferno-model     the model's name, unless the client sent the header itself (gRPC only: REST names it in the path)
  *   x-inferno-sequence  the sequence id, removed when the call has none
+ *   x-inferno-fingerprint  a hash of the tensors' beginning, where it is wanted (gRPC only; see fingerprint.h)
  *
  * Where the route's metadata has aliases, a call that names one is made a call of the alias's target before all else: in
  * the model header, in each message (gRPC) or in the path (REST). See alias.h.
@@ -23,7 +24,7 @@ typedef unsigned long long u64;
 #define EXPORT(name) __attribute__((export_name(#name)))
 
 enum { CONTINUE = 0, PAUSE = 1 };                          /* filter actions */
-enum { REQUEST_BODY = 0, REQUEST_HEADERS = 0 };            /* buffer and map types */
+enum { REQUEST_BODY = 0, PLUGIN_CONFIGURATION = 7, REQUEST_HEADERS = 0 }; /* buffer and map types */
 enum { INVALID_ARGUMENT = 3, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12 }; /* gRPC status codes */
 
 IMPORT(proxy_get_buffer_bytes) u32 proxy_get_buffer_bytes(u32 type, u32 start, u32 limit, const u8 **at, u32 *size);
@@ -137,6 +138,8 @@ enum { DONE, MORE, BROKEN };
 typedef struct {
   span model, version;
   const u8 *named; /* where the field with the model's name begins */
+  span tensors;      /* what has arrived of the fields behind the parameters */
+  u32 tensors_size;  /* bytes of them in all, 0 when unknown */
   span sequence; /* string form; digits[] holds it when the id is a number */
   u8 digits[20];
 } call;
@@ -224,11 +227,17 @@ static int read_fields(cursor in, int whole, call *found) {
     int state = next_field(&in, &part);
     if (state == MORE && !whole) {
       u64 key;
+      cursor again = start;
       /* Past the parameters nothing concerns us: do not wait for the tensors. */
-      return found->model.size && varint(&start, &key) == DONE && key >> 3 > 4 ? DONE : MORE;
+      if (!found->model.size || varint(&again, &key) != DONE || key >> 3 <= 4) return MORE;
+      part.number = (u32)(key >> 3);
+    } else if (state != DONE) {
+      return BROKEN;
     }
-    if (state != DONE) return BROKEN;
-    if (part.number > 4 && found->model.size) return DONE;
+    if (part.number > 4 && found->model.size) {
+      found->tensors = (span){start.at, (u32)(in.end - start.at)};
+      return DONE;
+    }
     if (part.number == 1 && part.wire == 2) {
       found->model = part.bytes;
       found->named = start.at;
@@ -255,9 +264,12 @@ static __attribute__((noinline)) int read_frame(const u8 *at, u32 size, call *fo
     in.at = unpacked;
     in.end = unpacked + size;
     state = read_fields(in, whole, found);
+    if (whole) found->tensors_size = found->tensors.size;
     return state == MORE && size == UNPACKED_LIMIT ? BROKEN : state;
   }
-  return read_fields(in, whole, found);
+  int state = read_fields(in, whole, found);
+  if (found->tensors.size) found->tensors_size = (u32)length - (u32)(found->tensors.at - in.at);
+  return state;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ JSON */
@@ -328,10 +340,13 @@ static u32 json_length(u32 size, int *whole) {
   return length;
 }
 
+#include "fingerprint.h"
+
 static void steer(call *found) {
   if (found->sequence.size) set_header(SEQUENCE, sizeof SEQUENCE - 1, found->sequence);
   else proxy_remove_header_map_value(REQUEST_HEADERS, SEQUENCE, sizeof SEQUENCE - 1);
   if (found->model.size) set_header(MODEL, sizeof MODEL - 1, found->model);
+  set_fingerprint(found);
 }
 
 static u32 let_go(u32 stream, call *found) {
@@ -359,6 +374,7 @@ static u32 grpc_body(u32 stream, const u8 *at, u32 size, u32 buffered, int last)
     release(stream);
     return REFUSE(400, INVALID_ARGUMENT, "the first message is not a valid request of the Open Inference Protocol");
   }
+  if (!may_be_fingerprinted(&found) && !last) return PAUSE;
   span named = HEADER(MODEL);
   if (find_alias(named.at ? named : found.model)) return rename_call(stream, at, size, buffered, last, &found);
   if (named.at) found.model.size = 0; /* what the client says in the header stands */
@@ -399,7 +415,15 @@ static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
 EXPORT(proxy_abi_version_0_2_1) void proxy_abi_version_0_2_1(void) {}
 EXPORT(proxy_on_vm_start) u32 proxy_on_vm_start(u32 root, u32 size) { return root | size | 1; }
 EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) {
-  aliases = size > 0; /* the one word there may be says that there are some */
+  span words = {0, 0};
+  arena_used = 0;
+  aliases = fingerprints = 0;
+  if (size && proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &words.at, &words.size)) return 0;
+  for (u32 i = 0; i < words.size; i++) { /* words that begin with different letters */
+    int first = i == 0 || words.at[i - 1] == ' ';
+    aliases |= first && words.at[i] == 'a';
+    fingerprints |= first && words.at[i] == 'f';
+  }
   return root | 1;
 }
 EXPORT(proxy_on_context_create) void proxy_on_context_create(u32 stream, u32 root) { (void)stream, (void)root; }

@@ -121,13 +121,23 @@ def advice(
     hedge_after: dict[str, float] | None = None,
     limits: dict[str, int] | None = None,
     hopeless: tuple[str, ...] = (),
+    quarantined: dict[str, list[str]] | None = None,
+    watched: list[str] | None = None,
 ) -> Advice:
     """What was learned, by model and node."""
 
     def flat(table: Mapping[str, Mapping[str, T]]) -> dict[tuple[str, str], T]:
         return {(model, node): value for model, nodes in table.items() for node, value in nodes.items()}
 
-    return Advice(flat(weights or {}), hedge_after or {}, limits or {}, flat(stuck or {}), frozenset(hopeless))
+    return Advice(
+        flat(weights or {}),
+        hedge_after or {},
+        limits or {},
+        flat(stuck or {}),
+        frozenset(hopeless),
+        {model: frozenset(names) for model, names in (quarantined or {}).items()},
+        frozenset(watched or ()),
+    )
 
 
 def member(

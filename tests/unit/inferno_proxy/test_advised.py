@@ -69,6 +69,16 @@ def test_a_model_without_a_well_endpoint_is_marked() -> None:
     assert advised(planned(endpoint("n1")), Advice(hopeless=frozenset({"m"}))).models["m"].hopeless
 
 
+def test_a_quarantined_request_has_its_models_calls_watched_too() -> None:
+    advice = Advice(quarantined={"m": frozenset({"f"}), "gone": frozenset({"f"})}, watched=frozenset({"n"}))
+    models = advised(RoutePlan({name: ModelRoute(name) for name in ("m", "n", "o")}), advice).models
+    assert {name: (route.quarantined, route.watched) for name, route in models.items()} == {
+        "m": ({"f"}, True),
+        "n": (frozenset(), True),
+        "o": (frozenset(), False),
+    }
+
+
 def test_the_plan_is_made_anew_only_for_another_fleet_or_other_settings() -> None:
     models = (Model("m", (ModelVersion("1", ModelState.READY),)), Model("k", (ModelVersion("1", ModelState.READY),)))
     node = Node("n1", 1, Address("10.0.0.1", 8001), models=models)

@@ -21,9 +21,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_proxy.advised import advised
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing import RoutingSettings, plan
@@ -238,6 +240,7 @@ async def proxied(
     routing: RoutingSettings | None = None,
     rate_limit_service: Address | None = None,
     priority_header: str = "",
+    advice: Advice | None = None,
 ) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
@@ -251,7 +254,7 @@ async def proxied(
         aliases=bool(routing.aliases),
         priority_header=priority_header,
     )
-    built = build(plan(fleet, routing), resources, 1, {})
+    built = build(advised(plan(fleet, routing), advice or Advice()), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
     async with EnvoyProcess(settings, Latest(initial=False), grace=0.5):
         yield str(listen)
