@@ -23,6 +23,7 @@ from aiohttp import web
 from inferno_proxy.acknowledgement import carry_back
 from inferno_proxy.admission import Limits
 from inferno_proxy.advised import Planner
+from inferno_proxy.alarms import Alarms
 from inferno_proxy.aliases import Alias, report_taken
 from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.names import resolve_address
@@ -52,7 +53,7 @@ from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.rest import Rest
-from inferno_proxy.safeguards import Watched, reporter, safeguards
+from inferno_proxy.safeguards import Watched, safeguards
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.traffic_settings import traffic_table
@@ -87,8 +88,8 @@ async def serve(
     memory = Memory(layout.fleet)
     remembered = await _remember(memory, registry, settings)
     recipes = Latest(_recipe(settings, listen, layout, governator))
-    alarms = Latest(0)
-    clients = ClientTable(clock, report=reporter(events, alarms))
+    alarms = Alarms(events, clock)
+    clients = ClientTable(clock, report=alarms.report)
     advice = Latest(Advice())
     publisher = Publisher(
         Sources(registry.view, recipes, advice),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from inferno_proxy.alarms import Alarms
 from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import FleetView
@@ -19,32 +20,21 @@ from inferno_proxy.routing import RoutePlan, plan
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Dialect, Snapshot
 from inferno_proxy.warden import Warden
-from inferno_proxy.xds.clients import ClientEvent, ClientTable
+from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The parts of a control plane that its safeguards look at; ``alarms`` counts what :func:`reporter` heard."""
+    """The parts of a control plane that its safeguards look at."""
 
     registry: Registry
     publisher: Publisher
     recipes: Latest[Recipe]
     clients: ClientTable
     events: EventLog
-    alarms: Latest[int]
-
-
-def reporter(events: EventLog, alarms: Latest[int]) -> Callable[[ClientEvent], None]:
-    """For a table of clients: its events are kept, and a refusal is an alarm."""
-
-    def report(event: ClientEvent) -> None:
-        events.add(event.kind, event.client_id, event.message)
-        if event.kind == "CLIENT_REFUSED":
-            alarms.set(alarms.value + 1)
-
-    return report
+    alarms: Alarms
 
 
 def safeguards(
@@ -82,7 +72,7 @@ def safeguards(
         watched.clients,
         canary,
         watched.events,
-        alarms=watched.alarms,
+        watched.alarms,
         stage=_for_envoy,
         place=reloader.where,
     )

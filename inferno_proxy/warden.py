@@ -1,6 +1,6 @@
-"""Finds the model whose configuration a data plane refuses, and puts it into quarantine.
+"""Finds the model whose configuration a data plane refuses or ends under, and puts it into quarantine.
 
-A refusal says that something is wrong, and seldom of which model; it may also be a foreign client's own limit. So a
+Either says that something may be wrong, and seldom of which model; it may also be a foreign client's own limit. So a
 canary Envoy is asked: what it takes stays as it is. Otherwise the offender is found by bisection over the models that
 changed since all was well.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
 
+from inferno_proxy.alarms import Alarms
 from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.envoy.probes import probes
 from inferno_proxy.events import EventLog
@@ -34,7 +35,7 @@ _MOST_PROBED = 100
 
 
 class Warden:
-    """Watches over what is published. ``alarms`` counts the refusals that clients sent.
+    """Watches over what is published, and looks when one of the ``alarms`` rings.
 
     ``stage`` builds what an Envoy would get for a plan. ``place`` says where the settings of a model stand, or
     ``default``.
@@ -47,8 +48,8 @@ class Warden:
         clients: ClientTable,
         canary: Canary,
         events: EventLog,
+        alarms: Alarms,
         *,
-        alarms: Latest[int],
         stage: Stage,
         place: Callable[[str], str],
     ) -> None:
@@ -68,9 +69,11 @@ class Warden:
             group.create_task(self._remember(), name="warden-accepted")
             group.create_task(self._release(), name="warden-release")
             group.create_task(self._failures(), name="warden-failures")
-            async for count in self._alarms.watch():
+            async for count in self._alarms.count.watch():
                 if count:
+                    unsteady = frozenset(self._alarms.unsteady)
                     await self._look()
+                    self._alarms.unsteady -= unsteady
 
     async def _remember(self) -> None:
         async for applied in self._clients.applied.watch():
@@ -94,7 +97,7 @@ class Warden:
     async def _failures(self) -> None:
         async for why in self._publisher.refusal.watch():
             if why:
-                self._alarms.set(self._alarms.value + 1)
+                self._alarms.ring()
 
     async def _look(self) -> None:
         """Hold back each model that does harm in what is published now."""
@@ -108,18 +111,22 @@ class Warden:
                 name = await self._offender(mended, recipe)
                 if name is None or not self._hold(name, plan, by, wrong):
                     self._events.add(
-                        "CONFIG_REFUSED", by, f"The configuration is refused, and no model is to blame: {wrong}."
+                        "CONFIG_REFUSED", "", f"{by} the configuration, and no model is to blame: {wrong}."
                     )
                     return
         except Unavailable as error:
             _LOG.error("refused configuration not looked into", reason=error.sentence())
 
     def _refused_by(self) -> str:
-        """Who refuses what is published now; empty when nobody does."""
+        """Who does not take what is published now, with a verb; empty when there is nobody."""
         if self._publisher.refusal.value:
-            return "The control plane"
-        refusing = (each for each in self._clients.clients if each.dialect is Dialect.ENVOY and _refusal(each))
-        return next((f"Envoy {each.client_id!r}" for each in refusing), "")
+            return "The control plane refuses"
+        refusing = [
+            each.client_id for each in self._clients.clients if each.dialect is Dialect.ENVOY and _refusal(each)
+        ]
+        if refusing:
+            return f"Envoy {refusing[0]!r} refuses"
+        return f"Envoy {min(self._alarms.unsteady)!r} keeps ending under" if self._alarms.unsteady else ""
 
     def _hold(self, name: str, plan: RoutePlan, by: str, wrong: str) -> bool:
         recipe = self._recipes.value
@@ -132,7 +139,7 @@ class Warden:
         self._events.healed(
             "CONFIG_QUARANTINED",
             name,
-            cause=f"{by} refused the configuration that the model {name!r} leads to",
+            cause=f"{by} the configuration that the model {name!r} leads to",
             evidence=wrong if place == "default" else f"{place}: {wrong}",
             effect=f"{held.step.effect} until its settings or the model itself change",
         )

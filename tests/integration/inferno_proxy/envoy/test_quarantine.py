@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.advised import Planner
+from inferno_proxy.alarms import Alarms
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.canary import Canary, Patience
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.publisher import Publisher, Recipe, Sources
-from inferno_proxy.resources import build
+from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing import RoutePlan, RoutingSettings
-from inferno_proxy.safeguards import reporter
 from inferno_proxy.snapshot import Dialect, Snapshot
 from inferno_proxy.traffic import Traffic, TrafficTable
 from inferno_proxy.warden import Warden
@@ -51,12 +51,30 @@ class World:
         self.fleet: Latest[FleetView] = Latest(FleetView())
         self.recipes = Latest(Recipe(RoutingSettings(), resource_settings(directory, self.listen)))
         self.events = EventLog(self.clock)
-        self.alarms = Latest(0)
-        self.clients = ClientTable(self.clock, report=reporter(self.events, self.alarms))
+        self.alarms = Alarms(self.events, self.clock)
+        self.clients = ClientTable(self.clock, report=self.alarms.report)
         sources = Sources(self.fleet, self.recipes)
-        self.publisher = Publisher(sources, self.clock, plan=Planner(), build=build, announce=self.clients.published)
+        self.publisher = Publisher(
+            sources,
+            self.clock,
+            plan=Planner(),
+            build=self.build,
+            announce=self.clients.published,
+        )
+        # What a test does to each snapshot for Envoy, by the plan it was made of.
+        self.spoil: Callable[[RoutePlan, Snapshot], Snapshot] = lambda _, made: made
         self.patience = Patience()
-        self.stage = _stage
+        self.asked: list[set[str]] = []
+
+    def build(self, made: RoutePlan, *given: Any) -> Mapping[Dialect, Snapshot]:
+        """What the control plane builds, spoilt."""
+        built = build(made, *given)
+        return {**built, Dialect.ENVOY: self.spoil(made, built[Dialect.ENVOY])}
+
+    def stage(self, made: RoutePlan, resources: ResourceSettings) -> Snapshot:
+        """What a canary gets."""
+        self.asked.append(set(made.models))
+        return self.build(made, resources, 1, {})[Dialect.ENVOY]
 
     def has(self, *names: str, **treatments: Traffic) -> None:
         """Let the fleet have these models, some of which are treated in a way of their own."""
@@ -74,7 +92,7 @@ class World:
             self.clients,
             Canary(self.directory / "canary", self.clock, self.patience),
             self.events,
-            alarms=self.alarms,
+            self.alarms,
             stage=self.stage,
             place=lambda name: "inferno.yaml:7" if name == "bad" else "default",
         )
@@ -96,8 +114,13 @@ class World:
             rpc.bind(server, f"unix:{settings.xds_socket}")
             await server.start()
             try:
-                async with EnvoyProcess(settings, Latest(initial=True), grace=0.5):
+                async with (
+                    EnvoyProcess(settings, Latest(initial=True), grace=0.5) as envoy,
+                    asyncio.TaskGroup() as group,
+                ):
+                    keeper = group.create_task(envoy.keep())
                     yield
+                    keeper.cancel()
             finally:
                 await ads.close()
                 await server.stop(0.5)
@@ -110,10 +133,6 @@ class World:
 
         await eventually(lambda: len(found()) >= count, 10, f"{count} events {kind}")
         return found()
-
-
-def _stage(made: RoutePlan, resources: Any) -> Snapshot:
-    return build(made, resources, 1, {})[Dialect.ENVOY]
 
 
 @dataclass
@@ -152,7 +171,7 @@ async def test_one_bad_model_is_closed_and_a_new_one_is_served_all_the_same(worl
         assert await caller.status("bad") == "UNAVAILABLE"
         (said,) = await world.said("CONFIG_QUARANTINED")
         assert said.startswith(
-            "Envoy 'envoy' refused the configuration that the model 'bad' leads to (inferno.yaml:7: "
+            "Envoy 'envoy' refuses the configuration that the model 'bad' leads to (inferno.yaml:7: "
         )
         assert "Duration out-of-range" in said
         world.has("m", "new", bad=Traffic(timeout=1))
@@ -173,12 +192,36 @@ async def test_a_model_that_goes_bad_is_treated_as_before(world: World) -> None:
         await eventually(lambda: _states(world) == {SyncState.SYNCED}, 5, "Envoy runs what was published")
 
 
+async def test_a_model_that_crashes_envoy_is_closed_and_envoy_serves_again(world: World) -> None:
+    def spoil(made: RoutePlan, snapshot: Snapshot) -> Snapshot:
+        bad = made.models.get("bad")
+        return crashing(snapshot) if bad is not None and bad.traffic.timeout == 1 else snapshot
+
+    world.spoil = spoil
+    world.has("m")
+    async with world.running(), rpc.channel(str(world.listen)) as channel:
+        caller = Caller(service_pb2_grpc.GRPCInferenceServiceStub(channel))
+        await caller.gets("m", "OK")
+        world.has("m", bad=Traffic(timeout=1))
+
+        async def call_until_it_is_found() -> bool:
+            await caller.status("m")
+            return any(each.kind == "CONFIG_QUARANTINED" for each in world.events.kept)
+
+        await eventually(call_until_it_is_found, 20, "the model that crashes Envoy is found")
+        (said,) = await world.said("CONFIG_QUARANTINED")
+        assert said.startswith("Envoy 'envoy' keeps ending under the configuration that the model 'bad' leads to (")
+        assert "Envoy crashes with it (SIGSEGV)" in said
+        await caller.gets("m", "OK")
+        assert await caller.status("bad") == "UNAVAILABLE"
+
+
 async def test_a_model_that_cannot_be_built_keeps_nothing_back(world: World) -> None:
     async with world.watched():
         world.has(bad=UNBUILDABLE, worse=UNBUILDABLE)
         said = await world.said("CONFIG_QUARANTINED", 2)
         assert [each.partition("model ")[2].partition(" ")[0] for each in said] == ["'bad'", "'worse'"]
-        assert all(each.startswith("The control plane refused") for each in said)
+        assert all(each.startswith("The control plane refuses") for each in said)
         await eventually(lambda: not world.publisher.refusal.value, 5, "it is published")
         assert set(world.publisher.planned.models) == {"bad", "worse"}
 
@@ -195,29 +238,25 @@ async def test_a_refusal_that_a_canary_does_not_share_holds_nobody_back(world: W
 
 
 async def test_when_no_model_is_to_blame_nobody_is_held_back(world: World) -> None:
-    world.stage = lambda made, resources: crashing(_stage(made, resources))
+    world.spoil = lambda _, snapshot: crashing(snapshot)
     async with world.watched():
         world.has("m")
         await _refuse(world)
         (said,) = await world.said("CONFIG_REFUSED")
-    assert said == ("The configuration is refused, and no model is to blame: Envoy crashes with it (SIGSEGV).")
+    assert said == (
+        "Envoy 'foreign' refuses the configuration, and no model is to blame: Envoy crashes with it (SIGSEGV)."
+    )
     assert not world.recipes.value.quarantine
 
 
 async def test_without_a_canary_to_ask_nobody_is_held_back(world: World) -> None:
-    asked: list[set[str]] = []
-
-    def stage(made: RoutePlan, resources: Any) -> Snapshot:
-        asked.append(set(made.models))
-        return _stage(made, resources)
-
-    world.stage, world.patience = stage, Patience(ready=0.0)
+    world.patience = Patience(ready=0.0)
     async with world.watched():
         world.has("m", bad=UNBUILDABLE)
-        await eventually(lambda: len(asked) == 2, 5, "it is looked into")
-        world.alarms.set(world.alarms.value + 1)
-        await eventually(lambda: len(asked) == 4, 5, "it is looked into once more")
-    assert asked == 2 * [{"m", "bad"}, set()]
+        await eventually(lambda: len(world.asked) == 2, 5, "it is looked into")
+        world.alarms.ring()
+        await eventually(lambda: len(world.asked) == 4, 5, "it is looked into once more")
+    assert world.asked == 2 * [{"m", "bad"}, set()]
     assert not world.recipes.value.quarantine
 
 
