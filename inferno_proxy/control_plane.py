@@ -124,7 +124,7 @@ async def serve(
                 registry.view,
                 clock,
                 closing,
-                counts=_each(figures.counts, learning.learner.counts),
+                counts=_each(figures.counts, learning.counts),
                 tries=_each(figures.tries, learning.learner.tries),
             ),
             registration=registration,

@@ -121,6 +121,7 @@ class Publisher:
             group.create_task(self._follow(self._fleet), name="publisher-fleet")
             group.create_task(self._follow(self._recipe), name="publisher-recipe")
             group.create_task(self._heed(), name="publisher-advice")
+            group.create_task(self._spare(), name="publisher-distress")
             if self._directory is not None:
                 group.create_task(self._keep(self._directory), name="publisher-disk")
             while True:
@@ -162,6 +163,14 @@ class Publisher:
         async for _ in self._advice.watch():
             self._changed.set()
             await self._clock.sleep(_ADVICE_INTERVAL)
+
+    async def _spare(self) -> None:
+        """What spares a fleet in distress never waits: each moment costs it calls that it cannot do."""
+        before = self._advice.value
+        async for advice in self._advice.watch():
+            if (advice.hopeless, advice.limits) != (before.hopeless, before.limits):
+                self._changed.set()
+            before = advice
 
     async def _gather(self) -> None:
         """Return when the changes so far are due."""

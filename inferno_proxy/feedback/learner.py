@@ -1,8 +1,9 @@
 """What is known of the fleet's behaviour, and the advice that follows from it.
 
 :class:`Learner` keeps the state; the judgement is in :mod:`~inferno_proxy.feedback.weights`,
-:mod:`~inferno_proxy.feedback.stuck`, :mod:`~inferno_proxy.feedback.hedging`, :mod:`~inferno_proxy.feedback.claims` and
-:mod:`~inferno_proxy.feedback.brownout`. No clock, no task: :mod:`~inferno_proxy.feedback.loop` asks twice a second.
+:mod:`~inferno_proxy.feedback.stuck`, :mod:`~inferno_proxy.feedback.hedging`, :mod:`~inferno_proxy.feedback.claims`,
+:mod:`~inferno_proxy.feedback.brownout` and :mod:`~inferno_proxy.feedback.limits`. No clock, no task:
+:mod:`~inferno_proxy.feedback.loop` asks twice a second.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from inferno_proxy.feedback.audit import Audit
 from inferno_proxy.feedback.brownout import BrownOuts
 from inferno_proxy.feedback.claims import Seen
 from inferno_proxy.feedback.latency import Level
+from inferno_proxy.feedback.limits import Limits, admissions
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.feedback.sightings import EndpointSightings, ModelSightings
 from inferno_proxy.feedback.weights import Evidence, Share
@@ -37,10 +39,12 @@ class Learner:
 
     Args:
         budget: The part of a model's calls that may be sent to a second node, 0 for none.
+        max_wait: Seconds a model's calls may wait for their turn, 0 for as long as they like.
     """
 
-    def __init__(self, budget: Callable[[str], float]) -> None:
+    def __init__(self, budget: Callable[[str], float], max_wait: Callable[[str], float] = lambda _: 0.0) -> None:
         self._budget = budget
+        self._max_wait = max_wait
         self._serial = -1
         self._lives: dict[str, int] = {}
         self._places: dict[Address, str] = {}
@@ -49,29 +53,41 @@ class Learner:
         self._streamed: frozenset[str] = frozenset()
         self._audit = Audit()
         self._brown_outs = BrownOuts()
+        self._limits = Limits()
         self._new_counts: list[Counts] = []
+        self._new_tries: list[Try] = []
         self._acts: list[Act] = []
 
     def tries(self, tries: Iterable[Try]) -> None:
         """Take single tries in. Those at an address of no node, or of a model that no node has, are dropped."""
         for each in tries:
+            self._new_tries.append(each)
             if (endpoint := self._endpoint(each.model, each.address)) is not None:
                 self._models[each.model].saw(each, endpoint)
 
     def counts(self, counts: Iterable[Counts]) -> None:
-        """Take data planes' counts in."""
+        """Take data planes' counts in. A brown-out is known at once (see ``hopeless``)."""
         new = list(counts)
         self._new_counts += new
         for each in new:
             if (endpoint := self._endpoint(each.model, each.address)) is not None:
                 endpoint.counted(each)
+        if new:
+            self._acts += self._brown_outs.judge(new, max(each.at for each in new))
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """The models whose calls are tried once only."""
+        return self._brown_outs.models
 
     def advise(self, view: FleetView, now: float, loads: Mapping[str, Load] = _NO_LOADS) -> Advice:
         """What follows for the fleet as it is ``now`` (monotonic seconds). ``loads``: each node's newest report."""
         self._follow(view)
         self._acts += self._audit.heard(loads, self._seen, now)
-        self._acts += self._brown_outs.judge(self._new_counts, now)
-        self._new_counts = []
+        self._acts += self._brown_outs.judge((), now)
+        held_to = admissions(view, self._max_wait)
+        self._acts += self._limits.judge(self._new_tries, self._new_counts, held_to, now)
+        self._new_counts, self._new_tries = [], []
         weighed: dict[tuple[str, str], int] = {}
         hung: dict[tuple[str, str], str] = {}
         delays: dict[str, float] = {}
@@ -85,7 +101,8 @@ class Learner:
             weights=MappingProxyType(weighed),
             hedge_after=MappingProxyType(delays),
             stuck=MappingProxyType(hung),
-            hopeless=self._brown_outs.models,
+            limits=self._limits.limits,
+            hopeless=self.hopeless,
         )
 
     def take_acts(self) -> list[Act]:

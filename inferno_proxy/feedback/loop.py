@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.learner import Learner
+from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.publisher import Recipe
 from inferno_proxy.registry import Registry
 from inferno_runtime.clock import Clock
@@ -19,28 +23,39 @@ class Learning:
     def __init__(
         self, registry: Registry, recipe: Latest[Recipe], advice: Latest[Advice], events: EventLog, clock: Clock
     ) -> None:
-        self.learner = Learner(self._budget)
+        self.learner = Learner(self._budget, self._max_wait)
         self._registry = registry
         self._recipe = recipe
         self._advice = advice
         self._events = events
         self._clock = clock
 
+    def counts(self, counts: Iterable[Counts]) -> None:
+        """Take data planes' counts in. Retries that help nobody do not wait for the next round: each costs."""
+        self.learner.counts(counts)
+        self._hand_on(replace(self._advice.value, hopeless=self.learner.hopeless))
+
     async def run(self) -> None:
         """Learn until cancelled."""
         while True:
             await self._clock.sleep(_INTERVAL)
             now = self._clock.monotonic()
-            self._advice.set(self.learner.advise(self._registry.view.value, now, self._registry.loads()))
-            for act in self.learner.take_acts():
-                self._events.healed(
-                    act.kind,
-                    act.subject,
-                    cause=act.cause,
-                    evidence=act.evidence,
-                    effect=act.effect,
-                    seconds=act.seconds,
-                )
+            self._hand_on(self.learner.advise(self._registry.view.value, now, self._registry.loads()))
+
+    def _hand_on(self, advice: Advice) -> None:
+        self._advice.set(advice)
+        for act in self.learner.take_acts():
+            self._events.healed(
+                act.kind,
+                act.subject,
+                cause=act.cause,
+                evidence=act.evidence,
+                effect=act.effect,
+                seconds=act.seconds,
+            )
 
     def _budget(self, model: str) -> float:
         return self._recipe.value.routing.may_repeat(model)
+
+    def _max_wait(self, model: str) -> float:
+        return self._recipe.value.routing.traffic.of(model).max_wait

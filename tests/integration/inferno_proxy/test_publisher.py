@@ -131,6 +131,19 @@ async def test_advice_is_published_at_once_and_more_of_it_a_second_later() -> No
         await stage.published(3)
 
 
+async def test_what_spares_a_fleet_in_distress_does_not_wait_for_other_advice() -> None:
+    clock = ManualClock()
+    stage = Stage(fleet=Latest(view(1, member(1))), clock=clock)
+    async with stage.running():
+        await stage.published(1)
+        await clock.advance(1.0)
+        stage.advice.set(Advice(weights={("m", "n1"): 500}))
+        await stage.published(2)
+        stage.advice.set(Advice(weights={("m", "n1"): 5}, hopeless=frozenset("m")))
+        await clock.advance(0.1)
+        await stage.published(3)
+
+
 async def test_a_single_change_is_published_at_once_and_a_burst_as_one() -> None:
     stage = Stage(pace=Pace(quiet=0.3, longest=0.6))
     async with stage.running():

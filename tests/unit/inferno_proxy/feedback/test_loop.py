@@ -5,13 +5,14 @@ import asyncio
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
-from inferno_proxy.feedback.observed import Outcome, Try
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Model, ModelLoad, ModelState, ModelVersion, Node
 from inferno_proxy.lease import Terms
 from inferno_proxy.publisher import Recipe
 from inferno_proxy.registry import Registry
 from inferno_proxy.resources import ResourceSettings
 from inferno_proxy.routing import RoutingSettings
+from inferno_proxy.traffic import Traffic, TrafficTable
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.latest import Latest
 from tests.unit.inferno_proxy.feedback.simulation import MODEL
@@ -40,4 +41,34 @@ async def test_advice_follows_twice_a_second_and_each_act_is_an_event() -> None:
     assert "it reports a negative number" in kinds["LOAD_DISTRUSTED"].message
     assert kinds["WEIGHT_REDUCED"].subject == "b"
     assert kinds["WEIGHT_REDUCED"].effect.startswith("its share is ")
+    task.cancel()
+
+
+async def test_retries_that_help_nobody_end_without_waiting_for_the_next_round() -> None:
+    clock = ManualClock()
+    events, advice = EventLog(clock), Latest(Advice(weights={(MODEL, "b"): 5}))
+    recipe = Recipe(RoutingSettings(), ResourceSettings("control.sock", "http.sock"))
+    learning = Learning(Registry(Terms(), clock, events), Latest(recipe), advice, events, clock)
+    learning.counts([Counts("envoy", MODEL, address("a"), 40, 0, 40, 0, 0.5, clock.monotonic())])
+    assert advice.value == Advice(weights={(MODEL, "b"): 5}, hopeless=frozenset({MODEL}))
+    assert [event.kind for event in events.kept] == ["BROWN_OUT"]
+
+
+async def test_a_fleet_with_more_calls_than_it_can_do_gets_a_limit() -> None:
+    clock = ManualClock()
+    events = EventLog(clock)
+    registry = Registry(Terms(), clock, events)
+    registry.join(Node("a", 1, address("a"), models=(Model(MODEL, (ModelVersion("1", ModelState.READY),)),)))
+    recipe = Recipe(RoutingSettings(TrafficTable({MODEL: Traffic(max_wait=0.2)})), ResourceSettings("c", "h"))
+    advice = Latest(Advice())
+    learning = Learning(registry, Latest(recipe), advice, events, clock)
+    task = asyncio.create_task(learning.run())
+    await clock.settle()
+    for taken, under_way in ((0.05, 1), (0.05, 1), (2.0, 40), (2.0, 40)):
+        now = clock.monotonic()
+        learning.learner.tries([Try(MODEL, address("a"), Outcome.ANSWERED, taken, now)] * 16)
+        learning.counts([Counts("envoy", MODEL, address("a"), 10, 10, 0, under_way, 0.5, now)])
+        await clock.advance(0.5)
+    assert advice.value.limits == {MODEL: 6}
+    assert "OVERLOAD_SHEDDING" in [event.kind for event in events.kept]
     task.cancel()
