@@ -49,6 +49,7 @@ class Row:
     recovered: float | None
     control_sent: int | None
     control_failed: int | None
+    controlled: bool
     passed: bool
     missed: tuple[str, ...]
     note: str
@@ -69,6 +70,8 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
     ):
         if limit is not None and (value is None or value > limit):
             missed.append(f"{what} {'never' if value is None else f'{value:.2f} s'}, promised {limit:g} s")
+    if fault.grown is not None and (measured.grown is None or measured.grown > fault.grown):
+        missed.append(f"memory grew by {measured.grown} MiB, promised {fault.grown:g}")
     if control is not None and not fault.bites(control):
         missed.append("the control run came to no harm: the fault did not bite")
     return Row(
@@ -83,6 +86,7 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
         _rounded(measured.recovered),
         control.report.sent if control else None,
         control.report.failed if control else None,
+        fault.controlled,
         not missed,
         tuple(missed),
         measured.note,
@@ -110,7 +114,7 @@ async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
                     measured = await fault.scenario(running, path)
                 except (TimeoutError, CloudError) as error:
                     measured = Measured(Report(), note=f"never recovered: {error}")
-                control = controls[fault.row]
+                control = controls.get(fault.row)
                 rows.append(judge(fault, path.name, measured, control if isinstance(control, Measured) else None))
                 _say(f"row {fault.row} {path.name}: {_summary(measured)} {'pass' if rows[-1].passed else 'MISSED'}")
     return rows
@@ -123,7 +127,10 @@ async def _controls(faults: Sequence[Fault], scratch: Path, repository: Path) ->
     """
     controls: dict[int, Measured | str] = {}
     # Rows that spoil their cloud come last, or want other settings: each gets one of its own.
-    waiting = sorted(faults, key=lambda fault: fault.spoils or fault.control_config != NO_HEALING)
+    waiting = sorted(
+        (fault for fault in faults if fault.controlled),
+        key=lambda fault: fault.spoils or fault.control_config != NO_HEALING,
+    )
     while waiting:
         first = waiting[0]
         config = first.control_config
@@ -171,7 +178,9 @@ def markdown(rows: Sequence[Row], skipped: Sequence[Skipped], about: dict[str, A
         "|" + "---|" * (len(heads) + 2),
     ]
     for row in rows:
-        control = "never recovered" if row.control_sent is None else f"{row.control_failed} / {row.control_sent}"
+        control = f"{row.control_failed} / {row.control_sent}"
+        if row.control_sent is None:
+            control = "never recovered" if row.controlled else "–"
         verdict = "yes" if row.passed else "missed: " + "; ".join(row.missed)
         cells = (
             str(row.row),

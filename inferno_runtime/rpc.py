@@ -21,6 +21,8 @@ from inferno_runtime import logs, process
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import Broken, InfernoError, InvalidInput, Unavailable, error_for_grpc
 
+Decoder = Callable[[Any], Any]
+
 DOMAIN = "inferno"
 _MAX_MESSAGE = 64 * 1024 * 1024
 _LOG = logs.get("rpc")
@@ -189,24 +191,49 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
             "_stream" if handler.response_streaming else "_unary"
         )
         inner: Callable[..., Any] = getattr(handler, kind)
+        decode = _decoder(method, handler.request_deserializer)
         # A coroutine function that streams writes to the context itself, as grpc_health's Watch does.
         yields = handler.response_streaming and not inspect.iscoroutinefunction(inner)
-        wrapped = _streaming(method, inner) if yields else _unary(method, inner)
+        # A single message is decoded by us: left to gRPC, a malformed one is UNKNOWN before we are asked.
+        late = _as_is if handler.request_streaming else decode
+        wrapped = _streaming(method, inner, late) if yields else _unary(method, inner, late)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
             make(
                 wrapped,
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=decode if handler.request_streaming else None,
                 response_serializer=handler.response_serializer,
             ),
         )
 
 
-def _unary(method: str, inner: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+def _as_is(message: Any) -> Any:
+    return message
+
+
+def _decoder(method: str, decode: Decoder | None) -> Decoder:
+    """``decode``, but a message that is malformed is the caller's error."""
+    if decode is None:
+        return _as_is
+
+    def decoded(message: bytes) -> Any:
+        try:
+            return decode(message)
+        except Exception as error:
+            raise InvalidInput(
+                f"A message to {method} cannot be decoded: {error}.",
+                reason="MALFORMED_MESSAGE",
+                fix="Send the message that the service's .proto file describes.",
+            ) from error
+
+    return decoded
+
+
+def _unary(method: str, inner: Callable[..., Any], decode: Decoder) -> Callable[..., Awaitable[Any]]:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            return await inner(request, context)
+            return await inner(decode(request), context)
         except InfernoError as error:
             await _abort(context, error)
         except (grpc.aio.AbortError, asyncio.CancelledError):
@@ -217,10 +244,10 @@ def _unary(method: str, inner: Callable[..., Any]) -> Callable[..., Awaitable[An
     return handle
 
 
-def _streaming(method: str, inner: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
+def _streaming(method: str, inner: Callable[..., Any], decode: Decoder) -> Callable[..., AsyncIterator[Any]]:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            async for response in inner(request, context):
+            async for response in inner(decode(request), context):
                 yield response
         except InfernoError as error:
             await _abort(context, error)

@@ -8,6 +8,7 @@ It judges nothing: the end-to-end tests and the fault table (:mod:`benchmarks.ch
 from __future__ import annotations
 
 from benchmarks.faults.agents import agents_killed, agents_killed_with_their_tritons
+from benchmarks.faults.attacks import attacked, attacked_without_envoy
 from benchmarks.faults.configuration import bad_settings
 from benchmarks.faults.control_plane import (
     control_plane_forgot,
@@ -17,6 +18,7 @@ from benchmarks.faults.control_plane import (
     envoy_killed,
 )
 from benchmarks.faults.fault import Fault, Skipped
+from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
 from benchmarks.faults.network import cut_off, packets_lost
@@ -176,6 +178,26 @@ FAULTS: tuple[Fault, ...] = (
         tested=(),
     ),
     Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed, proxyless=True),
+    Fault(
+        29,
+        "malformed and oversized messages of every protocol",
+        "right status, no crash, 0 failed for others, no more than 64 MiB more memory",
+        fuzzed,
+        grown=64,
+        controlled=False,
+        tested=(),
+    ),
+    Fault(
+        30,
+        "slow headers and prefaces, HTTP/2 rapid reset, 300 idle connections",
+        "0 failed for others, attackers closed within 16 s, no more than 64 MiB more memory",
+        attacked,
+        recover=16,
+        grown=64,
+        control=attacked_without_envoy,
+        bites=lambda measured: measured.recovered is None,
+        tested=(),
+    ),
     Fault(
         32,
         "settings with a mistake, settings that Envoy refuses",

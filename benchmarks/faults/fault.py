@@ -12,13 +12,14 @@ from benchmarks.load import Report
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a fault did. Seconds; None: not measured in this scenario. ``gap``: between the first and the last request
-    that failed."""
+    that failed. ``grown``: MiB of memory that the proxy's process that grew most has more than before."""
 
     report: Report
     detected: float | None = None
     recovered: float | None = None
     gap: float | None = None
     note: str = ""
+    grown: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,14 @@ Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table: its promise in words and in numbers (seconds), and how to provoke it.
+    """One row of the table: its promise in words and in numbers (seconds, MiB), and how to provoke it.
 
     The control run does ``control`` (the same scenario, unless another is named) to a cloud with ``control_config``;
     ``bites`` tells from it whether the fault did harm there. A control that never recovers has bitten as well. A
     control that ``spoils`` leaves a cloud without healing that is no use for another row. A row that is not
-    ``lossless`` promises how soon failing ends, not that nothing fails. ``tested`` are the paths that the end-to-end
-    tests hold; the others, and all rows without one, are only measured.
+    ``lossless`` promises how soon failing ends, not that nothing fails. One that is not ``controlled`` has no control:
+    its note says what was done to the cloud. ``tested`` are the paths that the end-to-end tests hold; the others, and
+    all rows without one, are only measured.
     """
 
     row: int
@@ -59,10 +61,12 @@ class Fault:
     detect: float | None = None
     recover: float | None = None
     gap: float | None = None
+    grown: float | None = None
     lossless: bool = True
     control: Scenario | None = None
     control_config: str = NO_HEALING
     spoils: bool = False
+    controlled: bool = True
     bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0
     tested: tuple[str, ...] = ("envoy",)
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
@@ -124,6 +125,34 @@ async def test_a_handler_may_abort_by_itself(call: Callable[..., Any]) -> None:
         got = await _failure(stub, call, "abort")
     assert isinstance(got, InvalidInput)
     assert (got.message, got.reason) == ("by hand", "OUT_OF_RANGE")
+
+
+MALFORMED = b"\x0a\x04\xff\xfe\xc3\x28"  # text that is not UTF-8
+
+
+async def _answer_to(channel: grpc.aio.Channel, method: str) -> InfernoError:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(MALFORMED, timeout=5)
+    return rpc.error_from_rpc(caught.value, "the server")
+
+
+@pytest.mark.parametrize("method", ["GetHealth", "WatchHealth", "ServerReflectionInfo"])
+async def test_a_message_that_cannot_be_decoded_is_the_callers_error(method: str) -> None:
+    server = rpc.server()
+    wire_grpc.add_HealthServiceServicer_to_server(Service(), server)
+    reflection.enable_server_reflection(["inferno.health.v1.HealthService"], server)
+    bound = rpc.bind(server, "127.0.0.1:0")
+    await server.start()
+    service = reflection.SERVICE_NAME if method == "ServerReflectionInfo" else "inferno.health.v1.HealthService"
+    with capture_logs() as lines:
+        async with rpc.channel(bound) as channel:
+            got = await _answer_to(channel, f"/{service}/{method}")
+        await server.stop(0)
+    assert isinstance(got, InvalidInput)
+    assert got.reason == "MALFORMED_MESSAGE"
+    assert method in got.message
+    assert not lines, "a caller's error is no defect of ours"
 
 
 async def test_an_unknown_method_is_unsupported() -> None:
