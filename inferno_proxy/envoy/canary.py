@@ -60,10 +60,11 @@ _POLL = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds until a canary must be ready, and until each probe must be answered."""
+    """Seconds until a canary must be ready, and until each probe must be answered: long, because a machine that is busy
+    proves nothing against a configuration."""
 
-    ready: float = 10.0
-    answer: float = 3.0
+    ready: float = 20.0
+    answer: float = 10.0
 
 
 class Canary:
@@ -102,7 +103,9 @@ class Canary:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _write(self, file: Path, snapshot: Snapshot) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        # One that was cut short may have left its folder.
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir(mode=0o700)
         file.write_bytes(rehearsed(snapshot, str(self._directory / "sink.sock")))
 
     async def _tried(self, process: asyncio.subprocess.Process, probes: Sequence[Probe]) -> str:

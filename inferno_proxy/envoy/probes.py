@@ -54,21 +54,22 @@ def _request(model: str) -> bytes:
 
 async def unanswered(port: int, wanted: Sequence[Probe], within: float) -> str:
     """Call an Envoy on this machine; the first call without an answer within so many seconds, in a clause, or empty."""
-    room = asyncio.Semaphore(_AT_A_TIME)
+    room, silent = asyncio.Semaphore(_AT_A_TIME), list[Probe]()
     async with (
         rpc.channel(f"127.0.0.1:{port}") as channel,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(within)) as session,
     ):
 
-        async def answered(probe: Probe) -> bool:
+        async def call(probe: Probe) -> None:
             async with room:
-                if probe.body is None:
-                    return await _rest(session, probe)
-                return await _grpc(channel, probe, within)
+                # One is enough; the others need not wait for answers that do not come.
+                if not silent and not await (
+                    _rest(session, probe) if probe.body is None else _grpc(channel, probe, within)
+                ):
+                    silent.append(probe)
 
-        found = await asyncio.gather(*map(answered, wanted))
-    silent = next((probe for probe, ok in zip(wanted, found, strict=True) if not ok), None)
-    return f"Envoy does not answer a call with it ({silent.what})" if silent else ""
+        await asyncio.gather(*map(call, wanted))
+    return f"Envoy does not answer a call with it ({silent[0].what})" if silent else ""
 
 
 async def _grpc(channel: grpc.aio.Channel, probe: Probe, within: float) -> bool:

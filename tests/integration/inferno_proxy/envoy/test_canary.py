@@ -70,6 +70,8 @@ async def tried(folder: Path, text: str, before: str = "") -> None:
 
 
 async def test_settings_of_every_kind_pass_and_leave_nothing(socket_dir: Path) -> None:
+    (socket_dir / "canary").mkdir()
+    (socket_dir / "canary" / "sink.sock").write_text("left behind")
     await tried(socket_dir, EVERYTHING)
     assert not (socket_dir / "canary").exists()
 
@@ -103,7 +105,7 @@ async def test_what_crashes_envoy_at_the_first_request_is_found(socket_dir: Path
 async def test_a_call_without_an_answer_in_time_is_a_verdict(socket_dir: Path) -> None:
     hasty = canary(socket_dir, Patience(answer=1e-6))
     said = await hasty.verdict(staged(FLEET, ProxySettings()), probes(["m"]))
-    assert said.startswith("Envoy does not answer a call with it (model 'm', ")
+    assert said.startswith("Envoy does not answer a call with it (")
 
 
 async def test_a_canary_that_cannot_run_says_nothing_about_the_settings(socket_dir: Path) -> None:
