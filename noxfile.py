@@ -101,8 +101,8 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path, the way from ready to reached, and the intake of telemetry; print the figures."""
-    for part in session.posargs or ("proxy_path", "propagation", "telemetry_ingest"):
+    """Measure the request path, the sharing out of calls, the way from ready to reached and the intake of telemetry."""
+    for part in session.posargs or ("proxy_path", "balancing", "propagation", "telemetry_ingest"):
         python(session, "-m", f"benchmarks.{part}")
 
 

