@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from inferno_backend.liveness import Patience
 from inferno_backend.meter import Meter
 from inferno_backend.node import Identity
 from inferno_backend.registration import Registrar
+from inferno_backend.response_cache import ResponseCache
 from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
 from inferno_backend.steering import Steering, applied
@@ -68,6 +70,7 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
             healing=settings.healing,
             patience=Patience(least=settings.stall_after),
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
+            cache=_cache(settings),
         )
         await _Agent(settings, identity, supervisor, probes, clock).run(stop)
 
@@ -201,6 +204,13 @@ def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> I
     )
 
 
+def _cache(settings: BackendSettings) -> ResponseCache | None:
+    """None where nothing is to be kept, or an attached Triton has its own repository."""
+    if not settings.cache or settings.model_repository is None:
+        return None
+    return ResponseCache(settings.cache, settings.model_repository.absolute())
+
+
 async def _server(settings: BackendSettings) -> Server:
     if settings.model_repository is None:
         urls = (settings.triton_url, settings.triton_http_url, settings.triton_metrics_url)
@@ -209,8 +219,9 @@ async def _server(settings: BackendSettings) -> Server:
     models = repository.scan(Path(settings.model_repository).absolute())
     for name, reason in models.broken.items():
         _LOG.error("a model cannot be read: the others go on without it", model=name, reason=reason)
+    repository.check_known(models, settings.cache, "--cache")
     return OwnServer(
-        found,
+        replace(found, cache_bytes=settings.cache_bytes),
         Place(settings.data_dir.absolute() / "triton"),
         models,
         repository.choose(models, settings.model),

@@ -42,7 +42,7 @@ NOWHERE = Endpoints("")
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version of a model, with the server's own reason when it cannot serve."""
+    """One version of a model, with the server's own reason when it cannot serve, or a remark of the agent's."""
 
     version: str
     state: ModelState

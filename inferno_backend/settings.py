@@ -17,6 +17,8 @@ from inferno_runtime.settings import option, split_commas
 
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+# What Triton's cache needs for itself, with room to keep something.
+_LEAST_CACHE = 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -83,6 +85,8 @@ class BackendSettings(runtime.ProcessSettings):
     grpc_port: int = option(0, help="Triton's gRPC port; 0 picks a free one.", ge=0, le=65535)
     http_port: int = option(0, help="Triton's REST port; 0 picks a free one.", ge=0, le=65535)
     metrics_port: int = option(0, help="Triton's metrics port; 0 picks a free one.", ge=0, le=65535)
+    cache_bytes: int = option(0, help="Memory for answers that Triton keeps; 0 keeps none.", ge=0, metavar="BYTES")
+    cache: Names = option((), help="Models with the same answer to the same tensors always: those are kept.")
     price_per_hour: Decimal = option(
         Decimal(0), help="What an hour of this node costs, in US dollars.", ge=0, le=1_000_000, metavar="DOLLARS"
     )
@@ -133,6 +137,18 @@ def check(settings: BackendSettings) -> None:
             "There is nothing to serve: no model repository and no Triton is given.",
             reason="BAD_CONFIG",
             fix="Give --model-repository DIR, or --triton-url HOST:PORT to attach to a running Triton.",
+        )
+    if settings.cache and settings.triton_url:
+        raise InvalidInput(
+            "--cache has no effect on an attached Triton: its owner decides what it keeps.",
+            reason="BAD_CONFIG",
+            fix="Leave it out, or give --model-repository for a Triton of our own.",
+        )
+    if settings.cache and settings.cache_bytes < _LEAST_CACHE:
+        raise InvalidInput(
+            f"--cache needs --cache-bytes: {settings.cache_bytes} bytes hold no answers.",
+            reason="BAD_CONFIG",
+            fix=f"Give at least {_LEAST_CACHE}.",
         )
     if settings.host not in _LOOPBACK and not settings.triton_url and not settings.insecure:
         raise InvalidInput(

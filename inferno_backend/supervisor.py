@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from inferno_backend.liveness import Patience, Probe, Progress, Pulse, advance, feel
 from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
+from inferno_backend.response_cache import ResponseCache
 from inferno_backend.triton import metrics_page
 from inferno_backend.triton.client import TritonClient, models_of
 from inferno_backend.triton.metrics_page import Counters, Key
@@ -49,12 +50,22 @@ class Rhythm:
 class Supervisor:
     """Starts Triton, watches it, starts it again. ``state`` is the node's state with its revision."""
 
-    def __init__(self, server: Server, clock: Clock, *, healing: bool, patience: Patience, rhythm: Rhythm) -> None:
+    def __init__(
+        self,
+        server: Server,
+        clock: Clock,
+        *,
+        healing: bool,
+        patience: Patience,
+        rhythm: Rhythm,
+        cache: ResponseCache | None = None,
+    ) -> None:
         self.state = Latest(Revised(0, NodeState()))
         self._server = server
         self._clock = clock
         self._healing = healing
         self._rhythm = rhythm
+        self._cache = cache
         self._facts = Facts()
         self._progress = Progress(patience)
         self._patience = patience
@@ -171,9 +182,13 @@ class Supervisor:
         Raises:
             InfernoError: Triton's own reason why not.
         """
-        await self._connected().load(model)
+        client = self._connected()
+        await client.load(model)
         self._server.keep(model, loaded=True)
-        self._know(withdrawn=self._facts.withdrawn - {model})
+        uncached = {name: reason for name, reason in self._facts.uncached.items() if name != model}
+        if self._cache is not None and (reason := await self._cache.switch_on(client, model)):
+            uncached[model] = reason
+        self._know(withdrawn=self._facts.withdrawn - {model}, uncached=uncached)
 
     async def unload(self, model: str) -> None:
         """Unload a model that was withdrawn.
@@ -219,7 +234,11 @@ class Supervisor:
             watching.cancel()
 
     async def _watch(self, client: TritonClient, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
+        fresh = not life.has_answered
         await self._first_answer(client, life)
+        if self._cache is not None:
+            await self._first_models(client)
+            self._know(uncached=await self._cache.begin(client, self._facts.models, fresh=fresh))
         life.note_answer()
         while not (version := await self._try_version(client)):
             await self._clock.sleep(self._rhythm.index)

@@ -24,6 +24,7 @@ class Facts:
         models: Its models, as it says.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
+        uncached: Models that serve and whose answers are not kept, though that is wanted, with the reason.
     """
 
     endpoints: Endpoints = NOWHERE
@@ -34,6 +35,7 @@ class Facts:
     models: tuple[Model, ...] = ()
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
+    uncached: Mapping[str, str] = field(default_factory=lambda: _NONE)
 
 
 def state_of(facts: Facts) -> NodeState:
@@ -55,6 +57,8 @@ def _model(model: Model, facts: Facts) -> Model:
         return _instead(model, ModelState.UNLOADING, "It is being unloaded on request.")
     if model.name in facts.stalled:
         return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
+    if model.name in facts.uncached:
+        return _instead(model, ModelState.READY, facts.uncached[model.name])
     return model
 
 

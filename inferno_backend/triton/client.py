@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from google.protobuf import json_format
 from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_backend.cache_audit import Interface, Tensor
 from inferno_backend.node import Model, ModelState, ModelVersion
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime import rpc
@@ -77,8 +79,7 @@ class TritonClient:
 
     async def config(self, name: str) -> Model:
         """What the mesh must know of a loaded model; without its versions."""
-        answer = await self._call("ModelConfig", wire.ModelConfigRequest(name=name))
-        config = answer.config
+        config = await self._config(name)
         return Model(
             name,
             stateful=config.HasField("sequence_batching"),
@@ -109,9 +110,45 @@ class TritonClient:
             for one in answer.model_stats
         }
 
-    async def load(self, name: str) -> None:
-        """Load a model and wait until it is ready."""
-        await self._call("RepositoryModelLoad", wire.RepositoryModelLoadRequest(model_name=name), _LOAD_SECONDS)
+    async def interface(self, name: str) -> Interface:
+        """What a loaded model takes and gives."""
+        answer = await self._call("ModelMetadata", wire.ModelMetadataRequest(name=name))
+        inputs = tuple(Tensor(one.name, one.datatype, tuple(one.shape)) for one in answer.inputs)
+        return Interface(inputs, tuple(one.name for one in answer.outputs))
+
+    async def infer(self, name: str, inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        """Execute one request; the outputs, in the server's order."""
+        request = wire.ModelInferRequest(model_name=name)
+        for one in inputs:
+            request.inputs.add(name=one.name, datatype=one.datatype, shape=one.shape)
+            request.raw_input_contents.append(one.data)
+        answer = await self._call("ModelInfer", request)
+        return tuple(
+            Tensor(one.name, one.datatype, tuple(one.shape), data)
+            for one, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        )
+
+    async def cached(self, name: str) -> bool:
+        """True when a loaded model's answers are kept."""
+        return bool((await self._config(name)).response_cache.enable)
+
+    async def load(self, name: str, *, cached: bool | None = None) -> None:
+        """Load a model and wait until it is ready.
+
+        ``cached`` None: as its repository says. Otherwise: a loaded model once more as it is, but with its answers kept
+        or not.
+        """
+        request = wire.RepositoryModelLoadRequest(model_name=name)
+        if cached is not None:
+            config = await self._config(name)
+            config.response_cache.enable = cached
+            request.parameters["config"].string_param = json_format.MessageToJson(
+                config, preserving_proto_field_name=True
+            )
+        await self._call("RepositoryModelLoad", request, _LOAD_SECONDS)
+
+    async def _config(self, name: str) -> Any:
+        return (await self._call("ModelConfig", wire.ModelConfigRequest(name=name))).config
 
     async def unload(self, name: str) -> None:
         """Unload a model; what runs is finished by the server."""

@@ -75,6 +75,10 @@ def command(
     ]
     if backends is not None:
         argv.append(f"--backend-directory={backends}")
+    if installation.cache_bytes:
+        argv.append(f"--cache-config=local,size={installation.cache_bytes}")
+        if installation.caches is not None:
+            argv.append(f"--cache-directory={installation.caches}")
     return Command(tuple(argv), _environment(installation, env))
 
 

@@ -23,11 +23,12 @@ class Installation:
     """A Triton that can be started.
 
     ``wheel`` is the folder of the nvidia-pytriton wheel's server, and None for a complete installation that brings its
-    own backends and libraries.
+    own backends and libraries. ``cache_bytes`` is how large its response cache is to be; 0 is none.
     """
 
     binary: Path
     wheel: Path | None = None
+    cache_bytes: int = 0
 
     @property
     def libraries(self) -> tuple[Path, ...]:
@@ -35,6 +36,11 @@ class Installation:
         if self.wheel is None:
             return ()
         return (self.wheel.parent.parent / "nvidia_pytriton.libs", _libpython())
+
+    @property
+    def caches(self) -> Path | None:
+        """The folder of the wheel's response caches; None where Triton finds them by itself."""
+        return self.wheel / "caches" if self.wheel else None
 
     @property
     def python(self) -> Path | None:

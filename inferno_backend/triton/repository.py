@@ -68,14 +68,7 @@ def choose(repository: Repository, wanted: Sequence[str]) -> tuple[str, ...]:
         NotFound: A wanted model is not there; the sentence names those that are.
         InvalidInput: None of the wanted ones can be read.
     """
-    for name in wanted:
-        if name not in repository.models:
-            raise NotFound(
-                f"There is no model {name!r} in {repository.path}; there is {', '.join(repository.models)}.",
-                reason="NO_MODEL",
-                fix="Check --model.",
-                metadata={"model": name},
-            )
+    check_known(repository, wanted, "--model")
     chosen = tuple(name for name in wanted or repository.models if name not in repository.broken)
     if not chosen:
         raise InvalidInput(
@@ -84,3 +77,19 @@ def choose(repository: Repository, wanted: Sequence[str]) -> tuple[str, ...]:
             fix="Correct its config.pbtxt.",
         )
     return chosen
+
+
+def check_known(repository: Repository, wanted: Sequence[str], option: str) -> None:
+    """Check the models that an option names.
+
+    Raises:
+        NotFound: One is not there; the sentence names those that are.
+    """
+    for name in wanted:
+        if name not in repository.models:
+            raise NotFound(
+                f"There is no model {name!r} in {repository.path}; there is {', '.join(repository.models)}.",
+                reason="NO_MODEL",
+                fix=f"Check {option}.",
+                metadata={"model": name},
+            )

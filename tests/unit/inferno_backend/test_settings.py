@@ -57,6 +57,8 @@ def test_a_wrong_value_is_refused_with_its_reason(flags: dict[str, object], patt
     [
         ({}, "BAD_CONFIG"),
         ({"triton_url": "h:1", "model_repository": "/models"}, "BAD_CONFIG"),
+        ({"triton_url": "h:1", "cache": "m", "cache_bytes": 1 << 20}, "BAD_CONFIG"),
+        ({"model_repository": "/models", "cache": "m"}, "BAD_CONFIG"),
         ({"model_repository": "/models", "host": "10.0.0.7"}, "INSECURE_BIND"),
         ({"model_repository": "/models", "host": "0.0.0.0", "insecure": True}, "BAD_CONFIG"),
     ],
@@ -73,6 +75,7 @@ def test_what_does_not_fit_together_is_refused(flags: dict[str, object], reason:
     [
         {"model_repository": "/models"},
         {"triton_url": "10.0.0.7:8001"},
+        {"model_repository": "/models", "cache": "m", "cache_bytes": 1 << 20},
         {"model_repository": "/models", "host": "10.0.0.7", "insecure": True},
         {"model_repository": "/models", "host": "::", "insecure": True, "advertise_host": "gpu-7"},
     ],

@@ -48,3 +48,8 @@ def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() ->
     (model,) = state_of(Facts(answered=True, models=(both,), withdrawn=frozenset({"m"}), stalled={"m": "x"})).models
     assert [one.state for one in model.versions] == [ModelState.UNLOADING, ModelState.UNAVAILABLE]
     assert model.versions[1] == FAILED_VERSION
+
+
+def test_a_model_that_is_not_cached_serves_and_says_why() -> None:
+    (model,) = state_of(Facts(answered=True, models=(READY,), uncached={"m": "Not cached."})).models
+    assert model.versions == (ModelVersion("1", ModelState.READY, "Not cached."),)

@@ -48,6 +48,27 @@ def test_shared_memory_carries_our_prefix_and_backends_come_from_our_copy() -> N
     assert "--backend-directory=/data/backends" in argv
 
 
+def test_answers_are_kept_where_there_is_room_for_them() -> None:
+    def with_cache(found: Installation) -> list[str]:
+        made_of = command(
+            found,
+            repository=Path("/models"),
+            models=(),
+            ports=PORTS,
+            backends=None,
+            shm_prefix="",
+            exit_seconds=5,
+            env={},
+        )
+        return [word for word in made_of.argv if "cache" in word]
+
+    own = Path("/opt/tritonserver/bin/tritonserver")
+    assert with_cache(Installation(own)) == []
+    assert with_cache(Installation(own, cache_bytes=7)) == ["--cache-config=local,size=7"]
+    wheel = Path("/wheel/pytriton/tritonserver")
+    assert Installation(own, wheel).caches == wheel / "caches"
+
+
 def test_readiness_and_coverage_stay_ours() -> None:
     env = made(NOTIFY_SOCKET="/run/n", COVERAGE_PROCESS_CONFIG="x", LD_LIBRARY_PATH="/mine", HOME="/h").env
     assert env == {"LD_LIBRARY_PATH": "/mine", "HOME": "/h"}
