@@ -23,10 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cloud import CloudError, cloud
+from benchmarks.cloud import Cloud, CloudError, cloud
 from benchmarks.environment import machine
 from benchmarks.faults import FAULTS, SKIPPED
-from benchmarks.faults.fault import HEALING, NO_HEALING, Fault, Measured, Skipped
+from benchmarks.faults.fault import NO_HEALING, Fault, Measured, Skipped
 from benchmarks.faults.view import envoy_path, proxyless_path
 from benchmarks.load import Report
 
@@ -104,19 +104,27 @@ async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
         shutil.copytree(_MODELS / model, repository / model)
     controls = await _controls(faults, scratch, repository)
     rows: list[Row] = []
-    async with cloud(scratch / "healing", nodes=3, model_repository=repository, config=HEALING) as running:
-        for fault in faults:
-            paths = [await envoy_path(running)]
-            if fault.proxyless:
-                paths.append(await proxyless_path(running))
-            for path in paths:
-                try:
-                    measured = await fault.scenario(running, path)
-                except (TimeoutError, CloudError) as error:
-                    measured = Measured(Report(), note=f"never recovered: {error}")
-                control = controls.get(fault.row)
-                rows.append(judge(fault, path.name, measured, control if isinstance(control, Measured) else None))
-                _say(f"row {fault.row} {path.name}: {_summary(measured)} {'pass' if rows[-1].passed else 'MISSED'}")
+    for number, config in enumerate(dict.fromkeys(fault.config for fault in faults)):
+        folder = scratch / f"healing-{number}"
+        async with cloud(folder, nodes=3, model_repository=repository, config=config) as running:
+            for fault in faults:
+                if fault.config == config:
+                    rows += await _measured(fault, running, controls.get(fault.row))
+    return sorted(rows, key=lambda row: row.row)
+
+
+async def _measured(fault: Fault, running: Cloud, control: Measured | str | None) -> list[Row]:
+    paths = [await envoy_path(running)]
+    if fault.proxyless:
+        paths.append(await proxyless_path(running))
+    rows = []
+    for path in paths:
+        try:
+            measured = await fault.scenario(running, path)
+        except (TimeoutError, CloudError) as error:
+            measured = Measured(Report(), note=f"never recovered: {error}")
+        rows.append(judge(fault, path.name, measured, control if isinstance(control, Measured) else None))
+        _say(f"row {fault.row} {path.name}: {_summary(measured)} {'pass' if rows[-1].passed else 'MISSED'}")
     return rows
 
 

@@ -76,9 +76,18 @@ class Cloud:
                     found.append(each)
         return sorted(found, key=lambda each: each.create_time())
 
+    def proxy(self) -> psutil.Process:
+        """The proxy's supervisor."""
+        children = psutil.Process(self.process.pid).children()
+        return self._one([each for each in children if any("proxy" in word for word in _command(each)[:3])], "proxy")
+
+    def envoys(self) -> list[psutil.Process]:
+        """The Envoys that share the public port, oldest first."""
+        return [each for each in self.find("envoy") if _program(each).startswith("envoy")]
+
     def envoy(self) -> psutil.Process:
-        """The Envoy that serves the public port."""
-        return self._one([each for each in self.find("envoy") if _program(each).startswith("envoy")], "Envoy")
+        """The Envoy that serves the public port; the youngest of several."""
+        return self._one(self.envoys(), "Envoy")
 
     def control_plane(self) -> psutil.Process:
         """The control plane."""
@@ -231,10 +240,15 @@ async def load(
     timeout: float = 5,
     env: Mapping[str, str] | None = None,
     warm: bool = True,
+    extra: Sequence[str] = (),
 ) -> AsyncIterator[RunningLoad]:
-    """Start a load and wait until its requests succeed; it ends by itself after two minutes at most."""
+    """Start a load and wait until its requests succeed; it ends by itself after two minutes at most.
+
+    ``extra`` are further options of :mod:`benchmarks.load`.
+    """
     argv = [sys.executable, "-m", "benchmarks.load", "--target", target, "--model", model, "--rate", str(rate)]
     argv += ["--seconds", "120", "--hold-ms", str(hold_ms), "--timeout", str(timeout)]
+    argv += extra
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,

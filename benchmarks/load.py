@@ -29,6 +29,21 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 _WARM_AFTER = 20
 _STATUS_NONE = "OK"
+# What an application may give its channel when its calls may run twice. Source: gRPC A6, client retries.
+_RETRYING = {
+    "methodConfig": [
+        {
+            "name": [{"service": "inference.GRPCInferenceService"}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
 
 
 @dataclass(slots=True)
@@ -54,7 +69,9 @@ class Report:
 class Load:
     """Sends ``rate`` requests a second over ``channels`` connections."""
 
-    def __init__(self, target: str, model: str, rate: float, timeout: float, channels: int, hold: float) -> None:
+    def __init__(
+        self, target: str, model: str, rate: float, timeout: float, channels: int, hold: float, *, retry: bool
+    ) -> None:
         # After a listener's death the client itself would wait seconds before it dials again.
         options = [
             ("grpc.enable_http_proxy", 0),
@@ -62,6 +79,7 @@ class Load:
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.min_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 100),
+            *([("grpc.service_config", json.dumps(_RETRYING))] if retry else []),
         ]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
         self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in self._channels]
@@ -146,7 +164,15 @@ async def _main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    load = Load(options.target, options.model, options.rate, options.timeout, options.channels, options.hold_ms)
+    load = Load(
+        options.target,
+        options.model,
+        options.rate,
+        options.timeout,
+        options.channels,
+        options.hold_ms,
+        retry=options.retry,
+    )
     report = await load.run(options.seconds, stop)
     sys.stdout.write(json.dumps(asdict(report)) + "\n")
     sys.stdout.flush()
@@ -162,6 +188,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=5)
     parser.add_argument("--channels", type=int, default=2)
     parser.add_argument("--hold-ms", type=float, default=0)
+    parser.add_argument("--retry", action="store_true", help="with a retry policy for UNAVAILABLE")
     asyncio.run(_main(parser.parse_args()))
     # A grpc channel to a control plane that is gone may hold the interpreter's end for seconds.
     sys.stdout.flush()

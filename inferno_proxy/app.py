@@ -55,8 +55,8 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
         for old in set(layout.directory.glob("standby-*")) - {ours}:
             # A proxy that has moved to another port never starts from the old port's file again.
             old.unlink()
-        # Clients of a proxy that was killed are there now: its last good configuration serves them until the control
-        # plane is ready. After an orderly end nobody expects answers before there is a fleet.
+        # Clients of a proxy that was killed are there now: its last good configuration serves them before the
+        # control plane even starts. After an orderly end nobody expects answers before there is a fleet.
         resumes = predecessor_killed and settings.healing and ours.exists()
         async with ControlProcess(layout.plan, clock) as control:
             if not resumes:
@@ -65,18 +65,13 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
                 return
             envoys = Envoys(listen, _envoys(settings, layout, listen, control), clock)
             async with envoys, asyncio.TaskGroup() as group:
-                keepers = (
-                    [
-                        group.create_task(envoys.keep(), name="envoys"),
-                        group.create_task(control.keep(), name="control"),
-                        group.create_task(_replace_on_signal(envoys, control), name="replacement"),
-                    ]
-                    if settings.healing
-                    else []
-                )
-                keepers.append(group.create_task(_pass_on(hangups, control), name="hangups"))
+                keepers = [group.create_task(envoys.keep(), name="envoys")] if settings.healing else []
                 if resumes:
                     await _first(control, stop)
+                if settings.healing:
+                    keepers.append(group.create_task(control.keep(), name="control"))
+                    keepers.append(group.create_task(_replace_on_signal(envoys, control), name="replacement"))
+                keepers.append(group.create_task(_pass_on(hangups, control), name="hangups"))
                 _LOG.info("the proxy serves", endpoint=str(_reachable(listen)), data=str(layout.directory))
                 notify.ready(
                     endpoint=str(_reachable(listen)),
@@ -124,7 +119,7 @@ async def _replace_on_signal(envoys: Envoys, control: ControlProcess) -> None:
 
 
 async def _first(control: ControlProcess, stop: lifecycle.Stop) -> None:
-    """Wait for the control plane's first readiness, or the wish to stop."""
+    """Start the control plane and wait for its first readiness, or the wish to stop."""
     async with asyncio.TaskGroup() as group:
         first = group.create_task(control.first(), name="control-first")
         stopped = group.create_task(stop.wait(), name="stop")

@@ -30,9 +30,9 @@ SUBJECT = "control-plane"
 
 
 class ControlProcess:
-    """An async context manager around the control plane's process. ``ready`` is true while it answers on its sockets.
+    """An async context manager around the control plane's process, which :meth:`first` starts.
 
-    ``plan`` is the file it starts from.
+    ``ready`` is true while it answers on its sockets. ``plan`` is the file it starts from.
     """
 
     def __init__(self, plan: Path, clock: Clock) -> None:
@@ -54,12 +54,12 @@ class ControlProcess:
 
     async def __aenter__(self) -> ControlProcess:
         await self._notified.__aenter__()
-        await self._start()
         self._listener = asyncio.create_task(self._listen(), name="control-readiness")
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await terminate(self._process, _GRACE)
+        if self.pid:
+            await terminate(self._process, _GRACE)
         self._listener.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._listener
@@ -68,12 +68,12 @@ class ControlProcess:
         self._theirs.close()
 
     async def first(self) -> None:
-        """Return when the first life is ready, or slow.
+        """Start the first life; return when it is ready, or slow.
 
         Raises:
             Unavailable: It ended instead; its own words are in the log.
         """
-        process = self._process
+        process = await self._start()
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(process.wait(), name="control-ended")
             ready = group.create_task(self.ready.wait_for(bool), name="control-ready")
@@ -143,7 +143,7 @@ class ControlProcess:
                 seconds=self._watch.sign if hung else died,
             )
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         inherited = self._theirs.fileno()
         self._process = await spawn(
             [sys.executable, "-m", "inferno_proxy.control_plane", str(self._plan), str(inherited)],
@@ -156,6 +156,7 @@ class ControlProcess:
         now = self._clock.monotonic()
         self._watch = Watch(now, now, 0.0)
         self.pid = self._process.pid
+        return self._process
 
     async def _look(self) -> None:
         """Kill a control plane that hangs; its end does the rest."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 SIGN_EVERY = 0.5
 # Silent for so long without working, it hangs: stopped, or waiting for what never comes. A silent one that works may
 # be building the configuration of a great fleet, and gets LOST: an endless loop ends then.
-_HANGS = 2.5
+_HANGS = 2.0
 _LOST = 20.0
 # It works when it used this share of a processor since its last sign; threads that keep connections alive use less.
 _WORKS = 0.05

@@ -13,11 +13,20 @@ from benchmarks.faults.configuration import bad_settings
 from benchmarks.faults.control_plane import (
     control_plane_forgot,
     control_plane_forgot_its_disk,
+    control_plane_hangs,
     control_plane_killed,
     envoy_first,
-    envoy_killed,
 )
-from benchmarks.faults.fault import Fault, Skipped
+from benchmarks.faults.envoys import (
+    PAIR,
+    envoy_killed,
+    one_of_two_envoys_killed,
+    supervisor_killed,
+    supervisor_killed_for_good,
+    upgraded,
+    upgraded_by_killing,
+)
+from benchmarks.faults.fault import HEALING, Fault, Skipped
 from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
@@ -148,15 +157,36 @@ FAULTS: tuple[Fault, ...] = (
         spoils=True,
     ),
     Fault(
+        17,
+        "control plane hangs (SIGSTOP)",
+        "0 failed, another one answers within 5 s",
+        control_plane_hangs,
+        recover=5,
+        spoils=True,
+        # No request fails in the control either: there nobody ends the one that hangs.
+        bites=lambda _: False,
+        tested=(),
+    ),
+    Fault(
         18,
         "Envoy kill -9",
-        "no more than 90 ms of requests fail, serving again within 0.3 s",
+        "only calls under way in it fail, for 90 ms at most; served again within 0.3 s",
         envoy_killed,
         recover=0.3,
         gap=0.09,
         spoils=True,
         lossless=False,
         bites=lambda measured: measured.recovered is None,
+    ),
+    Fault(
+        19,
+        "Envoy kill -9, two on the port",
+        "0 failed for a client with a retry policy",
+        one_of_two_envoys_killed,
+        config=PAIR,
+        spoils=True,
+        bites=lambda measured: measured.recovered is None,
+        tested=(),
     ),
     Fault(
         20,
@@ -168,6 +198,19 @@ FAULTS: tuple[Fault, ...] = (
         lossless=False,
         # Without an Envoy no connection is taken in either run: what differs is when serving begins again.
         bites=lambda measured: measured.recovered is None,
+    ),
+    Fault(
+        21,
+        "supervisor of the proxy kill -9",
+        "no orphan; one Envoy serves the last good configuration within 2 s",
+        supervisor_killed,
+        recover=2,
+        control=supervisor_killed_for_good,
+        control_config=HEALING,
+        spoils=True,
+        lossless=False,
+        bites=lambda measured: measured.recovered is None,
+        tested=(),
     ),
     Fault(
         26,
@@ -226,6 +269,16 @@ FAULTS: tuple[Fault, ...] = (
         recover=0.5,
         control=deaf_callees,
         bites=lambda measured: measured.recovered is None or measured.recovered > 1,
+    ),
+    Fault(
+        37,
+        "rolling upgrade of Envoy, control plane and agents",
+        "0 failed, streams finished",
+        upgraded,
+        control=upgraded_by_killing,
+        control_config=HEALING,
+        spoils=True,
+        tested=(),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The proxy's own processes die: rows 15, 16, 18 and 20."""
+"""The control plane dies, forgets, or hangs: rows 15, 16, 17 and 20."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import time
 
 import grpc
+import psutil
 from tritonclient.grpc import service_pb2_grpc
 
-from benchmarks.cloud import Cloud, load, wait_until
+from benchmarks.cloud import Cloud, CloudError, load, wait_until
 from benchmarks.faults.fault import Measured, Route
 from benchmarks.faults.view import RECOVERY, Away, Mesh, after, mesh_of, settled
 from benchmarks.load import Report, whoami_request
@@ -106,30 +107,41 @@ async def envoy_first(cloud: Cloud, path: Route) -> Measured:
             while not await envoy_connected(view):
                 await asyncio.sleep(0.02)
             report = await after(running, 1)
-    return Measured(report, recovered=served, note=_late(report, since + served))
+    return Measured(report, recovered=served, note=late(report, since + served))
 
 
-async def envoy_killed(cloud: Cloud, path: Route) -> Measured:
-    """Row 18: kill -9 of the only Envoy. Requests that are due while none lives fail for want of a listener."""
+async def control_plane_hangs(cloud: Cloud, path: Route) -> Measured:
+    """Row 17: the control plane is stopped and keeps its connections; its supervisor has to notice."""
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
+        victim = cloud.control_plane()
         async with load(path.target, env=path.env) as running:
             since = time.monotonic()
-            cloud.envoy().kill()
-            served = await first_answer(cloud, since)
-            if served is None:
-                raise TimeoutError("no Envoy came back")
-            await settled(cloud, view)
+            victim.suspend()
+            try:
+                await wait_until(lambda: victim.pid not in _control_planes(cloud), RECOVERY, "it is ended")
+                detected = time.monotonic() - since
+                await view.until(bool, RECOVERY, "the control plane answers again")
+                back = time.monotonic() - since
+                await settled(cloud, view)
+            except CloudError as error:
+                raise TimeoutError(str(error)) from error
+            finally:
+                with contextlib.suppress(psutil.Error):
+                    victim.resume()
             report = await after(running, 1)
-    dues = [due for due, _, _ in report.failures]
-    gap = max(dues) - min(dues) if dues else 0.0
-    return Measured(report, recovered=served, gap=gap, note=_late(report, since + served))
+        told = [event.message for event in await view.events("CONTROL_PLANE_RESTARTED")]
+    return Measured(report, detected, back, note=told[-1] if told else "no event tells of it")
 
 
-def _late(report: Report, served: float) -> str:
+def _control_planes(cloud: Cloud) -> set[int]:
+    return {each.pid for each in cloud.find("inferno_proxy.control_plane")}
+
+
+def late(report: Report, served: float) -> str:
     """How many requests failed after Envoy was back. The load's own connections dial again within 0.1 s."""
-    late = [due for due, _, _ in report.failures if due > served + 0.2]
-    return f"{len(late)} failed after Envoy was back"
+    after_that = [due for due, _, _ in report.failures if due > served + 0.2]
+    return f"{len(after_that)} failed after Envoy was back"
 
 
 async def first_answer(cloud: Cloud, since: float, away: Away | None = None) -> float | None:

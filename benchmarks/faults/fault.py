@@ -44,12 +44,13 @@ Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 class Fault:
     """One row of the table: its promise in words and in numbers (seconds, MiB), and how to provoke it.
 
-    The control run does ``control`` (the same scenario, unless another is named) to a cloud with ``control_config``;
-    ``bites`` tells from it whether the fault did harm there. A control that never recovers has bitten as well. A
-    control that ``spoils`` leaves a cloud without healing that is no use for another row. A row that is not
-    ``lossless`` promises how soon failing ends, not that nothing fails. One that is not ``controlled`` has no control:
-    its note says what was done to the cloud. ``tested`` are the paths that the end-to-end tests hold; the others, and
-    all rows without one, are only measured.
+    It happens to a cloud with ``config``; rows that share one share the cloud. The control run does ``control`` (the
+    same scenario, unless another is named) to a cloud with ``control_config``; ``bites`` tells from it whether the
+    fault did harm there. A control that never recovers has bitten as well. A control that ``spoils`` leaves a cloud
+    without healing that is no use for another row. A row that is not ``lossless`` promises how soon failing ends, not
+    that nothing fails. One that is not ``controlled`` has no control: its note says what was done to the cloud.
+    ``tested`` are the paths that the end-to-end tests hold; the others, and all rows without one,
+    are only measured.
     """
 
     row: int
@@ -67,6 +68,7 @@ class Fault:
     control_config: str = NO_HEALING
     spoils: bool = False
     controlled: bool = True
+    config: str = HEALING
     bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0
     tested: tuple[str, ...] = ("envoy",)
 

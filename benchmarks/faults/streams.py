@@ -19,7 +19,7 @@ _MODEL = "repeat"
 _ANSWERS, _PAUSE_MS = 60, 20
 # Each node runs one stream at a time; the others wait for their turn there.
 _STREAMS = 6
-_LONGEST = 30.0
+LONGEST = 30.0
 
 BROKEN = "STREAMS_BROKEN"
 
@@ -38,7 +38,7 @@ async def streams_broken(cloud: Cloud, path: Route) -> Measured:
     ):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         kinds: dict[str, Callable[[asyncio.Event], Coroutine[None, None, str]]] = {
-            "gRPC": lambda begun: _over_grpc(stub, begun),
+            "gRPC": lambda begun: over_grpc(stub, begun),
             "REST": lambda begun: _over_rest(session, cloud.endpoint, begun),
         }
         ends = {}
@@ -46,7 +46,7 @@ async def streams_broken(cloud: Cloud, path: Route) -> Measured:
             await settled(cloud, view)
             begun = asyncio.Event()
             streams = [asyncio.create_task(stream(begun)) for _ in range(_STREAMS)]
-            async with asyncio.timeout(_LONGEST):
+            async with asyncio.timeout(LONGEST):
                 await begun.wait()
             # Every node that has streams is in the midst of one.
             await asyncio.sleep(_ANSWERS / 4 * _PAUSE_MS / 1000)
@@ -64,7 +64,7 @@ async def streams_broken(cloud: Cloud, path: Route) -> Measured:
     return Measured(report, note=", ".join(f"{count} {end}" for end, count in sorted(told.items())))
 
 
-async def _over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asyncio.Event) -> str:
+async def over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asyncio.Event) -> str:
     """How a stream ended: whole, short, or with what its caller was told."""
     request = service_pb2.ModelInferRequest(model_name=_MODEL)
     request.inputs.add(name="count", datatype="INT32", shape=[1]).contents.int_contents.append(_ANSWERS)
@@ -75,7 +75,7 @@ async def _over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asy
 
     count = 0
     try:
-        async for answer in stub.ModelStreamInfer(requests(), timeout=_LONGEST):
+        async for answer in stub.ModelStreamInfer(requests(), timeout=LONGEST):
             if answer.error_message:
                 return "error message"
             count += 1
@@ -86,7 +86,7 @@ async def _over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asy
 
 
 async def _over_rest(session: aiohttp.ClientSession, endpoint: str, begun: asyncio.Event) -> str:
-    """As :func:`_over_grpc`. A chunked body that breaks off is an error to every HTTP client."""
+    """As :func:`over_grpc`. A chunked body that breaks off is an error to every HTTP client."""
     url = f"http://{endpoint}/v2/models/{_MODEL}/generate_stream"
     count = 0
     try:

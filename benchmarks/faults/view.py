@@ -64,6 +64,16 @@ class Mesh:
             return list(answer.clients)
         return []
 
+    async def events(self, kind: str) -> list[mesh.Event]:
+        """The events of a kind that the control plane still knows."""
+        found: list[mesh.Event] = []
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            # The stream has no end; what is known comes at once.
+            stream = self._stub.WatchEvents(mesh.WatchEventsRequest(), timeout=1)
+            async for answer in stream:
+                found += [answer.event] if answer.event.kind == kind else []
+        return found
+
     @staticmethod
     def phase(view: mesh.NodeView) -> str:
         """The name of a node's phase."""

@@ -17,10 +17,10 @@ def silent(seconds: float, cpu: float) -> bool:
     ("seconds", "cpu", "hangs"),
     [
         (0.5, 0.0, False),
-        (2.4, 0.0, False),
-        (2.75, 0.0, True),
-        (2.75, 0.05, True),
-        (2.75, 1.0, False),
+        (1.9, 0.0, False),
+        (2.25, 0.0, True),
+        (2.25, 0.05, True),
+        (2.25, 1.0, False),
         (15.0, 10.0, False),
         (20.5, 20.0, True),
     ],
@@ -31,11 +31,11 @@ def test_it_hangs_when_it_is_silent_and_idle_or_silent_for_very_long(seconds: fl
 
 def test_a_sign_of_life_begins_a_new_count() -> None:
     watch = Watch(100.0, 100.0, 0.0).signed(102.0, 0.0)
-    assert not watch.hangs(104.0, 0.0)
-    assert watch.hangs(104.6, 0.0)
+    assert not watch.hangs(103.9, 0.0)
+    assert watch.hangs(104.1, 0.0)
 
 
 def test_a_pause_of_the_whole_machine_is_not_held_against_it() -> None:
     watch = Watch(100.0, 100.0, 0.0).looked(100.25, 0.0).looked(3700.0, 0.0)
-    assert not watch.hangs(3702.0, 0.0)
+    assert not watch.hangs(3701.9, 0.0)
     assert watch.looked(3702.0, 0.0).looked(3702.25, 0.0).hangs(3705.0, 0.0)
