@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from inferno_proxy.events import EventLog
 from inferno_proxy.handover import HandOver
@@ -61,7 +61,8 @@ class Comparison:
 def compare(before: ProxySettings, found: Loaded[ProxySettings]) -> Comparison:
     """Hold what was read against what is in force."""
     after = found.value
-    differing = [name for name in ProxySettings.model_fields if getattr(before, name) != getattr(after, name)]
+    one, other = _said(before), _said(after)
+    differing = [name for name in ProxySettings.model_fields if one[name] != other[name]]
     live = [name for name in differing if is_live(ProxySettings.model_fields[name])]
     return Comparison(
         before.model_copy(update={name: getattr(after, name) for name in live}),
@@ -70,8 +71,15 @@ def compare(before: ProxySettings, found: Loaded[ProxySettings]) -> Comparison:
     )
 
 
+def _said(settings: ProxySettings) -> Mapping[str, Any]:
+    """Each field's value; of settings inside it what was said only, for that is laid over what holds elsewhere."""
+    return {name: getattr(settings, name) for name in ProxySettings.model_fields} | settings.model_dump(
+        exclude_unset=True
+    )
+
+
 def _changes(before: ProxySettings, found: Loaded[ProxySettings], name: str) -> Iterator[Change]:
-    one, other = getattr(before, name), getattr(found.value, name)
+    one, other = _said(before)[name], _said(found.value)[name]
     if not isinstance(one, Mapping):
         yield Change((name,), found.where(name))
         return

@@ -75,6 +75,14 @@ def test_the_same_settings_change_nothing(tmp_path: Path) -> None:
     assert compare(loaded.value, loaded).sentence() == "Nothing changed."
 
 
+def test_a_default_that_is_said_of_a_model_is_a_change_where_every_model_has_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text("proxy:\n  models:\n    '*': {retries: 1}\n    m: {timeout: 1}\n")
+    before = Origin(file).read(NOWHERE).value
+    file.write_text("proxy:\n  models:\n    '*': {retries: 1}\n    m: {timeout: 1, retries: 3}\n")
+    assert compare(before, Origin(file).read(NOWHERE)).sentence() == f"Changed: proxy.models.m ({file}:4)."
+
+
 def test_a_setting_that_is_left_out_returns_to_its_default() -> None:
     before = Origin(None, {"region": "a"}).read(NOWHERE).value
     found = compare(before, Origin().read(NOWHERE))

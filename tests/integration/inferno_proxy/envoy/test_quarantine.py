@@ -131,7 +131,7 @@ class World:
         def found() -> list[str]:
             return [each.message for each in self.events.kept if each.kind == kind]
 
-        await eventually(lambda: len(found()) >= count, 10, f"{count} events {kind}")
+        await eventually(lambda: len(found()) >= count, 40, f"{count} events {kind}")
         return found()
 
 
@@ -208,7 +208,7 @@ async def test_a_model_that_crashes_envoy_is_closed_and_envoy_serves_again(world
             await caller.status("m")
             return any(each.kind == "CONFIG_QUARANTINED" for each in world.events.kept)
 
-        await eventually(call_until_it_is_found, 20, "the model that crashes Envoy is found")
+        await eventually(call_until_it_is_found, 40, "the model that crashes Envoy is found")
         (said,) = await world.said("CONFIG_QUARANTINED")
         assert said.startswith("Envoy 'envoy' keeps ending under the configuration that the model 'bad' leads to (")
         assert "Envoy crashes with it (SIGSEGV)" in said
