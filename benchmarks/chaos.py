@@ -72,6 +72,8 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
             missed.append(f"{what} {'never' if value is None else f'{value:.2f} s'}, promised {limit:g} s")
     if fault.grown is not None and (measured.grown is None or measured.grown > fault.grown):
         missed.append(f"memory grew by {measured.grown} MiB, promised {fault.grown:g}")
+    if fault.lost is not None and (measured.lost or 0) > fault.lost:
+        missed.append(f"{measured.lost} nodes lost, promised {fault.lost}")
     if control is not None and not fault.bites(control):
         missed.append("the control run came to no harm: the fault did not bite")
     return Row(
@@ -100,7 +102,7 @@ def _rounded(seconds: float | None) -> float | None:
 async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
     """Run the rows: first every control on clouds without healing, then every row on a healing one."""
     repository = scratch / "models"
-    for model in ("whoami", "repeat"):
+    for model in ("whoami", "repeat", "brittle"):
         shutil.copytree(_MODELS / model, repository / model)
     controls = await _controls(faults, scratch, repository)
     rows: list[Row] = []

@@ -35,6 +35,7 @@ from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
+from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.fleet_inference import FleetInference
 from inferno_proxy.grpc_server import ControlServices, grpc_server
@@ -109,6 +110,7 @@ async def serve(
     closing = Closing()
     figures = ReportedFigures(registry.view, clock)
     learning = Learning(registry, recipes, advice, events, clock)
+    quarantine = Quarantine(registry.view, advice, events, clock)
     reloader, warden = safeguards(
         handed,
         layout,
@@ -125,7 +127,7 @@ async def serve(
                 clock,
                 closing,
                 counts=_each(figures.counts, learning.counts),
-                tries=_each(figures.tries, learning.learner.tries),
+                tries=_each(figures.tries, learning.learner.tries, quarantine.tries),
             ),
             registration=registration,
             health=HealthService(registry.view, closing, aliases),
@@ -151,6 +153,7 @@ async def serve(
         ]
         if settings.healing:
             tasks.append(group.create_task(learning.run(), name="learning"))
+            tasks.append(group.create_task(quarantine.run(), name="quarantine"))
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(_grpc(services, layout.control_grpc))
             await doors.enter_async_context(_http(rest.application(), layout.control_http))

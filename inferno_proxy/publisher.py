@@ -165,10 +165,10 @@ class Publisher:
             await self._clock.sleep(_ADVICE_INTERVAL)
 
     async def _spare(self) -> None:
-        """What spares a fleet in distress never waits: each moment costs it calls that it cannot do."""
+        """What spares a fleet in distress never waits: each moment costs it calls that it cannot do, or nodes."""
         before = self._advice.value
         async for advice in self._advice.watch():
-            if (advice.hopeless, advice.limits) != (before.hopeless, before.limits):
+            if _urgent(advice) != _urgent(before):
                 self._changed.set()
             before = advice
 
@@ -211,6 +211,10 @@ class Publisher:
 
 def _paths(directory: Path) -> list[Path]:
     return [last_good_path(directory, dialect) for dialect in Dialect]
+
+
+def _urgent(advice: Advice) -> object:
+    return advice.hopeless, advice.limits, advice.quarantined
 
 
 def _differ(before: Mapping[Dialect, Snapshot], after: Mapping[Dialect, Snapshot]) -> bool:

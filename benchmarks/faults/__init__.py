@@ -17,6 +17,7 @@ from benchmarks.faults.control_plane import (
     control_plane_killed,
     envoy_first,
 )
+from benchmarks.faults.death import query_of_death
 from benchmarks.faults.envoys import (
     PAIR,
     envoy_killed,
@@ -278,6 +279,16 @@ FAULTS: tuple[Fault, ...] = (
         control=upgraded_by_killing,
         control_config=HEALING,
         spoils=True,
+        tested=(),
+    ),
+    Fault(
+        40,
+        "a request that kills whatever node runs it, sent once a second",
+        "at most 2 nodes lost to it (`retries: 1`), refused within 1.5 s; 0 others failed",
+        query_of_death,
+        detect=1.5,
+        lost=2,
+        bites=lambda measured: (measured.lost or 0) > 2,
         tested=(),
     ),
 )

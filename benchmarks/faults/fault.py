@@ -12,12 +12,14 @@ from benchmarks.load import Report
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a fault did. Seconds; None: not measured in this scenario. ``gap``: between the first and the last request
-    that failed. ``grown``: MiB of memory that the proxy's process that grew most has more than before."""
+    that failed. ``lost``: model servers that died. ``grown``: MiB of memory that the proxy's process that grew most has
+    more than before."""
 
     report: Report
     detected: float | None = None
     recovered: float | None = None
     gap: float | None = None
+    lost: int | None = None
     note: str = ""
     grown: float | None = None
 
@@ -34,8 +36,9 @@ class Route:
 # Without retries, health checks and ejection in the data plane, and without restarts of the proxy's own processes.
 NO_HEALING = "proxy:\n  healing: false\n"
 
-# The test model answers within milliseconds: a call that has waited a second hangs.
-HEALING = "proxy:\n  models:\n    whoami: {hedge_after: 1}\n"
+# The test model answers within milliseconds: a call that has waited a second hangs. Each try of a request that kills
+# nodes is one node.
+HEALING = "proxy:\n  models:\n    whoami: {hedge_after: 1}\n    brittle: {retries: 1}\n"
 
 Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 
@@ -63,6 +66,7 @@ class Fault:
     recover: float | None = None
     gap: float | None = None
     grown: float | None = None
+    lost: int | None = None
     lossless: bool = True
     control: Scenario | None = None
     control_config: str = NO_HEALING

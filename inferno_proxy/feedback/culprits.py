@@ -60,6 +60,7 @@ class Culprits:
 
     def __init__(self) -> None:
         self.watched: frozenset[str] = frozenset()
+        self._view = FleetView()
         self._places: dict[Address, str] = {}
         self._working: set[str] = set()
         self._deaths: list[_Death] = []
@@ -100,9 +101,11 @@ class Culprits:
 
     def _follow(self, view: FleetView, now: float) -> None:
         """Learn where nodes are and which of them died."""
-        members = view.members
-        dead = {name for name in self._working if name in members and members[name].phase is Phase.FAILED}
         self._deaths = [death for death in self._deaths if now - death.at <= _TOGETHER]
+        if view is self._view:
+            return
+        self._view, members = view, view.members
+        dead = {name for name in self._working if name in members and members[name].phase is Phase.FAILED}
         self._deaths += (_Death(now, name) for name in sorted(dead))
         self._working = {name for name, member in members.items() if member.takes_work}
         self._places = {

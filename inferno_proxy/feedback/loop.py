@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from inferno_proxy.events import EventLog
+from inferno_proxy.feedback.act import Act
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts
@@ -40,22 +41,24 @@ class Learning:
         while True:
             await self._clock.sleep(_INTERVAL)
             now = self._clock.monotonic()
-            self._hand_on(self.learner.advise(self._registry.view.value, now, self._registry.loads()))
+            learned = self.learner.advise(self._registry.view.value, now, self._registry.loads())
+            before = self._advice.value
+            self._hand_on(replace(learned, quarantined=before.quarantined, watched=before.watched))
 
     def _hand_on(self, advice: Advice) -> None:
         self._advice.set(advice)
-        for act in self.learner.take_acts():
-            self._events.healed(
-                act.kind,
-                act.subject,
-                cause=act.cause,
-                evidence=act.evidence,
-                effect=act.effect,
-                seconds=act.seconds,
-            )
+        report(self.learner.take_acts(), self._events)
 
     def _budget(self, model: str) -> float:
         return self._recipe.value.routing.may_repeat(model)
 
     def _max_wait(self, model: str) -> float:
         return self._recipe.value.routing.traffic.of(model).max_wait
+
+
+def report(acts: Iterable[Act], events: EventLog) -> None:
+    """Make an event of each act."""
+    for act in acts:
+        events.healed(
+            act.kind, act.subject, cause=act.cause, evidence=act.evidence, effect=act.effect, seconds=act.seconds
+        )

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+
+import pytest
 
 from inferno_proxy import resources
 from inferno_proxy.advised import Planner
@@ -131,7 +133,10 @@ async def test_advice_is_published_at_once_and_more_of_it_a_second_later() -> No
         await stage.published(3)
 
 
-async def test_what_spares_a_fleet_in_distress_does_not_wait_for_other_advice() -> None:
+@pytest.mark.parametrize(
+    "urgent", [Advice(hopeless=frozenset("m")), Advice(limits={"m": 1}), Advice(quarantined={"m": frozenset("f")})]
+)
+async def test_what_spares_a_fleet_in_distress_does_not_wait_for_other_advice(urgent: Advice) -> None:
     clock = ManualClock()
     stage = Stage(fleet=Latest(view(1, member(1))), clock=clock)
     async with stage.running():
@@ -139,7 +144,7 @@ async def test_what_spares_a_fleet_in_distress_does_not_wait_for_other_advice() 
         await clock.advance(1.0)
         stage.advice.set(Advice(weights={("m", "n1"): 500}))
         await stage.published(2)
-        stage.advice.set(Advice(weights={("m", "n1"): 5}, hopeless=frozenset("m")))
+        stage.advice.set(replace(urgent, weights={("m", "n1"): 5}))
         await clock.advance(0.1)
         await stage.published(3)
 
