@@ -74,6 +74,8 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
         missed.append(f"memory grew by {measured.grown} MiB, promised {fault.grown:g}")
     if fault.lost is not None and (measured.lost or 0) > fault.lost:
         missed.append(f"{measured.lost} nodes lost, promised {fault.lost}")
+    if fault.ratio is not None and (measured.ratio is None or measured.ratio > fault.ratio):
+        missed.append(f"p99 {_times(measured.ratio)} the healthy one, promised {fault.ratio:g} times")
     if control is not None and not fault.bites(control):
         missed.append("the control run came to no harm: the fault did not bite")
     return Row(
@@ -93,6 +95,10 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
         tuple(missed),
         measured.note,
     )
+
+
+def _times(ratio: float | None) -> str:
+    return "unknown beside" if ratio is None else f"{ratio:.1f} times"
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -27,7 +27,7 @@ from benchmarks.faults.envoys import (
     upgraded,
     upgraded_by_killing,
 )
-from benchmarks.faults.fault import HEALING, Fault, Skipped
+from benchmarks.faults.fault import HEALING, LEARNING, TURNS, Fault, Skipped
 from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
@@ -43,6 +43,7 @@ from benchmarks.faults.tritons import (
     two_of_three_killed,
     undrained_restart,
 )
+from benchmarks.faults.uneven import node_slow
 from benchmarks.faults.upstream import node_fails_a_tenth, node_fails_always
 
 FAULTS: tuple[Fault, ...] = (
@@ -74,6 +75,17 @@ FAULTS: tuple[Fault, ...] = (
         worst=0.6,
         detect=1,
         tested=("envoy", "proxyless"),
+    ),
+    Fault(
+        5,
+        "one node of three 10 times slower",
+        "0 failed, p99 within twice the healthy one after 10 s",
+        node_slow,
+        ratio=2,
+        config=LEARNING,
+        control_config=TURNS,
+        bites=lambda measured: measured.ratio is None or measured.ratio > 2,
+        tested=(),
     ),
     Fault(
         6,

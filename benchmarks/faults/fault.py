@@ -12,14 +12,15 @@ from benchmarks.load import Report
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a fault did. Seconds; None: not measured in this scenario. ``gap``: between the first and the last request
-    that failed. ``lost``: model servers that died. ``grown``: MiB of memory that the proxy's process that grew most has
-    more than before."""
+    that failed. ``ratio``: the slowest hundredth of calls against that of a healthy fleet. ``lost``: model servers that
+    died. ``grown``: MiB of memory that the proxy's process that grew most has more than before."""
 
     report: Report
     detected: float | None = None
     recovered: float | None = None
     gap: float | None = None
     lost: int | None = None
+    ratio: float | None = None
     note: str = ""
     grown: float | None = None
 
@@ -39,6 +40,12 @@ NO_HEALING = "proxy:\n  healing: false\n"
 # The test model answers within milliseconds: a call that has waited a second hangs. Each try of a request that kills
 # nodes is one node.
 HEALING = "proxy:\n  models:\n    whoami: {hedge_after: 1}\n    brittle: {retries: 1}\n"
+
+# Nothing is said about the model: what there is to know is learned.
+LEARNING = "proxy: {}\n"
+
+# Nodes take turns, whatever they are like.
+TURNS = "proxy:\n  healing: false\n  models:\n    whoami: {balance: round_robin}\n"
 
 Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 
@@ -65,6 +72,7 @@ class Fault:
     detect: float | None = None
     recover: float | None = None
     gap: float | None = None
+    ratio: float | None = None
     grown: float | None = None
     lost: int | None = None
     lossless: bool = True

@@ -28,6 +28,9 @@ class Relay(grpc.GenericRpcHandler):
         self.fails: Callable[[], bool] = lambda: False
         self.called = asyncio.Event()
         self.failures: list[float] = []
+        # Seconds by which inferences are held up, and how many there were.
+        self.delay = 0.0
+        self.calls = 0
         self.status = grpc.StatusCode.UNAVAILABLE
         self._channel = channel
 
@@ -38,6 +41,8 @@ class Relay(grpc.GenericRpcHandler):
     async def _pass_on(self, method: str, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         if method == _INFER:
             self.called.set()
+            self.calls += 1
+            await asyncio.sleep(self.delay)
             if self.fails():
                 self.failures.append(time.monotonic())
                 await context.abort(self.status, "this node fails on purpose")

@@ -74,6 +74,13 @@ class Mesh:
                 found += [answer.event] if answer.event.kind == kind else []
         return found
 
+    async def drain(self, node_id: str, *, drained: bool = True) -> None:
+        """Take new work from a node, or let it have some again."""
+        if drained:
+            await self._stub.DrainNode(mesh.DrainNodeRequest(node_id=node_id), timeout=5)
+        else:
+            await self._stub.UndrainNode(mesh.UndrainNodeRequest(node_id=node_id), timeout=5)
+
     @staticmethod
     def phase(view: mesh.NodeView) -> str:
         """The name of a node's phase."""

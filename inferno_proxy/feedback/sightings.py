@@ -116,7 +116,7 @@ class ModelSightings:
         answered = seen.outcome in (Outcome.ANSWERED, Outcome.FAILED)
         if answered:
             endpoint.answered_at = max(endpoint.answered_at, seen.at)
-        elif seen.outcome is Outcome.CANCELLED and seen.seconds < self._long:
+        elif seen.outcome in (Outcome.CANCELLED, Outcome.TIMED_OUT) and seen.seconds < self._long:
             endpoint.excused_at = max(endpoint.excused_at, seen.at)
         if seen.outcome is Outcome.ANSWERED:
             endpoint.answered += 1

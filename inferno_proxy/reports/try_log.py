@@ -41,6 +41,8 @@ _LONGEST_FINGERPRINT = 128
 
 # gRPC statuses of a server that could not do its work; all others are answers.
 _SERVER_ERRORS = frozenset({2, 8, 13, 14, 15})  # UNKNOWN, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+# How the path of a call ends that makes a model work, over gRPC and over REST.
+_WORK = (b"/ModelInfer", b"/ModelStreamInfer", b"/infer", b"/generate", b"/generate_stream")
 _CANCELLED, _DEADLINE_EXCEEDED = 1, 4
 
 # Texts that come from callers are read as bytes: they need not be UTF-8. A map is a repeated pair on the wire.
@@ -93,7 +95,8 @@ def _messages() -> Callable[[str], Any]:
 def parse_tries(raw: bytes, fleet: Places, now: float) -> list[Try]:
     """Read the tries of one message that arrived at ``now`` (monotonic seconds).
 
-    A call to a service of ours, a copy of a call, and what is no endpoint of the fleet are left out.
+    A call to a service of ours, a copy of a call, what asks about a model instead of using it, and what is no endpoint
+    of the fleet are left out.
 
     Raises:
         InvalidInput: The bytes are no message of an access log.
@@ -115,9 +118,9 @@ def _try(entry: Any, fleet: Places, now: float) -> Try | None:
     model = model_of(common.upstream_cluster)
     where = common.upstream_remote_address.socket_address
     address = Address(where.address, where.port_value)
-    if model is None or fleet.node(model, address) is None:
-        return None
     path = bytes(entry.request.path).partition(b"?")[0]
+    if model is None or fleet.node(model, address) is None or not path.endswith(_WORK):
+        return None
     attempt = _value(entry.request.request_headers, ATTEMPT_HEADER)
     fingerprint = _value(entry.request.request_headers, FINGERPRINT_HEADER)
     return Try(

@@ -15,7 +15,9 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from inferno_proxy.advised import advised
 from inferno_proxy.envoy.bootstrap import grpc_bootstrap
+from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Phase
 from inferno_proxy.resources import build
 from inferno_proxy.routing import RoutingSettings, plan
@@ -46,10 +48,11 @@ for _ in range(calls):
 
 @contextlib.asynccontextmanager
 async def controlled(
-    directory: Path, fleet: FleetView, routing: RoutingSettings | None = None
+    directory: Path, fleet: FleetView, routing: RoutingSettings | None = None, advice: Advice | None = None
 ) -> AsyncIterator[tuple[ControlPlane, Address]]:
     address = Address("127.0.0.1", free_port())
-    built = build(plan(fleet, routing or RoutingSettings()), resource_settings(directory, address), 1, {})
+    planned = advised(plan(fleet, routing or RoutingSettings()), advice or Advice())
+    built = build(planned, resource_settings(directory, address), 1, {})
     snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(built)
     async with ControlPlane(str(address), snapshots) as control:
         yield control, address
@@ -101,6 +104,14 @@ async def test_calls_are_shared_out_by_weight(socket_dir: Path, pair: tuple[Serv
     routing = RoutingSettings(TrafficTable({"magika": Traffic(split=Split("track", (("n1", 95), ("n2", 5))))}))
     async with controlled(socket_dir, fleet, routing) as (_, address):
         assert (await answers(address, "magika", calls=200)).count("n2") < 50
+
+
+async def test_a_node_of_a_lesser_weight_gets_fewer_calls(socket_dir: Path, pair: tuple[Server, Server]) -> None:
+    fleet = view(*(member(server, MODELS) for server in pair))
+    learned = Advice(weights={("magika", "n2"): 50})
+    async with controlled(socket_dir, fleet, advice=learned) as (control, address):
+        assert (await answers(address, "magika", calls=200)).count("n2") < 50
+        assert {event.kind for event in control.events} <= {"CLIENT_CONNECTED", "CLIENT_DISCONNECTED"}
 
 
 async def test_a_draining_node_gets_no_new_call(socket_dir: Path, pair: tuple[Server, Server]) -> None:

@@ -49,13 +49,14 @@ class Call:
 
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc] # untyped
     """A model server. ``failure`` makes every unary inference end with that status, ``refuse`` every REST one with 404;
-    calls wait while ``proceed`` is not set."""
+    calls wait while ``proceed`` is not set, and each unary inference takes ``seconds``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls: list[Call] = []
         self.failure: grpc.StatusCode | None = None
         self.refuse = False
+        self.seconds = 0.0
         self.address = Address("127.0.0.1", 0)
         self.http = Address("127.0.0.1", 0)
         # Ends the gRPC half at once: listening stops, calls under way are cut off.
@@ -76,6 +77,7 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
     async def ModelInfer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         self._saw("ModelInfer", request, context)
         await self.proceed.wait()
+        await asyncio.sleep(self.seconds)
         if self.failure is not None:
             await context.abort(self.failure, f"{self.name} fails")
         size = sum(map(len, request.raw_input_contents))

@@ -172,9 +172,10 @@ def test_a_stream_is_known_by_its_path(path: str, stream: bool) -> None:
         entry(cluster=copies_of(grpc_cluster("m"))),
         entry(cluster=grpc_cluster("unknown")),
         entry(where=Address("10.9.9.9", 1)),
+        entry(path="/inference.GRPCInferenceService/ModelReady"),
         HttpAccessLogEntry(),
     ],
-    ids=["a service", "a copy", "a model it does not have", "a stranger", "nothing"],
+    ids=["a service", "a copy", "a model it does not have", "a stranger", "a question", "nothing"],
 )
 def test_what_is_no_try_of_the_fleet_is_left_out_and_the_rest_is_read(stray: HttpAccessLogEntry) -> None:
     assert [each.outcome for each in read(stray, entry(trailer="0"))] == [Outcome.ANSWERED]
@@ -189,8 +190,8 @@ def test_a_claim_beyond_reason_is_bounded() -> None:
 
 
 def test_a_callers_text_need_not_be_utf8() -> None:
-    raw = message(entry(trailer="0", path="/xyz", headers={"x-inferno-fingerprint": "uvw"}))
-    broken = raw.replace(b"/xyz", b"/\xff\xfe\xfd").replace(b"uvw", b"\xff\xfe\xfd")
+    raw = message(entry(trailer="0", path="/xyz/infer", headers={"x-inferno-fingerprint": "uvw"}))
+    broken = raw.replace(b"/xyz/", b"/\xff\xfe\xfd/").replace(b"uvw", b"\xff\xfe\xfd")
     (found,) = parse_tries(broken, fleet(), 7.0)
     assert found.fingerprint == "\ufffd" * 3
 
