@@ -16,7 +16,7 @@ import pydantic
 from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.envoy.probes import probes
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-from inferno_proxy.reload import Change, Comparison, mixed, refused
+from inferno_proxy.reload import Change, Comparison, Refused, mixed
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.snapshot import Snapshot
 from inferno_proxy.traffic import EVERY_MODEL
@@ -44,7 +44,7 @@ class Rehearsal:
         Of several changes, the first one that does harm on top of those before it is found by bisection.
 
         Raises:
-            InvalidInput: They do not; the sentence names the setting, its line, and Envoy's reason.
+            Refused: They do not; the sentence names the setting, its line, and Envoy's reason.
             Unavailable: No canary could be run.
         """
         changes = comparison.changed
@@ -59,7 +59,7 @@ class Rehearsal:
                 bad, wrong = middle, found
             else:
                 good = middle
-        raise refused(f"{changes[bad - 1].told()}: {wrong}.")
+        raise Refused(changes[bad - 1], wrong)
 
     async def _wrong(self, settings: ProxySettings, changes: Sequence[Change]) -> str:
         view = with_stand_ins(self._view(), settings.models)

@@ -41,6 +41,14 @@ class Change:
         return ".".join(("proxy", *self.keys))
 
 
+class Refused(InvalidInput):
+    """Settings that are valid each by itself and yet no good, for the sake of one change."""
+
+    def __init__(self, change: Change, why: str) -> None:
+        super().__init__(f"{change.told()}: {why}.", reason="BAD_CONFIG", fix="Correct it and send SIGHUP again.")
+        self.change = change
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """``settings`` are what will be in force; ``changed`` is what differs there from before; ``fixed`` is what would
@@ -110,7 +118,7 @@ class Reloader:
     """Keeps the settings in force, and hands those that prove good to ``put``.
 
     ``rehearse`` tries changed settings, which differ from its first argument as the second says. It raises
-    :class:`InvalidInput` when they are no good, and :class:`Unavailable` when they could not be tried. ``keep`` keeps
+    :class:`Refused` when they are no good, and :class:`Unavailable` when they could not be tried. ``keep`` keeps
     the settings in force on disk.
     """
 
@@ -132,25 +140,31 @@ class Reloader:
         self._env = os.environ if env is None else env
 
     async def begin(self, proven: ProxySettings) -> None:
-        """Try the settings handed over, if they differ in what can change from those that proved good last; when they
-        are no good, those are put in force instead."""
+        """Try the settings handed over, if they differ in what can change from those that proved good last. What does
+        harm stays as it was then, and everything else is in force."""
         handed = self._handed.settings
         base = handed.model_copy(
             update={name: getattr(proven, name) for name, one in ProxySettings.model_fields.items() if is_live(one)}
         )
-        comparison = compare(base, await asyncio.to_thread(self._placed, handed))
-        if not comparison.changed:
+        changed = compare(base, await asyncio.to_thread(self._placed, handed)).changed
+        if not changed:
             return
-        try:
-            await self._rehearse(base, comparison)
-        except InvalidInput as error:
-            self._refuse(error)
-            self._put(base)
-            await self._in_force(base)
-        except InfernoError as error:
-            _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
-        else:
-            await self._in_force(handed)
+        chosen = handed
+        while changed:
+            try:
+                await self._rehearse(base, Comparison(chosen, changed, ()))
+            except Refused as error:
+                changed = tuple(each for each in changed if each != error.change)
+                chosen = mixed(base, handed, changed)
+                self._refuse(error, "this setting stays as it was, all others are in force")
+            except InfernoError as error:
+                _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
+                return
+            else:
+                break
+        if chosen is not handed:
+            self._put(chosen)
+        await self._in_force(chosen)
 
     async def run(self, hangups: Latest[int]) -> None:
         """Read the settings again at each hangup, until cancelled."""
@@ -191,13 +205,13 @@ class Reloader:
             return Loaded(handed, dict.fromkeys(ProxySettings.model_fields, "default"), {})
         return found
 
-    def _refuse(self, error: InfernoError) -> None:
+    def _refuse(self, error: InfernoError, effect: str = "those of before stay in force") -> None:
         self._events.healed(
             "CONFIG_REFUSED",
             self._subject,
             cause="The settings that were read are no good",
             evidence=error.sentence().rstrip("."),
-            effect="those of before stay in force",
+            effect=effect,
         )
 
     async def _in_force(self, settings: ProxySettings) -> None:
@@ -206,8 +220,3 @@ class Reloader:
             await asyncio.to_thread(self._keep, self._handed)
         except OSError as error:
             _LOG.error("settings not kept", reason=error.strerror, effect="a restart begins with those of before")
-
-
-def refused(message: str) -> InvalidInput:
-    """Settings that are valid each by itself and yet no good."""
-    return InvalidInput(message, reason="BAD_CONFIG", fix="Correct it and send SIGHUP again.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address
 from inferno_proxy.handover import HandOver, Origin
-from inferno_proxy.reload import Comparison, Reloader, compare, mixed, refused
+from inferno_proxy.reload import Comparison, Refused, Reloader, compare, mixed
 from inferno_proxy.settings import ProxySettings
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InfernoError, Unavailable
@@ -30,6 +30,7 @@ class World:
         self.tried: list[tuple[ProxySettings, Comparison]] = []
         self.taken: list[ProxySettings] = []
         self.plan = folder / "plan.json"
+        self.harmful: set[tuple[str, ...]] = set()
         self.no_good: InfernoError | None = None
         origin = Origin(self.file, {"port": 0})
         self.handed = HandOver(origin.read(NOWHERE).value, Address("127.0.0.1", 8080), origin)
@@ -46,6 +47,9 @@ class World:
         self.tried.append((before, comparison))
         if self.no_good:
             raise self.no_good
+        for change in comparison.changed:
+            if change.keys in self.harmful:
+                raise Refused(change, "it crashes Envoy")
 
     def has_said(self, count: int) -> bool:
         return len(self.events.kept) == count
@@ -125,10 +129,10 @@ async def test_a_file_that_is_no_text_or_gone_changes_nothing(tmp_path: Path) ->
 
 async def test_settings_that_prove_no_good_are_compared_again_with_those_in_force(tmp_path: Path) -> None:
     world = World(tmp_path, "proxy: {region: a}\n")
-    world.no_good = refused("They crash Envoy.")
+    world.harmful = {("region",)}
     said = await world.edit("proxy: {region: b}\n")
-    assert "They crash Envoy. Correct it and send SIGHUP again" in said
-    world.no_good = None
+    assert f"{world.file}:1: proxy.region: it crashes Envoy. Correct it and send SIGHUP again" in said
+    world.harmful = set()
     assert await world.edit("proxy: {region: b}\n") == f"Changed: proxy.region ({world.file}:1)."
 
 
@@ -180,13 +184,24 @@ async def test_new_settings_are_tried_at_the_start_and_kept(tmp_path: Path) -> N
     assert (world.taken, HandOver.proven(world.plan).region) == ([], "a")
 
 
-async def test_new_settings_that_are_no_good_at_the_start_give_way_to_those_of_before(tmp_path: Path) -> None:
-    world = World(tmp_path, "proxy: {region: a, max_nodes: 7}\n")
-    world.no_good = refused("They crash Envoy.")
+async def test_what_is_no_good_at_the_start_stays_as_it_was_and_all_else_is_in_force(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a, zone: z, max_nodes: 7, models: {m: {retries: 1}, n: {retries: 1}}}\n")
+    world.harmful = {("region",), ("models", "n")}
     await world.reloader.begin(ProxySettings(region="b"))
-    assert [(each.region, each.max_nodes) for each in world.taken] == [("b", 7)]
-    assert HandOver.proven(world.plan).region == "b"
-    assert "They crash Envoy" in world.events.kept[-1].message
+    (chosen,) = world.taken
+    assert (chosen.region, chosen.zone, chosen.max_nodes, set(chosen.models)) == ("b", "z", 7, {"m"})
+    assert HandOver.proven(world.plan) == chosen
+    assert [each.message.partition(": it crashes Envoy")[0].partition("(")[2] for each in world.events.kept] == [
+        f"{world.file}:1: proxy.region",
+        f"{world.file}:1: proxy.models.n",
+    ]
+
+
+async def test_when_nothing_is_any_good_at_the_start_all_stays_as_it_was(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.harmful = {("region",)}
+    await world.reloader.begin(ProxySettings(region="b"))
+    assert [each.region for each in world.taken] == ["b"]
 
 
 async def test_settings_that_cannot_be_tried_at_the_start_are_in_force_all_the_same(tmp_path: Path) -> None:
