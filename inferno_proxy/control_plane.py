@@ -128,6 +128,7 @@ async def serve(
                 closing,
                 counts=_each(figures.counts, learning.counts),
                 tries=_each(figures.tries, learning.learner.tries, quarantine.tries),
+                failures=_each(figures.failures, quarantine.tries),
             ),
             registration=registration,
             health=HealthService(registry.view, closing, aliases),

@@ -1,7 +1,7 @@
 """What a data plane saw, as plain values: single tries of calls, and counts per endpoint.
 
-Both come from Envoy itself, never from the nodes: tries from its access log (a bounded sample), counts from its load
-reports (complete). :mod:`inferno_proxy.feedback` makes advice of them.
+Both come from Envoy itself, never from the nodes: tries from its access logs (a fair sample of all, and what failed,
+both bounded), counts from its load reports (complete). :mod:`inferno_proxy.feedback` makes advice of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class Outcome(StrEnum):
 
     ``FAILED``: the server answered with an error that is its own (UNAVAILABLE, INTERNAL, 5xx). ``REFUSED``: no
     connection, or the server refused the stream: it never ran. ``RESET``: the connection or the stream broke under it.
-    ``CANCELLED``: the caller, or a faster try of the same call, ended it. ``TIMED_OUT``: a limit of ours ended it.
+    ``CANCELLED``: the caller ended it, or the first try of a hedged call did, which answered after all. ``TIMED_OUT``:
+    a limit of ours ended it; so did the answer to the next try of a hedged call, which is sent when its time is over.
     """
 
     ANSWERED = "answered"

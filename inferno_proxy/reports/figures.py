@@ -28,7 +28,7 @@ Endpoint = tuple[str, Address]
 
 
 class ReportedFigures(Collector):
-    """Adds up what :meth:`counts` and :meth:`tries` are given, and shows it by node."""
+    """Adds up what :meth:`counts`, :meth:`tries` and :meth:`failures` are given, and shows it by node."""
 
     def __init__(self, view: Latest[FleetView], clock: Clock) -> None:
         self._view = view
@@ -36,6 +36,7 @@ class ReportedFigures(Collector):
         self._ended: Counter[tuple[Endpoint, str]] = Counter()
         self._under_way: dict[tuple[str, Endpoint], tuple[int, float]] = {}
         self._logged: Counter[tuple[Endpoint, str]] = Counter()
+        self._failed: Counter[tuple[Endpoint, str]] = Counter()
         self._answered: dict[str, list[int]] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._reports = 0
@@ -58,12 +59,17 @@ class ReportedFigures(Collector):
                 slots[bisect_left(_BOUNDS, each.seconds)] += 1
                 self._seconds[each.model] += each.seconds
 
+    def failures(self, tries: Sequence[Try]) -> None:
+        """Take what one message of the log of failures says."""
+        self._failed.update(((each.model, each.address), each.outcome.value) for each in tries)
+
     def collect(self) -> Iterable[Metric]:
         """The figures now; those of endpoints that the fleet no longer has are forgotten."""
         self._forget()
         fleet = places(self._view.value)
         yield _by_node("inferno_tries", "Tries that ended, by Envoy's load reports.", self._ended, fleet)
         yield _by_node("inferno_logged_tries", "Entries of the log of tries, a sample.", self._logged, fleet)
+        yield _by_node("inferno_failed_tries", "Entries of the log of failed tries.", self._failed, fleet)
         latency = HistogramMetricFamily(
             "inferno_try_seconds", "Time to the answer, of the logged tries that got one.", labels=["model"]
         )
@@ -83,7 +89,7 @@ class ReportedFigures(Collector):
     def _forget(self) -> None:
         fleet = places(self._view.value)
         oldest = self._clock.monotonic() - _KNOWN_FOR
-        for counted in (self._ended, self._logged):
+        for counted in (self._ended, self._logged, self._failed):
             for key in [key for key in counted if fleet.node(*key[0]) is None]:
                 del counted[key]
         for model in self._answered.keys() - fleet.models:

@@ -1,4 +1,4 @@
-"""Where data planes report: load reports (LRS) and the log of tries (ALS) on the control plane's gRPC server.
+"""Where data planes report: load reports (LRS) and logs of tries (ALS) on the control plane's gRPC server.
 
 Envoys of other machines report over the public port, so nothing here believes a size, a rate or an address: a stream is
 read at a bounded pace (the rest waits in its client), streams are bounded, and what is no endpoint of the fleet is left
@@ -17,7 +17,7 @@ from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
-from inferno_proxy.reports.try_log import parse_tries
+from inferno_proxy.reports.try_log import TryLog
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Exhausted
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 class ReportingService:
     """Reads what data planes report of the fleet in ``view``.
 
-    ``counts`` takes what each load report says, ``tries`` what each message of the log does.
+    ``counts`` takes what each load report says, ``tries`` a fair sample of single tries, and ``failures`` those that
+    failed, the ones in the sample among them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ReportingService:
         *,
         counts: Callable[[Sequence[Counts]], None],
         tries: Callable[[Sequence[Try]], None],
+        failures: Callable[[Sequence[Try]], None],
         most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._view = view
@@ -57,6 +59,7 @@ class ReportingService:
         self._closing = closing
         self._counts = counts
         self._tries = tries
+        self._failures = failures
         self._most_streams = most_streams
         self._streams = 0
         self._places: tuple[FleetView | None, Places] = (None, Places())
@@ -87,10 +90,11 @@ class ReportingService:
     async def StreamAccessLogs(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
         """Take a log until the data plane goes; the answer is empty."""
         self._enter(context)
+        log = TryLog()
         async for raw in self._read(requests):
-            tries = parse_tries(raw, self._fleet(), self._clock.monotonic())
+            tries = log.take(raw, self._fleet(), self._clock.monotonic())
             if tries:
-                self._tries(tries)
+                (self._failures if log.failures else self._tries)(tries)
         return b""
 
     def _enter(self, context: Context) -> None:

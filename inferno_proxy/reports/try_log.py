@@ -1,9 +1,10 @@
-"""Envoy's log of tries (ALS), read: each entry becomes a :class:`~inferno_proxy.feedback.observed.Try`.
+"""Envoy's logs of tries (ALS), read: each entry becomes a :class:`~inferno_proxy.feedback.observed.Try`.
 
 Measured with Envoy 1.40, for the router's ``upstream_log``: there is one entry for each try, written when it ends, with
 the address it went to and a ``duration`` of its own, also for tries that were retried, hedged or cancelled. The sizes
 are seen from the far side: the request's body is ``response_body_bytes``. Nothing counts the tries, so the number comes
-from a request header that Envoy sets. How a try ended:
+from a request header that Envoy sets; the tries of one call share it, and it says how many there are when the entry is
+written. How a try ended:
 
 =====================================  ==============================================================================
 a connection that cannot be made       flag ``upstream_connection_failure``, no code
@@ -30,7 +31,7 @@ from inferno_proxy.fleet import Address
 from inferno_proxy.protobuf_subset import Description, messages
 from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.calls import GRPC_STREAM
-from inferno_proxy.resources.names import ATTEMPT_HEADER, FINGERPRINT_HEADER, model_of
+from inferno_proxy.resources.names import ATTEMPT_HEADER, FAILED_TRIES, FINGERPRINT_HEADER, model_of
 from inferno_runtime.errors import InvalidInput
 
 # Bounds of what an entry may claim.
@@ -44,6 +45,7 @@ _SERVER_ERRORS = frozenset({2, 8, 13, 14, 15})  # UNKNOWN, RESOURCE_EXHAUSTED, I
 # How the path of a call ends that makes a model work, over gRPC and over REST.
 _WORK = (b"/ModelInfer", b"/ModelStreamInfer", b"/infer", b"/generate", b"/generate_stream")
 _CANCELLED, _DEADLINE_EXCEEDED = 1, 4
+_FAILURES = frozenset({Outcome.FAILED, Outcome.REFUSED, Outcome.RESET})
 
 # Texts that come from callers are read as bytes: they need not be UTF-8. A map is a repeated pair on the wire.
 _FIELDS: Description = {
@@ -83,7 +85,8 @@ _FIELDS: Description = {
         "response": (4, "HTTPResponseProperties"),
     },
     "HTTPAccessLogEntries": {"log_entry": (1, "HTTPAccessLogEntry*")},
-    "StreamAccessLogsMessage": {"http_logs": (2, "HTTPAccessLogEntries")},
+    "Identifier": {"log_name": (2, "string")},
+    "StreamAccessLogsMessage": {"identifier": (1, "Identifier"), "http_logs": (2, "HTTPAccessLogEntries")},
 }
 
 
@@ -92,25 +95,34 @@ def _messages() -> Callable[[str], Any]:
     return messages("inferno_try_log", _FIELDS)
 
 
-def parse_tries(raw: bytes, fleet: Places, now: float) -> list[Try]:
-    """Read the tries of one message that arrived at ``now`` (monotonic seconds).
+class TryLog:
+    """One stream of entries. ``failures``: it is the log of failed tries, as its first message says."""
 
-    A call to a service of ours, a copy of a call, what asks about a model instead of using it, and what is no endpoint
-    of the fleet are left out.
+    def __init__(self) -> None:
+        self.failures = False
+        self._begun = False
 
-    Raises:
-        InvalidInput: The bytes are no message of an access log.
-    """
-    try:
-        entries = _messages()("StreamAccessLogsMessage").FromString(raw).http_logs.log_entry
-    except DecodeError as error:
-        raise InvalidInput(
-            f"The message is no access log ({error}).",
-            reason="BAD_ACCESS_LOG",
-            fix="Speak ALS v3 (envoy.service.accesslog.v3), with HTTP entries.",
-        ) from error
-    tries = (_try(entry, fleet, now) for entry in entries)
-    return [each for each in tries if each is not None]
+    def take(self, raw: bytes, fleet: Places, now: float) -> list[Try]:
+        """Read the tries of one message that arrived at ``now`` (monotonic seconds).
+
+        A call to a service of ours, a copy of a call, what asks about a model instead of using it, and what is no
+        endpoint of the fleet are left out; in the log of failures, what is no failure too.
+
+        Raises:
+            InvalidInput: The bytes are no message of an access log.
+        """
+        try:
+            message = _messages()("StreamAccessLogsMessage").FromString(raw)
+        except DecodeError as error:
+            raise InvalidInput(
+                f"The message is no access log ({error}).",
+                reason="BAD_ACCESS_LOG",
+                fix="Speak ALS v3 (envoy.service.accesslog.v3), with HTTP entries.",
+            ) from error
+        if not self._begun:
+            self._begun, self.failures = True, message.identifier.log_name == FAILED_TRIES
+        tries = (_try(entry, fleet, now) for entry in message.http_logs.log_entry)
+        return [each for each in tries if each is not None and (not self.failures or each.outcome in _FAILURES)]
 
 
 def _try(entry: Any, fleet: Places, now: float) -> Try | None:
@@ -129,11 +141,18 @@ def _try(entry: Any, fleet: Places, now: float) -> Try | None:
         outcome=_outcome(common.response_flags, entry.response, grpc=common.upstream_cluster.endswith("/grpc")),
         seconds=min(max(common.duration.seconds + common.duration.nanos / 1e9, 0.0), _LONGEST),
         at=now,
-        attempt=min(max(int(attempt), 1), _MOST_ATTEMPTS) if attempt.isdigit() else 1,
+        attempt=_attempt(attempt, overtaken=bool(common.response_flags.upstream_request_timeout)),
         request_bytes=min(max(entry.response.response_body_bytes, 0), _MOST_BYTES),
         stream=path == GRPC_STREAM.encode() or path.endswith(b"/generate_stream"),
         fingerprint=fingerprint[:_LONGEST_FINGERPRINT].decode(errors="replace"),
     )
+
+
+def _attempt(header: bytes, *, overtaken: bool) -> int:
+    """All tries of a call share the header, so that of a try which another one overtook counts that one too."""
+    if not header.isdigit():
+        return 1
+    return min(max(int(header) - overtaken, 1), _MOST_ATTEMPTS)
 
 
 def _outcome(flags: Any, response: Any, *, grpc: bool) -> Outcome:

@@ -34,7 +34,7 @@ from inferno_proxy.resources.rate_limits import rate_filter
 from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import size_filter
-from inferno_proxy.resources.try_log import try_log
+from inferno_proxy.resources.try_log import try_logs
 from inferno_proxy.snapshot import Resource
 
 ROUTER = "envoy.filters.http.router"
@@ -52,7 +52,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
             *([rate_filter()] if settings.rate_limits else []),
             *([global_rate_filter()] if settings.rate_limit_service else []),
             *([size_filter()] if settings.size_limits else []),
-            HttpFilter(name=ROUTER, typed_config=packed(Router(suppress_envoy_headers=True, upstream_log=[try_log()]))),
+            HttpFilter(name=ROUTER, typed_config=packed(Router(suppress_envoy_headers=True, upstream_log=try_logs()))),
         ],
         # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, from no address range.
         use_remote_address=True,

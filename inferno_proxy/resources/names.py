@@ -13,6 +13,9 @@ RATE_LIMITS = "inferno_rate_limits"
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"
 FINGERPRINT_HEADER = "x-inferno-fingerprint"
+# The logs of tries: a fair sample of all, and those that failed.
+TRIES = "inferno.tries"
+FAILED_TRIES = "inferno.failed-tries"
 # Envoy sets it, to 1 for the first try; what a caller sends is overwritten.
 ATTEMPT_HEADER = "x-envoy-attempt-count"
 

@@ -1,8 +1,9 @@
-"""The log of tries: what Envoy tells the control plane of single tries of calls, and how often it may.
+"""The logs of tries: what Envoy tells the control plane of single tries of calls, and how often it may.
 
-Two token buckets bound it, each shared by the whole Envoy: one for tries that failed, so that none of them is lost
-among the many that did not, and one for all. They are resources of their own (``TokenBucket``), because Envoy 1.40
-takes them from a configuration source only, and uses the first source it meets for every bucket.
+There are two, each bounded by a token bucket that the whole Envoy shares. One is a fair sample of all tries: times and
+proportions are learned from it. The other has the tries that failed, so that none of them is lost among many that did
+not. The buckets are resources of their own (``TokenBucket``), because Envoy 1.40 takes them from a configuration source
+only, and uses the first source it meets for every bucket.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     GrpcStatusFilter,
     GrpcStatusFilterStatus,
     OrFilter,
+    ResponseFlagFilter,
 )
 from envoy_data_plane.envoy.config.core.v3 import ApiVersion, GrpcService, GrpcServiceEnvoyGrpc
 from envoy_data_plane.envoy.extensions.access_loggers.filters.process_ratelimit.v3 import (
@@ -28,37 +30,41 @@ from envoy_data_plane.envoy.type.v3 import TokenBucket
 
 from inferno_proxy.envoy.bootstrap import XDS_CLUSTER
 from inferno_proxy.resources.clusters import ads
-from inferno_proxy.resources.names import ATTEMPT_HEADER, FINGERPRINT_HEADER
+from inferno_proxy.resources.names import ATTEMPT_HEADER, FAILED_TRIES, FINGERPRINT_HEADER, TRIES
 from inferno_proxy.resources.packing import packed, seconds
 from inferno_proxy.snapshot import Resource
 
-_TRIES = "inferno.tries"
-_FAILED_TRIES = "inferno.failed-tries"
 # Entries a second, also the most at once.
-_ENTRIES = {_TRIES: 200, _FAILED_TRIES: 200}
+_ENTRIES = {TRIES: 200, FAILED_TRIES: 200}
 # Envoy refills a bucket no more often than this.
 _FILL_EVERY = 0.05
-# A try that got no answer at all counts as UNKNOWN here: refused, reset, timed out or cancelled. A REST answer counts
-# by the gRPC status that corresponds to its HTTP status.
-_FAILURES = ("UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+# What failed: no connection, a connection or stream that broke (Envoy's short names for its flags), a server's own
+# error. A REST answer counts by the gRPC status that corresponds to its HTTP status. A try that was cancelled or
+# overtaken by another did not fail.
+_BROKEN = ("UF", "UC", "UR", "UPE", "LR")
+_ERRORS = ("INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 
 
 def token_buckets() -> Iterator[Resource]:
-    """What bounds the log, under the names that its filter asks for."""
+    """What bounds the logs, under the names that their filters ask for."""
     for name, entries in _ENTRIES.items():
         per_fill = round(entries * _FILL_EVERY)
         bucket = TokenBucket(max_tokens=entries, tokens_per_fill=per_fill, fill_interval=seconds(_FILL_EVERY))
         yield Resource.of(name, bytes(bucket))
 
 
-def try_log() -> AccessLog:
-    """One entry for each try that a bucket lets through, over the control plane's own connection."""
-    failed = AccessLogFilter(
-        grpc_status_filter=GrpcStatusFilter(statuses=[GrpcStatusFilterStatus[name] for name in _FAILURES])
-    )
-    counted = AccessLogFilter(and_filter=AndFilter(filters=[failed, _bounded(_FAILED_TRIES)]))
+def try_logs() -> list[AccessLog]:
+    """The sample and the failures, over the control plane's own connection."""
+    broken = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(_BROKEN)))
+    statuses = [GrpcStatusFilterStatus[name] for name in _ERRORS]
+    failed = OrFilter(filters=[broken, AccessLogFilter(grpc_status_filter=GrpcStatusFilter(statuses=statuses))])
+    bounded = AndFilter(filters=[AccessLogFilter(or_filter=failed), _bounded(FAILED_TRIES)])
+    return [_log(TRIES, _bounded(TRIES)), _log(FAILED_TRIES, AccessLogFilter(and_filter=bounded))]
+
+
+def _log(name: str, which: AccessLogFilter) -> AccessLog:
     common = CommonGrpcAccessLogConfig(
-        log_name=_TRIES,
+        log_name=name,
         transport_api_version=ApiVersion.V3,
         grpc_service=GrpcService(envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=XDS_CLUSTER)),
         buffer_flush_interval=seconds(0.25),
@@ -70,11 +76,7 @@ def try_log() -> AccessLog:
         additional_response_headers_to_log=["grpc-status"],
         additional_response_trailers_to_log=["grpc-status"],
     )
-    return AccessLog(
-        name="envoy.access_loggers.http_grpc",
-        filter=AccessLogFilter(or_filter=OrFilter(filters=[counted, _bounded(_TRIES)])),
-        typed_config=packed(config),
-    )
+    return AccessLog(name="envoy.access_loggers.http_grpc", filter=which, typed_config=packed(config))
 
 
 def _bounded(bucket: str) -> AccessLogFilter:

@@ -52,6 +52,7 @@ class Control:
         self.lease = lease
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
+        self.failures: list[Try] = []
         self.published: object = 3
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
         self.channel: grpc.aio.Channel
@@ -68,7 +69,12 @@ class Control:
         return ControlServices(
             ads=AdsService(Latest(empty), self.clients, self.clock),
             reporting=ReportingService(
-                view, self.clock, self.closing, counts=self.counts.extend, tries=self.tries.extend
+                view,
+                self.clock,
+                self.closing,
+                counts=self.counts.extend,
+                tries=self.tries.extend,
+                failures=self.failures.extend,
             ),
             registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
             health=HealthService(view, self.closing, lambda: self.aliases),

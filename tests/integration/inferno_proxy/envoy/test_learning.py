@@ -62,7 +62,12 @@ class World:
         publisher = Publisher(sources, self.clock, plan=Planner(), build=build, announce=clients.published)
         learning = Learning(self.registry, recipe, self.advice, self.events, self.clock)
         reporting = ReportingService(
-            self.registry.view, self.clock, closing, counts=learning.counts, tries=learning.learner.tries
+            self.registry.view,
+            self.clock,
+            closing,
+            counts=learning.counts,
+            tries=learning.learner.tries,
+            failures=lambda _: None,
         )
         server = rpc.server()
         async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, self.clock) as ads:

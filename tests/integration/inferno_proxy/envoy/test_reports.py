@@ -51,6 +51,7 @@ class World:
         self.fleet = view(*(member(server, MODELS) for server in servers))
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
+        self.failures: list[Try] = []
         self.stub: Any = None
         # What is in here is the control plane; it may be closed and entered again.
         self.life: contextlib.AsyncExitStack
@@ -65,8 +66,8 @@ class World:
         clients.published(1)
         server = rpc.server()
         fleet = Latest[FleetView](self.fleet)
-        counts, tries = self.counts.extend, self.tries.extend
-        reporting = ReportingService(fleet, clock, closing, counts=counts, tries=tries)
+        counts, tries, failures = self.counts.extend, self.tries.extend, self.failures.extend
+        reporting = ReportingService(fleet, clock, closing, counts=counts, tries=tries, failures=failures)
         async with AdsService(Latest(built), clients, clock) as ads:
             ads.register(server)
             reporting.register(server)
@@ -158,14 +159,16 @@ async def test_a_failing_node_and_the_answer_of_the_next_one_are_two_tries(world
     a, b = world.servers["a"], world.servers["b"]
     a.failure = grpc.StatusCode.UNAVAILABLE
     for _ in range(2):  # one after the other, so one of them meets the failing node first
-        await world.infer(metadata=(("x-inferno-fingerprint", "ab12"),), body=bytes(1000))
+        await world.infer(body=bytes(1000))
     tries = await world.logged(3)
     seen = {(each.address, each.outcome, each.attempt) for each in tries}
     assert {(a.address, Outcome.FAILED, 1), (b.address, Outcome.ANSWERED, 2)} <= seen
-    for each in tries:
+    await eventually(lambda: world.failures, within=2, what="the failed try in the log of failures")
+    assert {(each.address, each.outcome) for each in world.failures} == {(a.address, Outcome.FAILED)}
+    for each in (*tries, *world.failures):
         assert 1000 < each.request_bytes < 1100
         assert 0 < each.seconds < 1
-        assert each.fingerprint == "ab12"
+        assert each.fingerprint == tries[0].fingerprint != ""
         assert not each.stream
 
 
@@ -176,8 +179,9 @@ async def test_a_slow_node_shows_in_its_tries_and_in_how_a_hedged_call_ended(wor
     a.proceed.set()
     assert set(answers) == {"b"}
     lost = await world.logged(1, "hedged", lambda each: each.address == a.address)
-    assert {each.outcome for each in lost} == {Outcome.TIMED_OUT}
+    assert {(each.outcome, each.attempt) for each in lost} == {(Outcome.TIMED_OUT, 1)}
     assert all(each.seconds > 0.1 for each in lost)
+    assert not world.failures
     won = await world.logged(6, "hedged", lambda each: each.address == b.address)
     assert all(each.outcome is Outcome.ANSWERED and each.seconds < 0.1 for each in won)
 

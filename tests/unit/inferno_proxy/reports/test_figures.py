@@ -75,6 +75,14 @@ def test_the_log_shows_outcomes_by_node_and_the_time_of_answers_by_model() -> No
     assert shown['inferno_try_seconds_sum{model="m"}'] == 60.021
 
 
+def test_failed_tries_are_counted_apart_from_the_sample() -> None:
+    world = World()
+    world.figures.failures([logged(Outcome.RESET, 1), logged(Outcome.RESET, 1)])
+    shown = world.shown()
+    assert shown['inferno_failed_tries_total{model="m",node="a",outcome="reset"}'] == 2
+    assert not any(key.startswith("inferno_logged_tries") for key in shown)
+
+
 def test_a_node_that_left_the_fleet_is_forgotten() -> None:
     world = World()
     world.report("one", succeeded=1, failed=0, under_way=2)

@@ -14,6 +14,7 @@ from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import FleetView, Member, Phase, Source
 from inferno_proxy.reports.load_report import report_request
 from inferno_proxy.reports.reporting_service import ReportingService
+from inferno_proxy.resources.names import FAILED_TRIES
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Exhausted, Unavailable
 from inferno_runtime.latest import Latest
@@ -42,6 +43,7 @@ class World:
         self.view = Latest(FLEET)
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
+        self.failures: list[Try] = []
         self.sent: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.call = Call()
         self.service = ReportingService(
@@ -50,6 +52,7 @@ class World:
             self.closing,
             counts=self.counts.extend,
             tries=self.tries.extend,
+            failures=self.failures.extend,
             most_streams=most_streams,
         )
 
@@ -82,6 +85,16 @@ async def test_the_entries_of_a_log_are_handed_on_and_strays_alone_are_not() -> 
         world.sent.put_nowait(each)
     assert await world.service.StreamAccessLogs(world.requests(), call) == b""
     assert [each.outcome for each in world.tries] == [Outcome.ANSWERED, Outcome.FAILED]
+
+
+async def test_the_log_of_failures_is_handed_on_apart() -> None:
+    world = World()
+    call: Any = world.call
+    for each in (log(entry(trailer="14"), name=FAILED_TRIES), log(entry(trailer="13")), None):
+        world.sent.put_nowait(each)
+    await world.service.StreamAccessLogs(world.requests(), call)
+    assert world.tries == []
+    assert [each.outcome for each in world.failures] == [Outcome.FAILED, Outcome.FAILED]
 
 
 async def test_a_node_that_joins_is_known_in_the_next_report() -> None:

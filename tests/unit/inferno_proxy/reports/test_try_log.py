@@ -16,12 +16,13 @@ from envoy_data_plane.envoy.data.accesslog.v3 import (
 from envoy_data_plane.envoy.service.accesslog.v3 import (
     StreamAccessLogsMessage,
     StreamAccessLogsMessageHttpAccessLogEntries,
+    StreamAccessLogsMessageIdentifier,
 )
 
 from inferno_proxy.feedback.observed import Outcome, Try
 from inferno_proxy.fleet import Address
-from inferno_proxy.reports.try_log import parse_tries
-from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
+from inferno_proxy.reports.try_log import TryLog
+from inferno_proxy.resources.names import FAILED_TRIES, copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import envoy_address
 from inferno_runtime.errors import InvalidInput
 from tests.unit.inferno_proxy.reports.test_load_report import GRPC, REST, fleet
@@ -60,14 +61,17 @@ def entry(
     )
 
 
-def message(*entries: HttpAccessLogEntry) -> bytes:
+def message(*entries: HttpAccessLogEntry, name: str = "") -> bytes:
     return bytes(
-        StreamAccessLogsMessage(http_logs=StreamAccessLogsMessageHttpAccessLogEntries(log_entry=list(entries)))
+        StreamAccessLogsMessage(
+            identifier=StreamAccessLogsMessageIdentifier(log_name=name) if name else None,
+            http_logs=StreamAccessLogsMessageHttpAccessLogEntries(log_entry=list(entries)),
+        )
     )
 
 
 def read(*entries: HttpAccessLogEntry) -> list[Try]:
-    return parse_tries(message(*entries), fleet(), 7.0)
+    return TryLog().take(message(*entries), fleet(), 7.0)
 
 
 def test_an_entry_becomes_a_try() -> None:
@@ -181,6 +185,33 @@ def test_what_is_no_try_of_the_fleet_is_left_out_and_the_rest_is_read(stray: Htt
     assert [each.outcome for each in read(stray, entry(trailer="0"))] == [Outcome.ANSWERED]
 
 
+def test_a_try_that_another_one_overtook_does_not_count_that_one() -> None:
+    headers = {"x-envoy-attempt-count": "2"}
+    late, lost, won, first = read(
+        entry(code=None, flag="upstream_request_timeout", headers=headers),
+        entry(trailer="0", flag="upstream_request_timeout", headers=headers),
+        entry(trailer="0", headers=headers),
+        entry(code=None, flag="upstream_request_timeout", headers={"x-envoy-attempt-count": "1"}),
+    )
+    assert [each.attempt for each in (late, lost, won, first)] == [1, 1, 2, 1]
+
+
+def test_the_log_of_failures_holds_failures_only() -> None:
+    log = TryLog()
+    entries = (
+        entry(trailer="14"),
+        entry(code=None, flag="upstream_remote_reset"),
+        entry(code=None, flag="upstream_connection_failure"),
+        entry(trailer="0"),
+        entry(code=None),
+    )
+    first = log.take(message(*entries, name=FAILED_TRIES), fleet(), 7.0)
+    later = log.take(message(*entries), fleet(), 7.0)
+    assert log.failures
+    assert [each.outcome for each in first] == [Outcome.FAILED, Outcome.RESET, Outcome.REFUSED]
+    assert later == first
+
+
 def test_a_claim_beyond_reason_is_bounded() -> None:
     headers = {"x-envoy-attempt-count": "999999", "x-inferno-fingerprint": "f" * 1000}
     (big,) = read(entry(seconds=1e9, size=2**63, headers=headers))
@@ -192,10 +223,10 @@ def test_a_claim_beyond_reason_is_bounded() -> None:
 def test_a_callers_text_need_not_be_utf8() -> None:
     raw = message(entry(trailer="0", path="/xyz/infer", headers={"x-inferno-fingerprint": "uvw"}))
     broken = raw.replace(b"/xyz/", b"/\xff\xfe\xfd/").replace(b"uvw", b"\xff\xfe\xfd")
-    (found,) = parse_tries(broken, fleet(), 7.0)
+    (found,) = TryLog().take(broken, fleet(), 7.0)
     assert found.fingerprint == "\ufffd" * 3
 
 
 def test_bytes_that_are_no_access_log_are_refused() -> None:
     with pytest.raises(InvalidInput, match="no access log"):
-        parse_tries(b"\xff\xff\xff", fleet(), 7.0)
+        TryLog().take(b"\xff\xff\xff", fleet(), 7.0)
