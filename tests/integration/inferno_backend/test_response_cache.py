@@ -40,11 +40,13 @@ class Caching(StandIn):
         self.own = own
         self.cached = own
         self.kept: dict[bytes, bytes] = {}
+        self.decoupled = False
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         answer = wire.ModelConfigResponse()
         answer.config.name = request.name
         answer.config.response_cache.enable = self.cached
+        answer.config.model_transaction_policy.decoupled = self.decoupled
         return answer
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
@@ -121,9 +123,19 @@ async def test_a_model_that_cannot_be_loaded_with_a_cache_goes_on_without(tmp_pa
     assert found["m"].startswith("Not cached. It could not be audited: ")
 
 
+async def test_a_model_whose_requests_triton_would_confuse_is_not_tried(tmp_path: Path) -> None:
+    server = Caching(last_four)
+    server.decoupled = True
+    found = await begun(server, tmp_path)
+    assert found["m"].startswith("Not cached. It is decoupled")
+    assert server.asked == Counter()
+
+
 async def test_a_model_that_nobody_declared_is_left_alone(tmp_path: Path) -> None:
     server = Caching(last_four)
     assert await begun(server, tmp_path, "third") == {}
+    async with serving(server) as address, TritonClient(address) as client:
+        assert await ResponseCache(["third"], tmp_path).switch_on(client, "m") == ""
     assert server.asked == Counter()
 
 

@@ -68,7 +68,8 @@ def test_a_global_limit_needs_somebody_who_counts(tmp_path: Path) -> None:
 
 
 def test_nobody_is_asked_who_has_nothing_to_count() -> None:
-    assert ProxySettings(rate_limit_service="10.0.0.1:8081").rate_limits_at is None
+    for where in ("10.0.0.1:8081", ""):
+        assert ProxySettings(rate_limit_service=where).rate_limits_at is None
 
 
 @pytest.mark.parametrize(("host", "insecure"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
