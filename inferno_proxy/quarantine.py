@@ -85,14 +85,14 @@ def treatments(plan: RoutePlan, quarantine: Quarantine) -> Mapping[str, ModelRou
     return {name: route for name, route in chosen.items() if route is not None}
 
 
-def hold(quarantine: Quarantine, route: ModelRoute, accepted: ModelRoute | None) -> Held | None:
-    """The next step for a model that was found to do harm; None when it has no route already.
+def hold(quarantine: Quarantine, route: ModelRoute, accepted: ModelRoute | None) -> Held:
+    """The next step for a model that was found to do harm.
 
     ``route`` is what the plan says of it, ``accepted`` how it was treated when a data plane last accepted it.
     """
     refused, before = _treatment(route), quarantine.get(route.name)
     if before is not None and before.refused == refused:
-        return None if before.step is Step.GONE else replace(before, step=Step(before.step + 1))
+        return replace(before, step=Step.CLOSED if before.step is Step.BEFORE else Step.GONE)
     if accepted is None or accepted == refused:
         return Held(refused, Step.CLOSED)
     return Held(refused, Step.BEFORE, accepted)

@@ -29,8 +29,6 @@ from inferno_runtime.latest import Latest
 _LOG = logs.get("quarantine")
 Stage = Callable[[RoutePlan, ResourceSettings], Snapshot]
 
-# A model takes three steps at most until it does no harm, so this is enough for several of them.
-_MOST_ROUNDS = 24
 _MOST_PROBED = 100
 
 
@@ -102,18 +100,20 @@ class Warden:
     async def _look(self) -> None:
         """Hold back each model that does harm in what is published now."""
         try:
-            for _ in range(_MOST_ROUNDS):
+            # Each round takes one model a step further, of which there are three, so this ends.
+            while True:
                 by = self._refused_by()
                 plan, recipe = self._publisher.planned, self._recipes.value
                 mended = contained(plan, recipe.quarantine)
                 if not by or not (wrong := await self._wrong(mended, recipe)):
                     return
                 name = await self._offender(mended, recipe)
-                if name is None or not self._hold(name, plan, by, wrong):
+                if name is None:
                     self._events.add(
                         "CONFIG_REFUSED", "", f"{by} the configuration, and no model is to blame: {wrong}."
                     )
                     return
+                self._hold(name, plan, by, wrong)
         except Unavailable as error:
             _LOG.error("refused configuration not looked into", reason=error.sentence())
 
@@ -128,11 +128,9 @@ class Warden:
             return f"Envoy {refusing[0]!r} refuses"
         return f"Envoy {min(self._alarms.unsteady)!r} keeps ending under" if self._alarms.unsteady else ""
 
-    def _hold(self, name: str, plan: RoutePlan, by: str, wrong: str) -> bool:
+    def _hold(self, name: str, plan: RoutePlan, by: str, wrong: str) -> None:
         recipe = self._recipes.value
         held = hold(recipe.quarantine, plan.models[name], treatments(*self._accepted).get(name))
-        if held is None:
-            return False
         self._recipes.set(replace(recipe, quarantine=MappingProxyType({**recipe.quarantine, name: held})))
         self._publisher.publish()
         place = self._place(name)
@@ -143,7 +141,6 @@ class Warden:
             evidence=wrong if place == "default" else f"{place}: {wrong}",
             effect=f"{held.step.effect} until its settings or the model itself change",
         )
-        return True
 
     async def _offender(self, plan: RoutePlan, recipe: Recipe) -> str | None:
         """The first model that does harm on top of those before it; None when it is none of them."""

@@ -57,9 +57,9 @@ def test_a_model_that_changed_is_no_longer_held_and_one_that_is_away_is_waited_f
 
 def test_each_refusal_leads_one_step_further() -> None:
     route, quarantine, steps = replace(BAD, grpc=HERE), NOBODY, []
-    while held := hold(quarantine, route, OLD):
-        steps.append(held)
-        quarantine = quarantined(held)
+    for _ in Step:
+        steps.append(hold(quarantine, route, OLD))
+        quarantine = quarantined(steps[-1])
     assert steps == [Held(BAD, step, OLD) for step in Step]
     assert [step.effect for step in Step] == [
         "it is treated as it was before",

@@ -99,6 +99,7 @@ async def test_changed_settings_are_taken_over_and_kept_for_the_next_life(tmp_pa
         f"Changed: proxy.region ({world.file}:1), proxy.models.m ({world.file}:1)."
     )
     assert [each.region for each in world.taken] == ["b"]
+    assert (world.reloader.where("m"), world.reloader.where("n")) == (f"{world.file}:1", f"{world.file}:1")
     kept = HandOver.read(world.plan)
     assert (kept.settings, kept.listen) == (world.taken[0], Address("127.0.0.1", 8080))
     assert kept.settings.model_fields_set == world.taken[0].model_fields_set
@@ -145,6 +146,7 @@ async def test_settings_that_cannot_be_kept_hold_all_the_same(tmp_path: Path) ->
 async def test_each_hangup_reads_the_settings(tmp_path: Path) -> None:
     world, hangups = World(tmp_path, "proxy: {region: a}\n"), Latest(0)
     task = asyncio.create_task(world.reloader.run(hangups))
+    await asyncio.sleep(0)
     for number in (1, 2):
         hangups.set(number)
         await eventually(partial(world.has_said, number), 5, "it is read")
