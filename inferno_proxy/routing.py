@@ -93,8 +93,8 @@ class ModelRoute:
     ``hedge_after`` is the delay of a second try in seconds, chosen or learned, 0 for none. ``nearest_first``: endpoints
     may have priorities; ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
     ``hopeless``: every endpoint fails, and a second try would only add to the load.
-    ``quarantined`` are fingerprints of requests that are refused; ``watched``: gRPC calls that name the model in a
-    header are fingerprinted as well.
+    ``quarantined`` are fingerprints of requests that are refused; ``watched``: every call is fingerprinted, not only
+    gRPC calls that name the model in the message.
     """
 
     name: str

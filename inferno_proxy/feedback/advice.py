@@ -21,7 +21,8 @@ class Advice:
     to the most calls under way at a time through one data plane; not named: no limit. ``stuck``: (model, node_id) of
     endpoints that hold work and finish none, with the evidence in one sentence. ``hopeless``: models of which every
     endpoint fails, so that a second try of a call helps nobody. ``quarantined``: fingerprints of requests that kill
-    nodes, by model. ``watched``: models whose calls are fingerprinted also when they name it in a header.
+    nodes, by model. ``watched``: models of which every call is fingerprinted, not only gRPC calls that name them in the
+    message.
 
     Numbers are coarse on purpose: equal advice means no new configuration.
     """

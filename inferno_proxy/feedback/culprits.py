@@ -190,7 +190,7 @@ class Culprits:
                     model,
                     cause=f"Nodes died under calls of {model} that nobody can tell apart",
                     evidence=f"calls without a fingerprint broke when {nodes} died",
-                    effect="calls that name the model in a header are fingerprinted as well",
+                    effect="calls that name the model in a header, and REST calls, are fingerprinted as well",
                 )
             )
         self.watched = watched

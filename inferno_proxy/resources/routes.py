@@ -58,7 +58,7 @@ from inferno_proxy.resources.names import (
 )
 from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.priorities import by_priority
-from inferno_proxy.resources.quarantine import quarantine_routes
+from inferno_proxy.resources.quarantine import fingerprint_metadata, quarantine_routes
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
@@ -189,15 +189,18 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
             hedge(route, action)
         made = _model_route(route, action, match, retry_buffer)
         made.response_headers_to_add = _safe_for_browsers()
+        if route.watched:
+            made.typed_per_filter_config.pop(CALL_FILTER, None)
+            made.metadata = fingerprint_metadata(route, made.metadata)
         return by_priority(made, priority)
 
     path = f"{_MODEL_PATHS}{path_segment(route.name)}"
     copies = mirror_policies(route, http_cluster(route.name))
     every = one(RouteMatch(path_separated_prefix=path), route.traffic.timeout, copies)
-    if not _streams_differ(route):
-        return every
-    streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
-    return one(streams, route.traffic.stream_timeout) + every
+    if _streams_differ(route):
+        streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
+        every = one(streams, route.traffic.stream_timeout) + every
+    return quarantine_routes(route, path) + every
 
 
 def _streams_differ(route: ModelRoute) -> bool:

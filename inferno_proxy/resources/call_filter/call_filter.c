@@ -3,7 +3,7 @@
  * Sets two request headers and lets Envoy choose the route again:
  *   x-inferno-model     the model's name, unless the client sent the header itself (gRPC only: REST names it in the path)
  *   x-inferno-sequence  the sequence id, removed when the call has none
- *   x-inferno-fingerprint  a hash of the tensors' beginning, where it is wanted (gRPC only; see fingerprint.h)
+ *   x-inferno-fingerprint  a hash of the tensors' beginning, where it is wanted (see fingerprint.h)
  *
  * Where the route's metadata has aliases, a call that names one is made a call of the alias's target before all else: in
  * the model header, in each message (gRPC) or in the path (REST). See alias.h.
@@ -56,10 +56,11 @@ EXPORT(proxy_on_memory_allocate) void *proxy_on_memory_allocate(u32 size) {
 }
 
 /* The streams that concern us still: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at
- * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are. */
+ * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are.
+ * `hashed`: what a REST call is held back for (see fingerprint.h). */
 enum { PLACES = 1 << 16 };
 typedef struct {
-  u32 stream, renamed, rest;
+  u32 stream, renamed, rest, hashed;
 } place;
 static place places[PLACES];
 static u32 taken;
@@ -388,6 +389,11 @@ static u32 grpc_body(u32 stream, const u8 *at, u32 size, u32 buffered, int last)
 static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
   call found = {0};
   int whole = last;
+  u32 hashed = find(stream)->hashed;
+  if (hashed) {
+    if (!hash_body(at, size, &found) && !last) return PAUSE;
+    if (hashed == ONLY_HASHED) return let_go(stream, &found);
+  }
   span coding = HEADER("content-encoding");
   if (coding.at && !IS(coding, "identity")) {
     cursor in = {at, at + size};
@@ -433,6 +439,7 @@ EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 co
   (void)count;
   arena_used = 0;
   int grpc = is_grpc();
+  u32 hashed = grpc ? NOT_HASHED : hashing();
   if (!grpc && rename_path() && !alias.stateful) return CONTINUE;
   if (last) {
     if (grpc) return REFUSE(400, INVALID_ARGUMENT, "the call ended before its first message");
@@ -443,6 +450,7 @@ EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 co
   place *its = find(stream);
   its->stream = stream;
   its->renamed = 0;
+  its->hashed = hashed;
   taken++;
   return PAUSE;
 }

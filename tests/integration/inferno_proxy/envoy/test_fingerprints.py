@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -132,3 +133,48 @@ async def test_calls_of_a_watched_model_have_a_fingerprint_whoever_names_it(fron
     async with front(Advice(watched=frozenset({"m"}))) as client:
         by_header = await fingerprint(client, request(b"a"), [("x-inferno-model", "m")])
         assert by_header == await fingerprint(client, request(b"a"))
+
+
+async def rest(client: Client, body: Any, name: str = "m", **headers: str) -> tuple[int, str, Any]:
+    """The status, the fingerprint that the node saw and the answer of a REST call."""
+    before = len(client.servers[0].calls)
+    url = f"{client.url}/v2/models/{name}/infer"
+    async with client.http.post(url, data=body, headers=headers) as response:
+        calls = client.servers[0].calls[before:]
+        return response.status, calls[0].metadata.get(FINGERPRINT_HEADER, "") if calls else "", await response.json()
+
+
+def inputs(data: list[int], **others: Any) -> bytes:
+    return json.dumps({"inputs": [{"data": data}], **others}).encode()
+
+
+async def test_rest_calls_of_a_watched_model_have_a_fingerprint_however_they_arrive(front: Front) -> None:
+    async with front(Advice(watched=frozenset({"m", "counter"}))) as client:
+
+        async def pieces(body: bytes) -> AsyncIterator[bytes]:
+            for at in range(0, len(body), 300):
+                yield body[at : at + 300]
+
+        for data in ([1], list(range(120_000))):
+            names = {(await rest(client, inputs(data)))[1] for _ in range(3)}
+            assert len(names) == 1
+            assert len(names.pop()) == 16
+        small = inputs(list(range(50)))
+        assert len({(await rest(client, part))[1] for part in (small, inputs([2]), inputs([3]))}) == 3
+        assert (await rest(client, pieces(inputs(list(range(5000))))))[0] == 200
+        assert len((await rest(client, inputs([1], parameters={"sequence_id": 7}), "counter"))[1]) == 16
+        assert client.servers[0].calls[-1].sequence == 7
+        async with client.http.get(f"{client.url}/v2/models/m/ready") as response:
+            assert response.status == 200
+
+
+async def test_a_quarantined_rest_call_is_refused_and_others_pass(front: Front) -> None:
+    async with front(Advice(watched=frozenset({"m"}))) as client:
+        _, name, _ = await rest(client, inputs([1]))
+    async with front(Advice(quarantined={"m": frozenset({name})})) as client:
+        for forged in ({}, {FINGERPRINT_HEADER: "mine"}):
+            status, _, answer = await rest(client, inputs([1]), **forged)
+            assert status == 422
+            assert answer == {"error": f"this request is refused: the nodes that ran it died (model m, request {name})"}
+        assert (await rest(client, inputs([2])))[0] == 200
+        assert (await rest(client, inputs(list(range(120_000))), **{FINGERPRINT_HEADER: name}))[0] == 200
