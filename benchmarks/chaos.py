@@ -76,6 +76,11 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
         missed.append(f"{measured.lost} nodes lost, promised {fault.lost}")
     if fault.ratio is not None and (measured.ratio is None or measured.ratio > fault.ratio):
         missed.append(f"p99 {_times(measured.ratio)} the healthy one, promised {fault.ratio:g} times")
+    for what, (least, most) in fault.bounds.items():
+        found = measured.figures.get(what)
+        if found is None or not least <= found <= most:
+            promised = f"at most {most:g}" if least <= 0 else f"at least {least:g}"
+            missed.append(f"{what}: {'not measured' if found is None else f'{found:.3g}'}, promised {promised}")
     if control is not None and not fault.bites(control):
         missed.append("the control run came to no harm: the fault did not bite")
     return Row(
@@ -93,12 +98,16 @@ def judge(fault: Fault, path: str, measured: Measured, control: Measured | None)
         fault.controlled,
         not missed,
         tuple(missed),
-        measured.note,
+        "; ".join(filter(None, (_figures(measured), _figures(control, "in the control "), measured.note))),
     )
 
 
 def _times(ratio: float | None) -> str:
     return "unknown beside" if ratio is None else f"{ratio:.1f} times"
+
+
+def _figures(measured: Measured | None, where: str = "") -> str:
+    return ", ".join(f"{where}{what}: {value:.3g}" for what, value in (measured.figures if measured else {}).items())
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -173,7 +182,7 @@ def _summary(measured: Measured | str) -> str:
     report = measured.report
     return (
         f"{report.failed}/{report.sent} failed, worst {report.worst:.2f} s, detected {measured.detected}, "
-        f"recovered {measured.recovered} {measured.note} {report.statuses}"
+        f"recovered {measured.recovered} {_figures(measured)} {measured.note} {report.statuses}"
     )
 
 

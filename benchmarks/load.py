@@ -49,7 +49,8 @@ _RETRYING = {
 @dataclass(slots=True)
 class Report:
     """What a load saw. Latencies in seconds; ``failures`` are ``[moment, status, message]``; ``slow`` counts requests
-    over 100 ms with the first and last moment they left at; ``servers`` counts answers by server."""
+    over 100 ms with the first and last moment they left at; ``servers`` counts answers by server. ``took`` has the
+    median and the 99th percentile by status, from when the request left, which may be later than it was due."""
 
     sent: int = 0
     succeeded: int = 0
@@ -64,6 +65,7 @@ class Report:
     servers: dict[str, int] = field(default_factory=dict)
     last_seen: dict[str, float] = field(default_factory=dict)
     first_seen: dict[str, float] = field(default_factory=dict)
+    took: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Load:
@@ -88,6 +90,7 @@ class Load:
         self._timeout = timeout
         self._samples: list[tuple[float, float]] = []
         self._report = Report()
+        self._took: dict[str, list[float]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> Report:
@@ -116,6 +119,7 @@ class Load:
 
     async def _one(self, stub: service_pb2_grpc.GRPCInferenceServiceStub, due: float) -> None:
         status, message, server = _STATUS_NONE, "", ""
+        left = time.monotonic()
         try:
             answer = await stub.ModelInfer(self._request, timeout=self._timeout)
             server = answer.raw_output_contents[0][4:].decode() if answer.raw_output_contents else ""
@@ -133,6 +137,7 @@ class Load:
             report.failed += 1
             report.failures.append((due, status, message))
         self._samples.append((due, ended - due))
+        self._took.setdefault(status, []).append(ended - left)
 
     def _finish(self, sent: int) -> Report:
         report = self._report
@@ -142,6 +147,9 @@ class Load:
             report.p50 = latencies[len(latencies) // 2]
             report.p99 = latencies[int(len(latencies) * 0.99)]
             report.worst = latencies[-1]
+        for status, took in self._took.items():
+            took.sort()
+            report.took[status] = (took[len(took) // 2], took[int(len(took) * 0.99)])
         slow = [due for due, latency in self._samples if latency > 0.1]
         report.slow = len(slow)
         report.slow_window = (min(slow), max(slow)) if slow else None

@@ -32,6 +32,15 @@ from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
 from benchmarks.faults.network import cut_off, packets_lost
+from benchmarks.faults.overload import (
+    GOODPUT,
+    REFUSAL,
+    TRIES,
+    UNLIMITED,
+    browned_out,
+    browned_out_unseen,
+    overloaded,
+)
 from benchmarks.faults.streams import BROKEN, streams_broken
 from benchmarks.faults.tritons import (
     rolling_restart,
@@ -266,6 +275,17 @@ FAULTS: tuple[Fault, ...] = (
         tested=(),
     ),
     Fault(
+        34,
+        "three times the calls the fleet can do",
+        "goodput at least 90 % of what the fleet can do, the others refused within 5 ms",
+        overloaded,
+        lossless=False,
+        bounds={GOODPUT: (0.9, 10), REFUSAL: (0, 0.005)},
+        control_config=UNLIMITED,
+        bites=lambda measured: measured.figures[GOODPUT] < 0.9,
+        tested=(),
+    ),
+    Fault(
         35,
         "a stream's node dies under it",
         "its caller is told: never a clean end with answers missing (no stream is continued elsewhere)",
@@ -301,6 +321,20 @@ FAULTS: tuple[Fault, ...] = (
         detect=1.5,
         lost=2,
         bites=lambda measured: (measured.lost or 0) > 2,
+        tested=(),
+    ),
+    Fault(
+        41,
+        "brown-out: every node fails every call for 10 s",
+        "at most 1.2 tries for each call, tried again as before 3 s after its end",
+        browned_out,
+        recover=3,
+        lossless=False,
+        bounds={TRIES: (0, 1.2)},
+        control=browned_out_unseen,
+        control_config="",
+        spoils=True,
+        bites=lambda measured: measured.figures[TRIES] > 1.5,
         tested=(),
     ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from benchmarks.cloud import Cloud
 from benchmarks.load import Report
@@ -13,7 +14,8 @@ from benchmarks.load import Report
 class Measured:
     """What a fault did. Seconds; None: not measured in this scenario. ``gap``: between the first and the last request
     that failed. ``ratio``: the slowest hundredth of calls against that of a healthy fleet. ``lost``: model servers that
-    died. ``grown``: MiB of memory that the proxy's process that grew most has more than before."""
+    died. ``grown``: MiB of memory that the proxy's process that grew most has more than before. ``figures``: what else
+    the row promises, by name."""
 
     report: Report
     detected: float | None = None
@@ -23,6 +25,7 @@ class Measured:
     ratio: float | None = None
     note: str = ""
     grown: float | None = None
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class Fault:
     fault did harm there. A control that never recovers has bitten as well. A control that ``spoils`` leaves a cloud
     without healing that is no use for another row. A row that is not ``lossless`` promises how soon failing ends, not
     that nothing fails. One that is not ``controlled`` has no control: its note says what was done to the cloud.
-    ``tested`` are the paths that the end-to-end tests hold; the others, and all rows without one,
-    are only measured.
+    ``bounds`` has the least and the most that a figure may be. ``tested`` are the paths that the end-to-end tests hold;
+    the others, and all rows without one, are only measured.
     """
 
     row: int
@@ -76,6 +79,7 @@ class Fault:
     grown: float | None = None
     lost: int | None = None
     lossless: bool = True
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     control: Scenario | None = None
     control_config: str = NO_HEALING
     spoils: bool = False

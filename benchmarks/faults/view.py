@@ -81,6 +81,15 @@ class Mesh:
         else:
             await self._stub.UndrainNode(mesh.UndrainNodeRequest(node_id=node_id), timeout=5)
 
+    async def told(self, kind: str, within: float) -> float:
+        """Seconds until the mesh tells of a new event of this kind."""
+        start = time.monotonic()
+        async with asyncio.timeout(within):
+            async for answer in self._stub.WatchEvents(mesh.WatchEventsRequest(only_new=True)):
+                if answer.event.kind == kind:
+                    break
+        return time.monotonic() - start
+
     @staticmethod
     def phase(view: mesh.NodeView) -> str:
         """The name of a node's phase."""

@@ -54,6 +54,7 @@ class Learner:
         self._audit = Audit()
         self._brown_outs = BrownOuts()
         self._limits = Limits()
+        self._shares: Mapping[str, Mapping[str, int]] = {}
         self._new_counts: list[Counts] = []
         self._new_tries: list[Try] = []
         self._acts: list[Act] = []
@@ -88,15 +89,21 @@ class Learner:
         held_to = admissions(view, self._max_wait)
         self._acts += self._limits.judge(self._new_tries, self._new_counts, held_to, now)
         self._new_counts, self._new_tries = [], []
+        shares: dict[str, Mapping[str, int]] = {}
         weighed: dict[tuple[str, str], int] = {}
         hung: dict[tuple[str, str], str] = {}
         delays: dict[str, float] = {}
         for name, model in self._models.items():
             nodes = self._serving[name]
             hung |= {(name, node): why for node, why in self._stuck(name, model, now).items()}
-            weighed |= {(name, node): weight for node, weight in self._weights(name, model, now).items()}
-            if after := self._hedge(name, model, nodes, now):
+            # In an overload each node has a queue that says nothing about it, and no room for second tries.
+            overloaded = name in self._limits.limits
+            shares[name] = self._shares.get(name, {}) if overloaded else self._weights(name, model, now)
+            weighed |= {(name, node): weight for node, weight in shares[name].items() if node in nodes}
+            after = self._hedge(name, model, nodes, now)
+            if after and not overloaded:
                 delays[name] = after
+        self._shares = shares
         return Advice(
             weights=MappingProxyType(weighed),
             hedge_after=MappingProxyType(delays),

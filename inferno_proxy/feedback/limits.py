@@ -27,8 +27,10 @@ _NEWEST, _OLDEST, _LEAST = 16, 30.0, 5
 _LEAST_ENDED = 3
 # The time without a queue is the least ever seen, which rises by this part of the difference with each look.
 _RISE = 0.002
-# The limit stays while the time is this near to the tolerated one, and changes by no more than this at a time.
-_STEP = 1.4
+# The limit rises while the time is below this part of the tolerated one, and falls above it; by no more at a time than
+# what shows before the next look.
+_LITTLE = 0.7
+_UP, _DOWN = 1.2, 1.4
 # Looks (one for each report, two a second) at the lowest limit after which the time without a queue was a mistake.
 _MISTAKEN_AFTER = 10
 # Seconds with less than half of the limit under way, after which there is no limit any more.
@@ -69,6 +71,13 @@ class _Endpoint:
     newest: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_NEWEST))
     unqueued: float = 0.0
 
+    def take(self, each: Try) -> None:
+        """Take a try in. One that was given up tells how long it takes at least, and so counts only when that is long:
+        left out, those who cannot wait would make a queue look short."""
+        given_up = each.outcome in (Outcome.CANCELLED, Outcome.TIMED_OUT)
+        if each.outcome is Outcome.ANSWERED or (given_up and 0 < 2 * self.unqueued < each.seconds):
+            self.newest.append((each.at, each.seconds))
+
     def look(self, now: float, *, rise: float) -> float | None:
         """How long tries that end now took; None when too few have ended."""
         fresh = [seconds for at, seconds in self.newest if at > now - _OLDEST]
@@ -81,13 +90,15 @@ class _Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One look at a model: seconds that a call takes, without a queue, and relative to what is tolerated (at the best
-    endpoint, where the next calls go), calls under way and ended in a second."""
+    """One look at a model: seconds that a call takes, without a queue, and as is tolerated; calls under way and
+    answered in a second. Relative to the tolerated time, at the best endpoint, where the next calls go: ``excess`` is
+    what calls take that end now, ``looming`` what those will that begin now, as far as the first bears that out."""
 
     taken: float
     unqueued: float
     tolerated: float
     excess: float
+    looming: float
     under_way: int
     a_second: float
 
@@ -96,7 +107,7 @@ class _Found:
         """In words."""
         return (
             f"{self.under_way} calls under way, one takes {self.taken:.3f} s, {self.unqueued:.3f} s without a queue, "
-            f"{self.a_second:.0f} end a second"
+            f"{self.a_second:.0f} are answered a second"
         )
 
 
@@ -126,8 +137,8 @@ class Limits:
         """Take new observations in; what begins and ends at ``now`` (monotonic seconds). Models that ``admissions``
         does not name have no limit."""
         for each in tries:
-            if each.outcome is Outcome.ANSWERED and not each.stream:
-                self._endpoints[each.model].setdefault(each.address, _Endpoint()).newest.append((each.at, each.seconds))
+            if not each.stream:
+                self._endpoints[each.model].setdefault(each.address, _Endpoint()).take(each)
         for count in counts:
             self._counts[count.model][count.client_id, count.address] = count
         self._forget(now)
@@ -147,7 +158,11 @@ class Limits:
             kept = {key: each for key, each in self._counts[model].items() if each.at > now - _FRESH}
             self._counts[model] = kept
         for model, endpoints in list(self._endpoints.items()):
-            known = {where: each for where, each in endpoints.items() if each.newest[-1][0] > now - _FORGOTTEN}
+            known = {
+                where: each
+                for where, each in endpoints.items()
+                if each.newest and each.newest[-1][0] > now - _FORGOTTEN
+            }
             self._endpoints[model] = known
         self._counts = defaultdict(dict, {model: kept for model, kept in self._counts.items() if kept})
         self._endpoints = defaultdict(dict, {model: known for model, known in self._endpoints.items() if known})
@@ -156,7 +171,7 @@ class Limits:
         state = self._shedding.get(model)
         found = self._look(model, admission, now, rise=0.0 if state else _RISE)
         if state is None:
-            if found.excess <= 1 or found.under_way <= admission.lowest:
+            if found.looming <= 1 or found.under_way <= admission.lowest:
                 return []
             limit = max(float(admission.lowest), found.a_second * found.tolerated)
             self._shedding[model] = _Shedding(limit, now)
@@ -174,8 +189,8 @@ class Limits:
             cause = f"model {model} gets no more calls than it can do"
             return [Act("OVERLOAD_OVER", model, cause, found.evidence, "no call is refused", now - state.since)]
         # What had queued up before there was a limit says nothing about it.
-        if found.excess and found.under_way <= state.limit * 1.2:
-            self._follow(model, state, found.excess, admission.lowest)
+        if found.excess and found.looming and found.under_way <= state.limit * 1.2:
+            self._follow(model, state, found, admission.lowest)
         return []
 
     def _look(self, model: str, admission: Admission, now: float, *, rise: float) -> _Found:
@@ -186,28 +201,34 @@ class Limits:
             if taken is None:
                 continue
             here = [count for count in counts if count.address == address]
-            ended = sum(count.succeeded + count.failed for count in here)
-            if ended >= _LEAST_ENDED:
-                # By Little's law; it forgets an earlier queue at once, while streams that stay open make it too long.
-                rate = sum((count.succeeded + count.failed) / count.seconds for count in here)
-                taken = min(taken, sum(count.under_way for count in here) / rate)
+            ahead = taken
+            if sum(count.succeeded for count in here) >= _LEAST_ENDED:
+                # Little's law tells what a call that begins now will take, where those that end now tell of the past.
+                # Streams that stay open make it too long: what is seen must at least bear out half of it.
+                # Calls that run out of time end as failures, and are no work done.
+                rate = sum(count.succeeded / count.seconds for count in here)
+                ahead = min(2 * taken, sum(count.under_way for count in here) / rate)
             tolerated = endpoint.unqueued + max(admission.max_wait, _OTHERS_BEFORE * endpoint.unqueued)
-            seen.append((taken, endpoint.unqueued, tolerated))
+            seen.append((taken, endpoint.unqueued, tolerated, ahead))
         return _Found(
-            taken=median(taken for taken, _, _ in seen) if seen else 0.0,
-            unqueued=median(unqueued for _, unqueued, _ in seen) if seen else 0.0,
-            tolerated=median(tolerated for _, _, tolerated in seen) if seen else 0.0,
-            excess=min((taken / tolerated for taken, _, tolerated in seen), default=0.0),
+            taken=median(taken for taken, _, _, _ in seen) if seen else 0.0,
+            unqueued=median(unqueued for _, unqueued, _, _ in seen) if seen else 0.0,
+            tolerated=median(tolerated for _, _, tolerated, _ in seen) if seen else 0.0,
+            excess=min((taken / tolerated for taken, _, tolerated, _ in seen), default=0.0),
+            looming=min((ahead / tolerated for _, _, tolerated, ahead in seen), default=0.0),
             under_way=sum(count.under_way for count in counts),
-            a_second=sum((count.succeeded + count.failed) / count.seconds for count in counts),
+            a_second=sum(count.succeeded / count.seconds for count in counts),
         )
 
-    def _follow(self, model: str, state: _Shedding, excess: float, lowest: int) -> None:
+    def _follow(self, model: str, state: _Shedding, found: _Found, lowest: int) -> None:
         """Move the limit to where a call takes the tolerated time."""
-        state.lowest_for = state.lowest_for + 1 if state.limit <= lowest and excess > _STEP else 0
+        surely, at_most = sorted((found.excess, found.looming))
+        state.lowest_for = state.lowest_for + 1 if state.limit <= lowest and surely > 1 else 0
         if state.lowest_for >= _MISTAKEN_AFTER:
             for endpoint in self._endpoints[model].values():
                 endpoint.unqueued *= 2
             state.lowest_for = 0
-        if not 1 / _STEP <= excess <= _STEP:
-            state.limit = max(float(lowest), state.limit * min(max(1 / excess, 1 / _STEP), _STEP))
+        if surely > 1:
+            state.limit = max(float(lowest), state.limit / min(surely, _DOWN))
+        elif at_most < _LITTLE:
+            state.limit *= min(1 / at_most, _UP)

@@ -53,7 +53,9 @@ class Learning:
         return self._recipe.value.routing.may_repeat(model)
 
     def _max_wait(self, model: str) -> float:
-        return self._recipe.value.routing.traffic.of(model).max_wait
+        """Less than the time after which the operator wants a second try: of calls that wait, each would get one."""
+        traffic = self._recipe.value.routing.traffic.of(model)
+        return min(traffic.max_wait, traffic.hedge_after / 2 or traffic.max_wait)
 
 
 def report(acts: Iterable[Act], events: EventLog) -> None:

@@ -17,6 +17,7 @@ from inferno_proxy.snapshot import Resource
 # Field numbers of envoy.service.runtime.v3.Runtime.
 _NAME = 1
 _LAYER = 2
+_RETRIES_OF_LIMIT = 0.05
 
 
 def runtime_resource(routes: Iterable[ModelRoute], priorities: bool) -> Resource:
@@ -30,11 +31,15 @@ def runtime_resource(routes: Iterable[ModelRoute], priorities: bool) -> Resource
 
 def _of_model(route: ModelRoute, priorities: bool) -> Iterator[tuple[str, int]]:
     """Envoy reads these keys each time it asks a limit (source: ResourceManagerImpl)."""
+    limit = min(route.limit, route.traffic.max_concurrency or route.limit)
     for cluster in (grpc_cluster(route.name), http_cluster(route.name)):
         for priority in ("default", "high") if priorities else ("default",):
+            key = f"circuit_breakers.{cluster}.{priority}"
             if route.hopeless:
-                yield f"circuit_breakers.{cluster}.{priority}.max_retries", 0
-            if route.limit:
-                limit = min(route.limit, route.traffic.max_concurrency or route.limit)
+                yield f"{key}.max_retries", 0
+            elif limit:
+                # Second tries, a hedged call's among them, have hardly room in an overload.
+                yield f"{key}.max_retries", max(1, int(limit * _RETRIES_OF_LIMIT))
+            if limit:
                 own = ordinary_limit(limit) if priorities and priority == "default" else limit
-                yield f"circuit_breakers.{cluster}.{priority}.max_requests", own
+                yield f"{key}.max_requests", own

@@ -27,7 +27,7 @@ def test_a_model_whose_every_endpoint_fails_is_browned_out() -> None:
     (act,) = found.judge(counts(10.0, (30, 10), (20, 20), (10, 30)), 10.0)
     assert found.models == {"m"}
     assert (act.kind, act.subject, act.seconds) == ("BROWN_OUT", "m", None)
-    assert act.evidence == "60 of 120 tries failed at 3 endpoints within 1 s, 25% at the best of them"
+    assert act.evidence == "60 of 120 tries failed at 3 endpoints of late, 25% at the best of them"
     assert found.judge(counts(10.5, (30, 10)), 10.5) == []
 
 
@@ -49,6 +49,29 @@ def test_retries_stay_while_they_help_or_cost_little(endpoints: list[tuple[int, 
 def test_an_endpoint_that_gets_no_calls_says_nothing() -> None:
     found = BrownOuts()
     found.judge(counts(10.0, (40, 0), (0, 0)), 10.0)
+    assert found.models == {"m"}
+
+
+def test_an_endpoint_that_was_well_before_it_got_no_more_calls_says_nothing() -> None:
+    found = BrownOuts()
+    found.judge(counts(10.0, (0, 20), (0, 20)), 10.0)
+    found.judge(counts(10.5, (3, 17), (3, 17)), 10.5)
+    found.judge(counts(11.0, (40, 0)), 11.0)
+    assert found.models == {"m"}
+
+
+def test_calls_that_were_refused_burden_no_node() -> None:
+    found = BrownOuts()
+    for at, issued, succeeded, under_way in ((10.0, 30, 20, 10), (10.5, 20, 22, 8), (11.0, 0, 8, 0)):
+        refused = Counts("envoy", "m", Address("10.0.0.1", 1), issued, succeeded, 40, under_way, 0.5, at)
+        assert found.judge([refused], at) == []
+
+
+def test_few_failures_in_each_report_are_enough_together() -> None:
+    found = BrownOuts()
+    found.judge(counts(10.0, (6, 0)), 10.0)
+    assert not found.models
+    found.judge(counts(10.5, (6, 0)), 10.5)
     assert found.models == {"m"}
 
 

@@ -30,6 +30,11 @@ def test_three_times_the_capacity_is_refused_but_for_what_waits_a_second(fleet: 
     assert 40 <= fleet.limits.limits["m"] <= 90
 
 
+def test_an_overload_is_seen_before_calls_have_waited_twice_as_long_as_allowed(fleet: Fleet) -> None:
+    fleet.run(180, 1.6)
+    assert fleet.acts == ["OVERLOAD_SHEDDING"]
+
+
 def test_a_burst_that_waits_less_than_allowed_is_let_through(fleet: Fleet) -> None:
     fleet.run(180, 0.4)
     fleet.run(30, 20)
@@ -101,6 +106,18 @@ def test_one_endpoint_without_a_queue_keeps_the_model_open(fleet: Fleet) -> None
         tries = [Try("m", slow, Outcome.ANSWERED, 5.0, now)] * 8 + [Try("m", fast, Outcome.ANSWERED, 0.05, now)] * 8
         counts = [Counts("envoy", "m", slow, 8, 8, 0, 80, 0.5, now), Counts("envoy", "m", fast, 8, 8, 0, 1, 0.5, now)]
         assert limits.judge(tries, counts, fleet.admissions, now) == []
+
+
+def test_callers_who_cannot_wait_do_not_hide_a_queue() -> None:
+    limits, where, admission = Limits(), Address("10.0.0.1", 1), {"m": Admission(1.0, 2)}
+    for step in range(20):
+        now = step * 0.5
+        given_up = 8 if step > 10 else 0
+        outcome = Outcome.CANCELLED if step % 2 else Outcome.TIMED_OUT
+        tries = [Try("m", where, Outcome.ANSWERED, 0.2, now)] * 4 + [Try("m", where, outcome, 3.0, now)] * given_up
+        tries += [Try("m", where, Outcome.CANCELLED, 0.01, now)] * 8  # the faster try of a hedged call had won
+        limits.judge(tries, [Counts("envoy", "m", where, 4, 4, 0, 8 * given_up, 0.5, now)], admission, now)
+    assert "m" in limits.limits
 
 
 def test_streams_and_failures_say_nothing_of_how_long_a_call_takes() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
@@ -54,12 +56,13 @@ async def test_retries_that_help_nobody_end_without_waiting_for_the_next_round()
     assert [event.kind for event in events.kept] == ["BROWN_OUT"]
 
 
-async def test_a_fleet_with_more_calls_than_it_can_do_gets_a_limit() -> None:
+@pytest.mark.parametrize("traffic", [Traffic(max_wait=0.2), Traffic(hedge_after=0.4)])
+async def test_a_fleet_with_more_calls_than_it_can_do_gets_a_limit(traffic: Traffic) -> None:
     clock = ManualClock()
     events = EventLog(clock)
     registry = Registry(Terms(), clock, events)
     registry.join(Node("a", 1, address("a"), models=(Model(MODEL, (ModelVersion("1", ModelState.READY),)),)))
-    recipe = Recipe(RoutingSettings(TrafficTable({MODEL: Traffic(max_wait=0.2)})), ResourceSettings("c", "h"))
+    recipe = Recipe(RoutingSettings(TrafficTable({MODEL: traffic})), ResourceSettings("c", "h"))
     advice = Latest(Advice())
     learning = Learning(registry, Latest(recipe), advice, events, clock)
     task = asyncio.create_task(learning.run())
