@@ -44,7 +44,7 @@ def advised(planned: RoutePlan, advice: Advice) -> RoutePlan:
 def _route(route: ModelRoute, advice: Advice) -> ModelRoute:
     if not route.traffic.learn:
         # Nodes that are stuck and retries that help nobody are faults, not figures.
-        advice = Advice(stuck=advice.stuck, hopeless=advice.hopeless)
+        advice = replace(advice, weights={}, hedge_after={}, limits={})
     return replace(
         route,
         hedge_after=route.traffic.hedge_after or advice.hedge_after.get(route.name, 0.0),

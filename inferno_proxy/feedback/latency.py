@@ -71,7 +71,7 @@ class Histogram:
         self._landmark: float | None = None
         self._buckets: dict[int, float] = {}
 
-    def add(self, seconds: float, at: float) -> None:
+    def add(self, seconds: float, at: float, weight: float = 1.0) -> None:
         """Take a sample in. ``at``: monotonic seconds."""
         if self._landmark is None:
             self._landmark = at
@@ -79,7 +79,7 @@ class Histogram:
             self._buckets = {bucket: weight * 2.0**-age for bucket, weight in self._buckets.items()}
             self._landmark, age = at, 0.0
         bucket = math.ceil(math.log(max(seconds, _SHORTEST) / _SHORTEST) / _LOG_GROWTH)
-        self._buckets[bucket] = self._buckets.get(bucket, 0.0) + 2.0**age
+        self._buckets[bucket] = self._buckets.get(bucket, 0.0) + weight * 2.0**age
 
     def faded(self, now: float) -> dict[int, float]:
         """How much each bucket's samples count now."""

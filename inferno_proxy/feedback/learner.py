@@ -72,7 +72,7 @@ class Learner:
         self._new_counts += new
         for each in new:
             if (endpoint := self._endpoint(each.model, each.address)) is not None:
-                endpoint.counted(each)
+                self._models[each.model].counted(each, endpoint)
         if new:
             self._acts += self._brown_outs.judge(new, max(each.at for each in new))
 

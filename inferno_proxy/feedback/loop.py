@@ -12,10 +12,12 @@ from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.publisher import Recipe
 from inferno_proxy.registry import Registry
+from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
 _INTERVAL = 0.5
+_LOG = logs.get("learning")
 
 
 class Learning:
@@ -41,7 +43,11 @@ class Learning:
         while True:
             await self._clock.sleep(_INTERVAL)
             now = self._clock.monotonic()
-            learned = self.learner.advise(self._registry.view.value, now, self._registry.loads())
+            try:
+                learned = self.learner.advise(self._registry.view.value, now, self._registry.loads())
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a judgement, calls go on without it
+                _LOG.error("nothing can be learned", exc_info=error)
+                learned = Advice()
             before = self._advice.value
             self._hand_on(replace(learned, quarantined=before.quarantined, watched=before.watched))
 

@@ -30,6 +30,9 @@ _SLOWER = math.log(2.0)
 _FULLER = 3.0
 # Distributions of a large fleet cost milliseconds to add up, and their tail moves slowly.
 _TAIL_EVERY = 2.0
+# How far back the log is compared with the counts, in seconds, and the least part of tries that it may hold.
+_SAMPLING = 10.0
+_RAREST = 0.001
 # Samples it takes to know what is usual.
 _TO_MISS = 20.0
 # A client that reported nothing for so long is gone, and its spells with it.
@@ -54,9 +57,9 @@ class EndpointSightings:
         self._spells: dict[str, tuple[Spell, float]] = {}
         self._under_way: dict[str, tuple[int, float]] = {}
 
-    def judge(self, residual: float, at: float) -> None:
+    def judge(self, residual: float, at: float, weight: float = 1.0) -> None:
         """Take the residual of a try in."""
-        self.level.add(residual, at)
+        self.level.add(residual, at, weight)
         self.fresh += 1
 
     def counted(self, counts: Counts) -> None:
@@ -108,8 +111,15 @@ class ModelSightings:
         self._tail = Distribution(0.0, ())
         self._tail_at = -math.inf
         self._classes: dict[int, FadingMean] = {}
+        self._succeeded = FadingMean(_SAMPLING)
+        self._logged = FadingMean(_SAMPLING)
         self._calls = FadingMean(_TAIL)
         self._extra = FadingMean(_TAIL)
+
+    def counted(self, counts: Counts, endpoint: EndpointSightings) -> None:
+        """Take one data plane's counts of an endpoint in."""
+        self._succeeded.add(0.0, counts.at, weight=counts.succeeded)
+        endpoint.counted(counts)
 
     def saw(self, seen: Try, endpoint: EndpointSightings) -> None:
         """Take one try in."""
@@ -121,7 +131,9 @@ class ModelSightings:
         if seen.outcome is Outcome.ANSWERED:
             endpoint.answered += 1
             self._durations.add(seen.seconds, seen.at)
-        self._count(seen)
+            self._logged.add(0.0, seen.at)
+        weight = 1.0 if seen.outcome is Outcome.ANSWERED else self._rarity(seen.at)
+        self._count(seen, weight)
         if seen.stream:
             return
         usual = self._classes.setdefault(size_class(seen.request_bytes), FadingMean(_USUAL))
@@ -139,12 +151,12 @@ class ModelSightings:
                 # It would have taken longer, nobody knows how much: that says something only of a try that already
                 # took long. Left out, a slow endpoint whose calls are answered elsewhere would be known by its quickest
                 # ones alone.
-                endpoint.latency.add(seen.seconds, seen.at)
+                endpoint.latency.add(seen.seconds, seen.at, weight)
                 if known and residual + _GIVEN_UP > max(_GIVEN_UP, endpoint.level.level(seen.at).mean):
-                    endpoint.judge(residual + _GIVEN_UP, seen.at)
+                    endpoint.judge(residual + _GIVEN_UP, seen.at, weight)
             case _:
                 if known:
-                    endpoint.judge(max(_FAILED_AS, residual), seen.at)
+                    endpoint.judge(max(_FAILED_AS, residual), seen.at, weight)
 
     def keep(self, nodes: frozenset[str]) -> None:
         """Forget the endpoints of all other nodes."""
@@ -191,14 +203,17 @@ class ModelSightings:
             return f"{lately:.0f} calls are under way, usually {usual.mean:.0f}"
         return ""
 
-    def _count(self, seen: Try) -> None:
-        if seen.attempt == 1:
-            self._calls.add(0.0, seen.at)
-        else:
-            self._extra.add(0.0, seen.at)
+    def _rarity(self, now: float) -> float:
+        """Which part of the answered tries is in the log. It holds those that were not answered with preference, so
+        each of them stands for so many fewer."""
+        succeeded = self._succeeded.level(now).count
+        return min(1.0, max(_RAREST, self._logged.level(now).count / succeeded)) if succeeded else 1.0
+
+    def _count(self, seen: Try, weight: float) -> None:
+        (self._calls if seen.attempt == 1 else self._extra).add(0.0, seen.at, weight)
         if seen.outcome in _FAILURES:
             # Each failure asks for one more try that is no hedge.
-            self._extra.add(0.0, seen.at, weight=-1.0)
+            self._extra.add(0.0, seen.at, -weight)
 
 
 def size_class(size: int) -> int:

@@ -271,3 +271,33 @@ def member(name: str, address: Address, incarnation: int = 1, revision: int = 1)
     model = Model(MODEL, (ModelVersion("1", ModelState.READY),))
     node = Node(name, incarnation, address, revision=revision, models=(model,))
     return Member(node, Phase.SERVING, Source.AGENT, 0.0)
+
+
+FAST, SLOW = takes(0.005), takes(0.050)
+
+
+def three(**more: object) -> list[SimNode]:
+    return [SimNode(name, FAST, **more) for name in ("a", "b", "c")]  # type: ignore[arg-type]
+
+
+def address(node: str) -> Address:
+    return Address(f"10.0.0.{ord(node)}", 8001)
+
+
+def seen_by(nodes: list[str]) -> tuple[Learner, FleetView]:
+    learner = Learner(lambda _: 0.02)
+    view = FleetView(1, {name: member(name, address(name)) for name in nodes})
+    assert learner.advise(view, 999.0) == Advice()
+    return learner, view
+
+
+def answered(
+    node: str,
+    seconds: float,
+    at: float,
+    *,
+    size: int = 100,
+    outcome: Outcome = Outcome.ANSWERED,
+    model: str = MODEL,
+) -> Try:
+    return Try(model, address(node), outcome, seconds, at, request_bytes=size)

@@ -17,8 +17,7 @@ from inferno_proxy.routing import RoutingSettings
 from inferno_proxy.traffic import Traffic, TrafficTable
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.latest import Latest
-from tests.unit.inferno_proxy.feedback.simulation import MODEL
-from tests.unit.inferno_proxy.feedback.test_learner import address
+from tests.unit.inferno_proxy.feedback.simulation import MODEL, address
 
 
 async def test_advice_follows_twice_a_second_and_each_act_is_an_event() -> None:
@@ -43,6 +42,21 @@ async def test_advice_follows_twice_a_second_and_each_act_is_an_event() -> None:
     assert "it reports a negative number" in kinds["LOAD_DISTRUSTED"].message
     assert kinds["WEIGHT_REDUCED"].subject == "b"
     assert kinds["WEIGHT_REDUCED"].effect.startswith("its share is ")
+    task.cancel()
+
+
+async def test_a_judgement_that_fails_leaves_every_node_equal_and_the_control_plane_alive() -> None:
+    clock = ManualClock()
+    registry = Registry(Terms(), clock, EventLog(clock))
+    registry.join(Node("a", 1, address("a"), models=(Model(MODEL, (ModelVersion("1", ModelState.READY),)),)))
+    advice = Latest(Advice(weights={(MODEL, "a"): 5}))
+    defect = Latest(Recipe(None, ResourceSettings("control.sock", "http.sock")))  # type: ignore[arg-type]
+    task = asyncio.create_task(Learning(registry, defect, advice, EventLog(clock), clock).run())
+    await clock.settle()
+    await clock.advance(0.5)
+    assert advice.value == Advice()
+    await clock.advance(5)
+    assert not task.done()
     task.cancel()
 
 
