@@ -34,6 +34,7 @@ async def test_a_request_is_refused_as_soon_as_its_second_death_is_known_and_for
     view.set(fleet("a", "b"))
     await clock.settle()
     assert not advice.value.quarantined
+    quarantine.tries([replace(one, outcome=Outcome.ANSWERED, fingerprint="good")])
     quarantine.tries([one, replace(one, address=Address("127.0.0.1", 2))])
     await clock.settle()
     assert advice.value == Advice(hedge_after={"m": 0.5}, quarantined={"m": frozenset({"bad"})})
