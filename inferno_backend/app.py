@@ -190,7 +190,7 @@ class _Agent:
 def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> Identity:
     return Identity(
         node_id=names.node_id(settings.node_id, settings.data_dir),
-        incarnation=time.time_ns(),
+        incarnation=names.incarnation(time.time_ns(), settings.data_dir),
         hardware=inventory.hardware(probes),
         agent_version=version("inferno-mesh"),
         advertise_host=settings.advertise_host,

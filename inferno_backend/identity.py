@@ -27,6 +27,16 @@ def node_id(wanted: str, data_dir: Path) -> str:
     return name
 
 
+def incarnation(now: int, data_dir: Path) -> int:
+    """The number of this life: ``now`` (Unix time in nanoseconds), or one more than the last life's after a clock was
+    set back, since the mesh takes a lower one for a zombie's. Kept in the data folder."""
+    kept = data_dir / "incarnation"
+    last = kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
+    number = max(now, int(last) + 1) if last.isascii() and last.isdigit() else now
+    kept.write_text(f"{number}\n", encoding="utf-8")
+    return number
+
+
 @contextmanager
 def held(data_dir: Path) -> Iterator[None]:
     """Hold the data folder: two agents over one Triton would tear it apart. Made if it is not there.

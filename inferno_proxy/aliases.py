@@ -63,8 +63,10 @@ async def report_taken(aliases: Aliases, view: Latest[FleetView], events: EventL
     """Say when a model of the fleet takes an alias's name, and when it gives it back. Runs until cancelled."""
     before: dict[str, Alias] = {}
     async for fleet in view.watch():
-        models = {model.name for member in fleet.members.values() for model in member.node.models}
-        now = {name: alias for name, alias in sorted(aliases().items()) if name in models}
+        chosen = aliases()
+        # A large fleet is not looked through at each of its changes for nothing.
+        models = {model.name for member in fleet.members.values() for model in member.node.models} if chosen else ()
+        now = {name: alias for name, alias in sorted(chosen.items()) if name in models}
         for name in now.keys() - before.keys():
             events.add("ALIAS_TAKEN", name, f"The fleet has a model {name!r}: its alias to {now[name]} does not hold.")
         for name in before.keys() - now.keys():

@@ -119,7 +119,7 @@ async def serve(
         lambda chosen: _recipe(chosen, listen, layout, governator),
     )
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
-        registration = RegistrationService(registry, settings.lease_duration, clock, group)
+        registration = RegistrationService(registry, clock, group)
         services = ControlServices(
             ads=ads,
             reporting=ReportingService(

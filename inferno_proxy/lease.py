@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -34,20 +34,31 @@ class Holder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long a silent node counts: ``lease`` seconds as live, then ``forget_after`` seconds as unmanaged."""
+    """How long a silent node counts: ``lease`` seconds as live, then ``forget_after`` seconds as unmanaged.
+
+    Agents speak three times in a lease. ``heartbeats`` a second are the most one control plane is to hear, with a tenth
+    of a core: leases of a fleet that would send more are longer.
+    """
 
     lease: float = 3.0
     forget_after: float = 600.0
     limits: Limits = field(default_factory=Limits)
+    heartbeats: float = 1000.0
+
+    def agents_lease(self, nodes: int) -> float:
+        """Seconds that the lease of an agent holds in a fleet of so many nodes."""
+        return max(self.lease, 3 * nodes / self.heartbeats)
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a node's agent is told: how far its word has been carried out, and what the mesh wants of it.
+    """What a node's agent is told: how long its word holds, how far it has been carried out, what the mesh wants of it.
 
-    ``applied_revision`` is 0 until every data plane has applied the first one. ``ended`` is why the lease is over.
+    ``duration`` is the lease's, in seconds. ``applied_revision`` is 0 until every data plane has applied the first one.
+    ``ended`` is why the lease is over.
     """
 
+    duration: float = 0.0
     applied_revision: int = 0
     drain: bool = False
     wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NO_ONE)
@@ -57,11 +68,19 @@ class Outlook:
 class Lease:
     """The right to speak for a node. Every call fails with :class:`Fenced` once another life has taken over."""
 
-    def __init__(self, holder: Holder, node_id: str, life: int) -> None:
+    def __init__(self, holder: Holder, node_id: str, life: int, duration: float) -> None:
         self.node_id = node_id
-        self.outlook: Latest[Outlook] = Latest(Outlook())
+        self.outlook: Latest[Outlook] = Latest(Outlook(duration))
         self._holder = holder
         self._life = life
+
+    def fit(self, duration: float) -> float:
+        """Let the lease follow what the fleet's size asks for, in steps, since each is a message; what it is then."""
+        held = self.outlook.value.duration
+        if 2 / 3 <= held / duration <= 3 / 2:
+            return held
+        self.outlook.set(replace(self.outlook.value, duration=duration))
+        return duration
 
     def renew(self, loads: tuple[ModelLoad, ...] | None = None) -> None:
         """Say that the node lives, with its load when there are fresh numbers."""

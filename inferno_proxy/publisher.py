@@ -60,11 +60,16 @@ class Sources:
 class Pace:
     """How a burst is gathered, in seconds: until nothing changes for ``quiet``, but no longer than ``longest``.
 
-    A change that comes ``longest`` after the last publication, or later, goes out at once.
+    A change that comes ``longest`` after the last publication, or later, goes out at once. Building a large fleet's
+    snapshot takes a while: then the publisher rests, so that it takes ``share`` of the time at most, but for no longer
+    than ``longest_rest``. A build within ``light`` needs no rest.
     """
 
     quiet: float = 0.010
     longest: float = 0.100
+    share: float = 0.1
+    light: float = 0.020
+    longest_rest: float = 5.0
 
 
 def due(first: float, last: float, published: float | None, pace: Pace) -> float:
@@ -73,6 +78,11 @@ def due(first: float, last: float, published: float | None, pace: Pace) -> float
     if published is None or first - published >= pace.longest:
         return first
     return min(last + pace.quiet, first + pace.longest)
+
+
+def rest(took: float, pace: Pace) -> float:
+    """How long to rest after a build that took so long, in seconds."""
+    return min(took / pace.share - took, pace.longest_rest) if took > pace.light else 0.0
 
 
 class Publisher:
@@ -108,6 +118,7 @@ class Publisher:
         self._pace = pace or Pace()
         self._serial = 0
         self._published_at: float | None = None
+        self._rested_at = 0.0
         self._changed = asyncio.Event()
         self._inspector = Inspector()
 
@@ -126,7 +137,10 @@ class Publisher:
                 group.create_task(self._keep(self._directory), name="publisher-disk")
             while True:
                 await self._gather()
+                began = self._clock.monotonic()
                 self.publish()
+                ended = self._clock.monotonic()
+                self._rested_at = ended + rest(ended - began, self._pace)
 
     def publish(self) -> None:
         """Build from the newest fleet and recipe and publish, unless that fails, is unsound or changes nothing."""
@@ -177,9 +191,12 @@ class Publisher:
         await self._changed.wait()
         self._changed.clear()
         first = last = self._clock.monotonic()
-        while (rest := due(first, last, self._published_at, self._pace) - self._clock.monotonic()) > 0:
-            changed = await self._changes_within(rest)
+        while (left := self._due(first, last) - self._clock.monotonic()) > 0:
+            changed = await self._changes_within(left)
             last = self._clock.monotonic() if changed else last
+
+    def _due(self, first: float, last: float) -> float:
+        return max(due(first, last, self._published_at, self._pace), self._rested_at)
 
     async def _changes_within(self, seconds: float) -> bool:
         try:

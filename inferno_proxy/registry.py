@@ -8,7 +8,6 @@ to one event loop; :meth:`Registry.run` is the only task, and it only lets time 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from inferno_proxy import admission, errors, membership, succession
 from inferno_proxy.claims import Claims
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
+from inferno_proxy.goodbyes import Goodbyes
 from inferno_proxy.lease import Lease, Outlook, Terms
 from inferno_proxy.membership import Record, Verdict
 from inferno_runtime.clock import Clock
@@ -26,7 +26,6 @@ from inferno_runtime.latest import Latest
 _TICK = 0.25
 # A node that nobody vouches for and that does not answer is kept this long, so that its models stay known.
 _DEAD_HOLD = 30.0
-_TOMBSTONES = 10_000
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class Registry:
         self._due: list[tuple[float, str]] = []
         self._lives = 0
         self._claims = 0
-        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone = Goodbyes()
 
     # ------------------------------------------------------------------------------------------------ nodes speak
 
@@ -93,13 +92,13 @@ class Registry:
         record = membership.enter(
             before, node, source, life=self._lives, claim=self._claims, attached=attached, takeovers=takeovers
         )
-        lease = Lease(self, node.node_id, self._lives)
+        duration = duration or self._terms.agents_lease(len(self._slots))
+        lease = Lease(self, node.node_id, self._lives, duration)
         same = before is not None and membership.same_life(before, node)
         if former is not None:
             if same:
-                lease.outlook.set(replace(former.lease.outlook.value, ended=None))
+                lease.outlook.set(replace(former.lease.outlook.value, duration=duration, ended=None))
             former.lease.outlook.set(Outlook(ended=errors.fenced_by(node)))
-        duration = duration or self._terms.lease
         member = former.member if former else Member(node, Phase.SERVING, source, self._clock.wall())
         slot = _Slot(record, member, lease, duration, now + duration, former.load if former else None)
         self._slots[node.node_id] = slot
@@ -107,9 +106,8 @@ class Registry:
         if former is None:
             self._events.add("NODE_JOINED", node.node_id, f"It came to {node.grpc_address} ({source.value}).")
         elif not same:
-            self._events.add(
-                "NODE_RESTARTED", node.node_id, f"A newer life (incarnation {node.incarnation}) took over."
-            )
+            why = f"A newer life (incarnation {node.incarnation}) took over."
+            self._events.add("NODE_RESTARTED", node.node_id, why)
         self._settle(node.node_id, before)
         return lease
 
@@ -124,10 +122,7 @@ class Registry:
         registered = slot.record.node.incarnation
         if incarnation != registered:
             raise errors.wrong_incarnation(node_id, incarnation, registered)
-        self._gone[node_id] = incarnation
-        self._gone.move_to_end(node_id)
-        while len(self._gone) > _TOMBSTONES:
-            self._gone.popitem(last=False)
+        self._gone.add(node_id, incarnation)
         self._remove(slot, "NODE_LEFT", "It said goodbye.")
 
     # --------------------------------------------------------------------------------------------- others speak
@@ -205,7 +200,7 @@ class Registry:
         record = replace(record, life=self._lives, claim=self._claims, attached=False)
         due = now + (duration if record.live else self._terms.forget_after)
         member = Member(record.node, Phase.SERVING, record.source, self._clock.wall())
-        slot = _Slot(record, member, Lease(self, record.node.node_id, self._lives), duration, due)
+        slot = _Slot(record, member, Lease(self, record.node.node_id, self._lives, duration), duration, due)
         self._slots[record.node.node_id] = slot
         self._schedule(slot)
         self._settle(record.node.node_id, None)
@@ -239,6 +234,10 @@ class Registry:
         """The nodes that no agent speaks for now: a probe is to look after them."""
         records = (slot.record for slot in self._slots.values())
         return tuple((r.node, r.source) for r in records if r.source is not Source.AGENT or not r.live)
+
+    def next_incarnation(self, node_id: str, now: int) -> int:
+        """A number for a new life that begins ``now``: greater than that of one that said goodbye."""
+        return max(now, self._gone.last(node_id) + 1)
 
     def applied_revision(self, node_id: str) -> int:
         """The greatest revision of a node that every data plane has applied; 0 before the first."""
@@ -289,6 +288,8 @@ class Registry:
         now = self._clock.monotonic()
         if loads is not None:
             slot.load = Load(loads, now)
+        if slot.record.source is Source.AGENT:
+            slot.duration = slot.lease.fit(self._terms.agents_lease(len(self._slots)))
         slot.due = now + slot.duration
         if not slot.record.live:
             self._schedule(slot)
@@ -322,8 +323,8 @@ class Registry:
         return slot
 
     def _admit_new(self, node: Node) -> None:
-        if node.incarnation <= self._gone.get(node.node_id, 0):
-            raise errors.said_goodbye(node.node_id, self._gone[node.node_id])
+        if node.incarnation <= (gone := self._gone.last(node.node_id)):
+            raise errors.said_goodbye(node.node_id, gone)
         if len(self._slots) >= self._terms.limits.nodes:
             raise errors.table_full(len(self._slots))
 

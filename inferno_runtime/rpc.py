@@ -31,6 +31,9 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_send_message_length", _MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 10_000),
+    # Calls that wait for their handler: by default some are refused from 1,000 on, when a fleet registers at once.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Envoy and agents ping an idle connection every few seconds to find a dead peer early.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
     ("grpc.http2.min_ping_interval_without_data_ms", 500),

@@ -41,6 +41,7 @@ from benchmarks.faults.overload import (
     browned_out_unseen,
     overloaded,
 )
+from benchmarks.faults.storm import registration_storm
 from benchmarks.faults.streams import BROKEN, streams_broken
 from benchmarks.faults.tritons import (
     rolling_restart,
@@ -242,6 +243,16 @@ FAULTS: tuple[Fault, ...] = (
         control=address_reused_untold,
         tested=(),
     ),
+    Fault(
+        27,
+        "10,000 nodes register at once",
+        "all in within 30 s, no more than 20 pushes, no more than 640 MiB more memory",
+        registration_storm,
+        recover=30,
+        grown=640,
+        controlled=False,
+        tested=(),
+    ),
     Fault(28, "two of three nodes die and stay away", "0 failed", two_of_three_killed, proxyless=True),
     Fault(
         29,
@@ -344,6 +355,11 @@ SKIPPED: tuple[Skipped, ...] = (
     Skipped(22, "governator down for 10 minutes", _ECONOMY),
     Skipped(23, "telemetry flood", _ECONOMY),
     Skipped(24, "database locked, disk full, file corrupt", _ECONOMY),
+    Skipped(
+        25,
+        "clock jumps by an hour",
+        "the system's clock must not be touched; unit tests move the wall clock of the registry and of a node's life",
+    ),
     Skipped(31, "bad certificates and tokens", "there is no TLS and no authentication yet"),
     Skipped(33, "spot notice", "no provider's notice is read yet"),
     Skipped(38, "governator killed between deciding and acting", "the governator does not act yet"),

@@ -17,6 +17,7 @@ from inferno_runtime.clock import Clock
 # An agent that lost its control plane returns within about a second; looking at its server then would be waste.
 _AGENTS_RETURN_WITHIN = 2.0
 _MISSES = 2
+_LOOK_EACH = 50e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Prober:
                     self._watched.pop(key).cancel()
                 for key in wanted.keys() - self._watched.keys():
                     self._watched[key] = group.create_task(self._watch(wanted[key]), name=f"probe-{key[0]}")
+                # Looking through a large fleet at each of its changes would take all the time there is.
+                await self._clock.sleep(_LOOK_EACH * len(self._registry.view.value.members))
 
     async def _watch(self, target: Target) -> None:
         if target.source is Source.AGENT:

@@ -19,7 +19,7 @@ from inferno_proxy.lease import Lease, Outlook
 from inferno_proxy.node_wire import loads_from_wire, node_from_wire
 from inferno_proxy.registry import Registry
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError, InvalidInput
+from inferno_runtime.errors import InfernoError, InvalidInput, Unavailable
 
 ANNOUNCED_FOR = 30.0
 _ANNOUNCED_AT_MOST = 24 * 3600.0
@@ -42,18 +42,15 @@ class RegistrationService(stubs.RegistrationServiceServicer):
     def __init__(
         self,
         registry: Registry,
-        lease_duration: float,
         clock: Clock,
         tasks: asyncio.TaskGroup,
         *,
-        first_word_within: float = 10.0,
+        first_word_within: float = 30.0,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._tasks = tasks
         self._first_word_within = first_word_within
-        self._duration = duration_pb2.Duration()
-        self._duration.FromNanoseconds(int(lease_duration * 1e9))
 
     async def Register(
         self, request_iterator: AsyncIterator[wire.RegisterRequest], context: Context
@@ -85,8 +82,13 @@ class RegistrationService(stubs.RegistrationServiceServicer):
         try:
             async with asyncio.timeout(self._first_word_within):
                 first = await anext(requests, None)
-        except TimeoutError:
-            first = None
+        except TimeoutError as error:
+            # A control plane with its hands full may be what is slow: the agent is to come again.
+            raise Unavailable(
+                f"No word came within {self._first_word_within:g} s of the stream's beginning.",
+                reason="SILENT",
+                fix="Send `node` and `revision` at once.",
+            ) from error
         if first is None or not first.HasField("node"):
             raise InvalidInput(
                 "The first request of a registration carries no node.",
@@ -111,8 +113,10 @@ class RegistrationService(stubs.RegistrationServiceServicer):
             lease.outlook.set(replace(lease.outlook.value, ended=error))
 
     def _response(self, outlook: Outlook) -> wire.RegisterResponse:
+        duration = duration_pb2.Duration()
+        duration.FromNanoseconds(int(outlook.duration * 1e9))
         return wire.RegisterResponse(
-            lease_duration=self._duration,
+            lease_duration=duration,
             applied_revision=outlook.applied_revision,
             desired_phase=wire.DESIRED_PHASE_DRAIN if outlook.drain else wire.DESIRED_PHASE_SERVE,
             desired_models=[
@@ -158,7 +162,8 @@ class RegistrationService(stubs.RegistrationServiceServicer):
                 server_version=node.server_version or same.server_version,
             )
         elif node.incarnation == 0:
-            node = replace(node, incarnation=int(self._clock.wall() * 1e9))
+            now = int(self._clock.wall() * 1e9)
+            node = replace(node, incarnation=self._registry.next_incarnation(node.node_id, now))
         self._registry.join(node, Source.ANNOUNCED, duration, attached=False)
         return Announced(node.node_id, node.incarnation, duration)
 

@@ -76,7 +76,7 @@ class Control:
                 tries=self.tries.extend,
                 failures=self.failures.extend,
             ),
-            registration=RegistrationService(self.registry, self.lease, self.clock, group, first_word_within=0.5),
+            registration=RegistrationService(self.registry, self.clock, group, first_word_within=0.5),
             health=HealthService(view, self.closing, lambda: self.aliases),
             grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),
             mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),

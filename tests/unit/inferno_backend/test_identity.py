@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_backend.identity import held, node_id
+from inferno_backend.identity import held, incarnation, node_id
 from inferno_runtime.errors import Unavailable
 
 
@@ -34,3 +34,11 @@ def test_a_folder_that_cannot_be_made_is_refused_with_its_reason(tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="Not a directory"), held(tmp_path / "file" / "folder"):
         pass
+
+
+def test_each_life_has_a_greater_number_though_the_clock_is_set_back(tmp_path: Path) -> None:
+    assert incarnation(1000, tmp_path) == 1000
+    assert incarnation(2000, tmp_path) == 2000
+    assert incarnation(500, tmp_path) == 2001
+    (tmp_path / "incarnation").write_text("damaged")
+    assert incarnation(500, tmp_path) == 500

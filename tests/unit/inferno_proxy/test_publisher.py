@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.publisher import Pace, due
+from inferno_proxy.publisher import Pace, due, rest
 
 PACE = Pace(quiet=0.01, longest=0.1)
 
@@ -20,3 +20,12 @@ PACE = Pace(quiet=0.01, longest=0.1)
 )
 def test_when_changes_are_published(first: float, last: float, published: float | None, when: float) -> None:
     assert due(first, last, published, PACE) == pytest.approx(when)
+
+
+@pytest.mark.parametrize(
+    ("took", "rests"),
+    [(0.01, 0.0), (0.02, 0.0), (0.05, 0.45), (0.3, 2.7), (1.0, 5.0)],
+    ids=["light", "just light", "a tenth of the time", "a large fleet", "no longer than that"],
+)
+def test_how_long_a_publisher_rests(took: float, rests: float) -> None:
+    assert rest(took, Pace()) == pytest.approx(rests)

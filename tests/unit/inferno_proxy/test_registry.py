@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from inferno_proxy.fleet import ModelLoad, ModelState, NodeCondition, Phase, Source
+from inferno_proxy.lease import Terms
 from inferno_proxy.membership import Record
+from inferno_proxy.registry import Registry
 from inferno_runtime.errors import Exhausted, NotFound
 from tests.unit.inferno_proxy.nodes import model, node
 from tests.unit.inferno_proxy.registries import World
@@ -43,6 +45,44 @@ async def test_a_lost_lease_leaves_the_node_at_work_and_says_so(world: World) ->
     assert world.registry.view.value.members["a"].takes_work
     assert "3 s" in world.reason()
     assert "LEASE_EXPIRED" in world.kinds()
+
+
+def test_leases_are_as_long_as_the_fleet_is_large_and_agents_are_told(world: World) -> None:
+    registry = Registry(Terms(3, 600, heartbeats=1), world.clock, world.events)
+    lease = registry.join(node("a"))
+    assert lease.outlook.value.duration == 3
+    others = {name: node(name, port=port) for port, name in enumerate("bcd", 9001)}
+    for other in others.values():
+        registry.join(other)
+    lease.renew()
+    assert lease.outlook.value.duration == 12
+    registry.deregister("d", others["d"].incarnation)
+    lease.renew()
+    assert lease.outlook.value.duration == 12, "a small step is not worth a message"
+    for name in "bc":
+        registry.deregister(name, others[name].incarnation)
+    lease.renew()
+    assert lease.outlook.value.duration == 3
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_wall_clock_that_jumps_ends_no_lease(world: World, hours: int) -> None:
+    world.registry.join(node())
+    await world.pass_time(1)
+    world.clock.jump_wall(hours * 3600)
+    await world.pass_time(1.75)
+    assert world.phase() is Phase.SERVING
+    await world.pass_time(0.5)
+    assert world.phase() is Phase.UNMANAGED, "the lease ends when it would have ended"
+
+
+def test_a_life_after_a_goodbye_is_newer_though_the_clock_was_set_back(world: World) -> None:
+    world.registry.join(node(incarnation=1000))
+    world.registry.deregister("a", 1000)
+    again = world.registry.next_incarnation("a", 10)
+    world.registry.join(node(incarnation=again))
+    assert world.phase() is Phase.SERVING
+    assert world.registry.next_incarnation("another", 10) == 10
 
 
 async def test_a_late_heartbeat_brings_the_node_back(world: World) -> None:
