@@ -45,7 +45,7 @@ class ControlProcess:
         self._asked = False
         self._hung = ""
         # What is to be told once it serves again; until then, ``seconds`` is the moment the trouble began.
-        self._outage: Healing | None = None
+        self._outage: tuple[Healing, float] | None = None  # and since when
         # One pair for all lives: what a life that ends has not read, the next one does.
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -134,14 +134,14 @@ class ControlProcess:
     def _note(self, status: int, born: float, died: float) -> None:
         hung, self._hung = self._hung, ""
         if self._outage is None:
-            self._outage = Healing(
+            act = Healing(
                 "CONTROL_PLANE_RESTARTED",
                 SUBJECT,
                 cause=f"The control plane {'hung' if hung else fate(status)}",
                 evidence=hung or f"process {self.pid} is gone {died - born:.0f} s after its start",
                 effect="",
-                seconds=self._watch.sign if hung else died,
             )
+            self._outage = act, self._watch.sign if hung else died
 
     async def _start(self) -> asyncio.subprocess.Process:
         inherited = self._theirs.fileno()
@@ -182,6 +182,6 @@ class ControlProcess:
                 self.ready.set(True)
                 outage, self._outage = self._outage, None
                 if outage is not None:
+                    act, since = outage
                     effect = f"process {pid} took its place; the data plane kept what it had"
-                    lasted = self._clock.monotonic() - outage.seconds
-                    self.tell(replace(outage, effect=effect, seconds=lasted))
+                    self.tell(replace(act, effect=effect, seconds=self._clock.monotonic() - since))

@@ -24,7 +24,7 @@ class Healing:
     cause: str
     evidence: str
     effect: str
-    seconds: float
+    seconds: float | None = None
 
     def line(self) -> bytes:
         """This act for the wire."""

@@ -18,6 +18,14 @@ XDS_CLUSTER = "inferno_xds"
 RUNTIME_LAYER = "inferno"
 MAX_CONNECTIONS = 10_000
 Json = Mapping[str, object]
+_LOAD_REPORTS: Json = {
+    "load_stats_config": {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+    }
+}
+_EJECTIONS: Json = {"outlier_detection": {"event_log_path": "/dev/stdout"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,11 @@ def standby_path(directory: Path, listen: Address) -> Path:
 
 
 def local_base(settings: EnvoySettings) -> Json:
-    """What every local Envoy has, wherever its resources come from: admin socket, identity, limits."""
+    """What every local Envoy has, wherever its resources come from: admin socket, identity, limits. It writes its
+    ejections of endpoints to standard output, and nothing else."""
     return {
         "admin": {"address": {"pipe": {"path": str(settings.admin_socket), "mode": 0o600}}},
+        "cluster_manager": _EJECTIONS,
         "node": {"id": settings.node_id, "cluster": "inferno"},
         **_limits(settings.max_connections),
     }
@@ -67,7 +77,12 @@ def local_base(settings: EnvoySettings) -> Json:
 def local_bootstrap(settings: EnvoySettings) -> Json:
     """The local Envoy with its resources from the control plane."""
     endpoint = {"pipe": {"path": str(settings.xds_socket)}}
-    return {**local_base(settings), **_discovery(endpoint, "STATIC"), **_runtime(_followed())}
+    return {
+        **local_base(settings),
+        **_discovery(endpoint, "STATIC"),
+        **_runtime(_followed()),
+        "cluster_manager": {**_EJECTIONS, **_LOAD_REPORTS},
+    }
 
 
 def external_bootstrap(control: Address, node_id: str, admin: Json | None = None) -> Json:
@@ -167,13 +182,7 @@ def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
             "cds_config": source,
             "lds_config": source,
         },
-        "cluster_manager": {
-            "load_stats_config": {
-                "api_type": "GRPC",
-                "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
-            }
-        },
+        "cluster_manager": _LOAD_REPORTS,
         "static_resources": {
             "clusters": [
                 {

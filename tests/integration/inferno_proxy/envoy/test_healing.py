@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.fleet import Phase
+from inferno_proxy.healing import Healing
 from inferno_proxy.routing import RoutingSettings
 from inferno_proxy.traffic import Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
@@ -33,11 +34,12 @@ class World:
         self._stack = stack
         self.address = ""
         self.stub: Any = None
+        self.acts: list[Healing] = []
 
     async def front(self, *, healing: bool = True, phases: tuple[Phase, ...] = (Phase.SERVING,) * 3) -> None:
         members = [member(s, MODELS, phase=phase) for s, phase in zip(self.servers, phases, strict=True)]
         routing = RoutingSettings(TrafficTable({"once": Traffic(repeatable=False), "hedged": Traffic(hedge_after=0.1)}))
-        fronted = proxied(self.directory, view(*members), healing=healing, routing=routing)
+        fronted = proxied(self.directory, view(*members), healing=healing, routing=routing, report=self.acts.append)
         self.address = await self._stack.enter_async_context(fronted)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self.address))
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -131,6 +133,11 @@ async def test_a_node_that_fails_every_call_is_soon_left_alone(world: World) -> 
     bad.failure = grpc.StatusCode.INTERNAL
     assert await world.failures(200) <= 5
     assert len(bad.calls) <= 5
+    await eventually(lambda: "ENDPOINT_BACK" in {act.kind for act in world.acts}, 10, "the node is let in again")
+    out, back = world.acts[0], next(act for act in world.acts if act.kind == "ENDPOINT_BACK")
+    assert (out.kind, out.subject, out.seconds) == ("ENDPOINT_EJECTED", str(bad.address), None)
+    assert back.subject == str(bad.address)
+    assert back.seconds is not None
 
 
 async def test_a_draining_node_gets_no_new_call(world: World) -> None:

@@ -27,6 +27,7 @@ from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.healing import Healing
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.snapshot import Dialect
@@ -243,6 +244,7 @@ async def proxied(
     rate_limit_service: Address | None = None,
     priority_header: str = "",
     advice: Advice | None = None,
+    report: Callable[[Healing], None] = lambda _: None,
 ) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())
@@ -258,5 +260,5 @@ async def proxied(
     )
     built = build(advised(plan(fleet, routing), advice or Advice()), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
-    async with EnvoyProcess(settings, Latest(initial=False), grace=0.5):
+    async with EnvoyProcess(settings, Latest(initial=False), report=report, grace=0.5):
         yield str(listen)

@@ -1,0 +1,63 @@
+"""Envoy's ejections of endpoints, read from the lines it writes of them.
+
+Envoy takes an endpoint out that keeps answering with errors while its probes pass (outlier detection), and writes one
+JSON object when it does so and one when it lets the endpoint in again. Source of the fields:
+envoy/data/cluster/v3/outlier_detection_event.proto.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from inferno_proxy.healing import Healing
+from inferno_runtime import logs
+
+_LOG = logs.get("envoy")
+_CAUSES = {
+    "CONSECUTIVE_5XX": "it kept answering with errors",
+    "CONSECUTIVE_GATEWAY_FAILURE": "it kept refusing or breaking calls",
+    "CONSECUTIVE_LOCAL_ORIGIN_FAILURE": "it could not be reached",
+}
+
+
+def ejection(line: str) -> Healing | None:
+    """The act that a line tells of; None for one that was only considered.
+
+    Raises:
+        ValueError: The line is something else.
+
+    >>> line = '{"type": "CONSECUTIVE_5XX", "cluster_name": "model/m/grpc", "upstream_url": "10.0.0.1:8001", '
+    >>> ejection(line + '"action": "EJECT", "num_ejections": 1, "enforced": true}').effect
+    'Envoy sends it no calls of this model for a while'
+    """
+    try:
+        said = json.loads(line)
+        cluster, endpoint, action = str(said["cluster_name"]), str(said["upstream_url"]), said["action"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no ejection: {line!r}") from error
+    # A return never says that it is enforced.
+    if action == "EJECT" and not said.get("enforced"):
+        return None
+    # Clusters are named after the model and the protocol (resources/names.py).
+    model, _, protocol = cluster.removeprefix("model/").rpartition("/")
+    what = f"endpoint {endpoint} of model {model}"
+    number = f"ejection number {said.get('num_ejections', 0)} of it over {'gRPC' if protocol == 'grpc' else 'REST'}"
+    if action == "EJECT":
+        cause = f"{what}: {_CAUSES.get(said.get('type', ''), 'it did worse than the others')}"
+        return Healing("ENDPOINT_EJECTED", endpoint, cause, number, "Envoy sends it no calls of this model for a while")
+    seconds = float(said.get("secs_since_last_action", 0))
+    return Healing("ENDPOINT_BACK", endpoint, f"{what} has been out", number, "Envoy sends it calls again", seconds)
+
+
+async def follow(stream: asyncio.StreamReader, report: Callable[[Healing], None]) -> None:
+    """Report every ejection and every return until the stream ends."""
+    while raw := await stream.readline():
+        try:
+            act = ejection(raw.decode(errors="replace"))
+        except ValueError as error:
+            _LOG.warning("envoy wrote something unexpected", reason=str(error))
+            continue
+        if act is not None:
+            report(act)

@@ -1,0 +1,55 @@
+"""Envoy's words on its ejections, as acts of healing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from inferno_proxy.envoy.ejections import ejection, follow
+from inferno_proxy.healing import Healing
+from inferno_proxy.resources.names import grpc_cluster, http_cluster
+
+OUT = {
+    "type": "CONSECUTIVE_GATEWAY_FAILURE",
+    "cluster_name": grpc_cluster("a/b"),
+    "upstream_url": "10.0.0.1:8001",
+    "action": "EJECT",
+    "num_ejections": 2,
+    "enforced": True,
+}
+BACK = {**OUT, "action": "UNEJECT", "enforced": False, "cluster_name": http_cluster("m"), "secs_since_last_action": "3"}
+
+
+def test_an_ejection_names_the_endpoint_its_model_and_the_reason() -> None:
+    act = ejection(json.dumps(OUT))
+    assert act is not None
+    assert (act.kind, act.subject, act.seconds) == ("ENDPOINT_EJECTED", "10.0.0.1:8001", None)
+    assert act.cause == "endpoint 10.0.0.1:8001 of model a/b: it kept refusing or breaking calls"
+    assert act.evidence == "ejection number 2 of it over gRPC"
+
+
+def test_a_return_says_how_long_the_endpoint_was_out() -> None:
+    act = ejection(json.dumps(BACK))
+    assert act is not None
+    assert (act.kind, act.seconds, act.evidence) == ("ENDPOINT_BACK", 3, "ejection number 2 of it over REST")
+
+
+def test_an_ejection_that_was_only_considered_is_none() -> None:
+    assert ejection(json.dumps({**OUT, "enforced": False})) is None
+
+
+@pytest.mark.parametrize("line", ["", "something", "[]", "{}", '"text"'])
+def test_anything_else_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        ejection(line)
+
+
+async def test_what_is_no_ejection_stops_nobody_from_reading_on() -> None:
+    stream = asyncio.StreamReader()
+    stream.feed_data(f"garbage\n{json.dumps({**OUT, 'enforced': False})}\n{json.dumps(BACK)}\n".encode())
+    stream.feed_eof()
+    told: list[Healing] = []
+    await follow(stream, told.append)
+    assert [act.kind for act in told] == ["ENDPOINT_BACK"]
