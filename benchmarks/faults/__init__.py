@@ -207,6 +207,7 @@ FAULTS: tuple[Fault, ...] = (
         "0 failed for a client with a retry policy",
         one_of_two_envoys_killed,
         config=PAIR,
+        control=envoy_killed,
         spoils=True,
         bites=lambda measured: measured.recovered is None,
         tested=(),

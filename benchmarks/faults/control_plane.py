@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from benchmarks.cloud import Cloud, CloudError, load, wait_until
 from benchmarks.faults.fault import Measured, Route
-from benchmarks.faults.view import RECOVERY, Away, Mesh, after, mesh_of, settled
+from benchmarks.faults.view import RECOVERY, Away, Mesh, after, ended, mesh_of, settled, steady
 from benchmarks.load import Report, whoami_request
 
 
@@ -89,12 +89,14 @@ async def envoy_first(cloud: Cloud, path: Route) -> Measured:
     """
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
+        await steady(cloud)
         away, envoy, control_plane = _away(cloud), cloud.envoy(), cloud.control_plane()
         async with load(path.target, env=path.env) as running:
             control_plane.suspend()
             since = time.monotonic()
             envoy.kill()
             control_plane.kill()
+            await ended(envoy)
             try:
                 served = await first_answer(cloud, since, away)
                 if served is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections import Counter
@@ -18,24 +17,26 @@ from benchmarks.cloud import Cloud, CloudError, load, wait_until
 from benchmarks.faults.control_plane import first_answer, late
 from benchmarks.faults.fault import Measured, Route
 from benchmarks.faults.streams import LONGEST, over_grpc
-from benchmarks.faults.view import RECOVERY, Away, Mesh, after, mesh_of, settled
+from benchmarks.faults.view import RECOVERY, RETIRED, Away, Mesh, after, ended, lives, mesh_of, settled, steady
 from benchmarks.load import Report
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 
 # Two Envoys share the port.
 PAIR = "proxy:\n  envoys: 2\n  models:\n    whoami: {hedge_after: 1}\n"
 _STREAMS = 3
-# Seconds: a replaced Envoy may go on with its calls for 30.
-_RETIRED = 40.0
+_RESTARTED = "ENVOY_RESTARTED"
 
 
 async def envoy_killed(cloud: Cloud, path: Route) -> Measured:
     """Row 18: kill -9 of the only Envoy. Calls that are under way in it fail; what comes while none lives waits."""
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
+        await steady(cloud)
+        victim = cloud.envoy()
         async with load(path.target, env=path.env) as running:
             since = time.monotonic()
-            cloud.envoy().kill()
+            victim.kill()
+            await ended(victim)
             served = await first_answer(cloud, since)
             if served is None:
                 raise TimeoutError("no Envoy came back")
@@ -56,20 +57,20 @@ async def one_of_two_envoys_killed(cloud: Cloud, path: Route) -> Measured:
             load(path.target, env=path.env, extra=("--channels", "8")) as bare,
         ):
             carried = []
+            await steady(cloud, 2)
             for victim in sorted(cloud.envoys(), key=_connections, reverse=True):
-                others = {each.pid for each in cloud.envoys()}
+                restarts = len(await view.events(_RESTARTED))
                 carried.append(_connections(victim))
                 since = time.monotonic()
                 victim.kill()
                 served = await first_answer(cloud, since)
                 if served is None:
                     raise TimeoutError("nobody serves")
-
-                def whole(before: set[int] = others) -> bool:
-                    now = {each.pid for each in cloud.envoys()}
-                    return len(now) == len(before) and now != before
-
-                await _within(whole, "there are as many Envoys as before")
+                # While one has not come back, the other one is the only one.
+                while len(await view.events(_RESTARTED)) == restarts:
+                    if time.monotonic() - since > RECOVERY:
+                        raise TimeoutError("the Envoy that was killed did not come back")
+                await steady(cloud, 2)
                 await settled(cloud, view)
             without = await after(bare, 1)
             report = await after(running, 0)
@@ -84,6 +85,7 @@ async def supervisor_killed(cloud: Cloud, path: Route) -> Measured:
     """Row 21: kill -9 of the proxy's supervisor; ``inferno up`` starts another one on the same port and folder."""
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
+        await steady(cloud)
         async with load(path.target, env=path.env) as running:
             since = await _kill_supervisor(cloud)
             served = await first_answer(cloud, since)
@@ -92,7 +94,7 @@ async def supervisor_killed(cloud: Cloud, path: Route) -> Measured:
             await settled(cloud, view)
             ready = time.monotonic() - since
             # The Envoy that served from the standby file gives way to the one that follows the control plane.
-            await _within(lambda: len(cloud.envoys()) == 1, "one Envoy is left")
+            await steady(cloud)
             report = await after(running, 1)
     note = f"no orphan, one Envoy; all nodes registered after {ready:.1f} s; {late(report, since + served)}"
     return Measured(report, recovered=served, gap=_gap(report), note=note)
@@ -122,7 +124,7 @@ async def _kill_supervisor(cloud: Cloud) -> float:
     family = psutil.Process(cloud.proxy().pid).children(recursive=True)
     since = time.monotonic()
     cloud.proxy().kill()
-    await wait_until(lambda: not any(map(_lives, family)), 2, "no orphan is left")
+    await wait_until(lambda: not any(map(lives, family)), 2, "no orphan is left")
     return since
 
 
@@ -138,7 +140,7 @@ async def upgraded(cloud: Cloud, path: Route) -> Measured:
             return len(now) == len(before) and not now & before
 
         cloud.proxy().send_signal(signal.SIGUSR2)
-        await _within(fresh, "Envoys and control plane are other ones", _RETIRED)
+        await _within(fresh, "Envoys and control plane are other ones", RETIRED)
 
     return await _upgraded(cloud, path, replaced)
 
@@ -201,13 +203,6 @@ async def _replace_agent(agent: psutil.Process, view: Mesh) -> None:
 def _incarnations(nodes: Mapping[str, mesh.NodeView]) -> dict[str, int]:
     """Which life of its agent speaks for each node."""
     return {name: one.node.incarnation for name, one in nodes.items()}
-
-
-def _lives(process: psutil.Process) -> bool:
-    """False of a process that has ended, whether or not its parent has noticed."""
-    with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 async def _within(check: Callable[[], bool], what: str, seconds: float = RECOVERY) -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 import grpc
 import psutil
 
-from benchmarks.cloud import Cloud, RunningLoad
+from benchmarks.cloud import Cloud, CloudError, RunningLoad, wait_until
 from benchmarks.faults.fault import Route
 from benchmarks.load import Report
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.mesh.v1 import mesh_service_pb2_grpc
 
 RECOVERY = 20.0
+# A replaced Envoy may go on with its calls for 30 s.
+RETIRED = 40.0
 
 
 async def envoy_path(cloud: Cloud) -> Route:
@@ -125,6 +127,26 @@ def some_not_serving(nodes: dict[str, mesh.NodeView]) -> bool:
 async def settled(cloud: Cloud, view: Mesh) -> None:
     """Wait until every node of the cloud serves."""
     await view.until(serving(len(cloud.nodes)), RECOVERY, "every node serves")
+
+
+async def steady(cloud: Cloud, envoys: int = 1) -> None:
+    """Wait until no Envoy is left that another one has replaced."""
+    try:
+        await wait_until(lambda: len(cloud.envoys()) == envoys, RETIRED, f"{envoys} Envoys are left")
+    except CloudError as error:
+        raise TimeoutError(str(error)) from error
+
+
+async def ended(process: psutil.Process) -> None:
+    """Wait until a killed process serves nobody any more, whether or not its parent has noticed."""
+    await wait_until(lambda: not lives(process), 2, "it is gone")
+
+
+def lives(process: psutil.Process) -> bool:
+    """False of a process that has ended, whether or not its parent has noticed."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 async def after(running: RunningLoad, seconds: float) -> Report:

@@ -157,6 +157,16 @@ async def test_of_two_envoys_on_the_port_one_takes_every_new_call_when_the_other
         assert envoys[1 - victim].restarts == 0
 
 
+async def test_an_envoy_that_cannot_be_replaced_goes_on(settings: EnvoySettings) -> None:
+    nobody = Latest(initial=False)
+    envoy = EnvoyProcess(settings, nobody, grace=0.5, patience=0.2)
+    async with Envoys(settings.listen, [envoy], SystemClock()) as envoys, calling(settings.listen) as stub:
+        before = envoys.pids
+        await envoys.replace()
+        assert envoys.pids == before
+        await infer(stub)
+
+
 def probe(listen: Address) -> socket.socket | None:
     """A connection, or None when it is refused."""
     with contextlib.suppress(ConnectionRefusedError):
