@@ -164,13 +164,13 @@ class Learner:
     def _stuck(self, name: str, model: ModelSightings, now: float) -> dict[str, str]:
         """The endpoints that hold work and finish none, with the evidence."""
         limit = model.patience(now)
-        recently = now - max(_RECENT, limit)
+        answering = model.answering(since=now - max(_RECENT, limit))
         hung = {}
         for node, endpoint in model.endpoints.items():
             before, spell = endpoint.standing, endpoint.spell(now)
             if before is None and (spell.since is None or now - spell.since < limit):
                 continue
-            others = model.answering(but=node, since=recently)
+            others = any(other != node for other in answering)
             after = stuck.step(before, spell, endpoint.answered_at, limit, others_answer=others, now=now)
             endpoint.standing = after
             if after is not None and after.out:

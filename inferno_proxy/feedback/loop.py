@@ -17,6 +17,8 @@ from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
 _INTERVAL = 0.5
+# A look at a fleet of thousands takes long: it may have this part of the time.
+_PART = 0.2
 _LOG = logs.get("learning")
 
 
@@ -40,8 +42,9 @@ class Learning:
 
     async def run(self) -> None:
         """Learn until cancelled."""
+        took = 0.0
         while True:
-            await self._clock.sleep(_INTERVAL)
+            await self._clock.sleep(max(_INTERVAL, took / _PART))
             now = self._clock.monotonic()
             try:
                 learned = self.learner.advise(self._registry.view.value, now, self._registry.loads())
@@ -50,6 +53,7 @@ class Learning:
                 learned = Advice()
             before = self._advice.value
             self._hand_on(replace(learned, quarantined=before.quarantined, watched=before.watched))
+            took = self._clock.monotonic() - now
 
     def _hand_on(self, advice: Advice) -> None:
         self._advice.set(advice)

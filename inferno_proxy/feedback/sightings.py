@@ -6,6 +6,7 @@ its residual. So an endpoint that got the larger requests does not look slow.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from inferno_proxy.feedback import stuck, weights
@@ -66,6 +67,9 @@ class EndpointSightings:
         """Take one data plane's counts in."""
         if counts.succeeded:
             self.answered_at = max(self.answered_at, counts.at)
+        if counts.client_id not in self._spells:
+            self._spells = {client: kept for client, kept in self._spells.items() if counts.at - kept[1] < _STALE}
+            self._under_way = {client: kept for client, kept in self._under_way.items() if client in self._spells}
         spell, _ = self._spells.get(counts.client_id, (Spell(), 0.0))
         spell = spell.counted(counts.issued, counts.succeeded, counts.under_way, counts.at)
         self._spells[counts.client_id] = (spell, counts.at)
@@ -85,8 +89,7 @@ class EndpointSightings:
 
         A call that was taken away from it soon excuses it: a faster node had answered, or the caller had lost interest.
         """
-        self._spells = {client: kept for client, kept in self._spells.items() if now - kept[1] < _STALE}
-        waiting = [(s.since, s.calls) for s, _ in self._spells.values() if s.since is not None]
+        waiting = [(s.since, s.calls) for s, at in self._spells.values() if s.since is not None and now - at < _STALE]
         if not waiting:
             return Spell()
         since = max(min(since for since, _ in waiting), self.answered_at, self.excused_at)
@@ -175,9 +178,10 @@ class ModelSightings:
         self._long = stuck.long(slowest)
         return stuck.patience(slowest)
 
-    def answering(self, but: str, since: float) -> bool:
-        """True when an endpoint in rotation other than this one answered since then."""
-        return any(e.answered_at >= since and not e.out for node, e in self.endpoints.items() if node != but)
+    def answering(self, since: float) -> tuple[str, ...]:
+        """Two of the endpoints in rotation that answered since then, or as many as there are."""
+        found = (node for node, each in self.endpoints.items() if each.answered_at >= since and not each.out)
+        return tuple(itertools.islice(found, 2))
 
     def calls(self, nodes: frozenset[str], now: float) -> Calls:
         """The model's calls of late, at these nodes."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 
 import pytest
 
 from inferno_proxy.feedback.advice import FULL_WEIGHT, LEAST_WEIGHT, Advice
 from inferno_proxy.feedback.learner import Learner
-from inferno_proxy.feedback.observed import Counts, Outcome
-from inferno_proxy.fleet import FleetView, Model, ModelState, ModelVersion, Phase
+from inferno_proxy.feedback.observed import Counts, Outcome, Try
+from inferno_proxy.fleet import Address, FleetView, Model, ModelState, ModelVersion, Phase
 from tests.unit.inferno_proxy.feedback.simulation import (
     FAST,
     MODEL,
@@ -263,6 +264,19 @@ def test_when_all_hang_none_leaves() -> None:
         node.hangs = True
     sim.run(20)
     assert sim.advice.stuck == {}
+
+
+def test_thousands_that_hang_at_once_are_judged_in_a_moment() -> None:
+    places = {f"n{number}": Address(f"10.1.{number // 250}.{number % 250}", 8001) for number in range(4000)}
+    view = FleetView(1, {name: member(name, where) for name, where in places.items()})
+    learner = Learner(lambda _: 0.02)
+    learner.advise(view, 999.0)
+    learner.tries(Try(MODEL, where, Outcome.ANSWERED, 0.01, 999.0) for where in places.values())
+    for at in (1000.0, 1001.0, 1002.0):
+        learner.counts(Counts("envoy", MODEL, where, 2, 0, 0, 4, 0.5, at) for where in places.values())
+    began = time.process_time()
+    assert learner.advise(view, 1002.0).stuck == {}
+    assert time.process_time() - began < 1.5
 
 
 def test_one_long_call_is_no_evidence() -> None:
