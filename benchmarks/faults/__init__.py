@@ -31,7 +31,7 @@ from benchmarks.faults.fault import HEALING, LEARNING, TURNS, Fault, Skipped
 from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
-from benchmarks.faults.network import cut_off, packets_lost
+from benchmarks.faults.network import cut_off, grpc_dead, grpc_dead_unseen, packets_lost
 from benchmarks.faults.overload import (
     GOODPUT,
     REFUSAL,
@@ -324,6 +324,15 @@ FAULTS: tuple[Fault, ...] = (
         control=upgraded_by_killing,
         control_config=HEALING,
         spoils=True,
+        tested=(),
+    ),
+    Fault(
+        39,
+        "a model server's gRPC side is dead while its HTTP side says ready",
+        "0 failed, no more work sent there after 1 s",
+        grpc_dead,
+        detect=1,
+        control=grpc_dead_unseen,
         tested=(),
     ),
     Fault(
