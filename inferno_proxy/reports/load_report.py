@@ -27,7 +27,7 @@ from inferno_proxy.resources.names import model_of
 from inferno_runtime.errors import InvalidInput
 
 # Seconds between two reports. 0.5 lets a verdict on a node that holds work and finishes none rest on several reports
-# within 2 s; docs/decisions/0015 has what a report costs.
+# within 2 s.
 REPORT_EVERY = 0.5
 
 # A report's numbers are bounded to what a data plane can have seen, whatever it claims.
