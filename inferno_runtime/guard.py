@@ -31,6 +31,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SHM = Path("/dev/shm")  # noqa: S108 - the place of POSIX shared memory, not a temporary file of ours
 _SWEEP_SECONDS = 2.0
+# Signals with a handler in the guard; its program starts without one.
+_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _CANNOT_EXECUTE = 127
 
 
@@ -97,6 +99,8 @@ class Guard:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
         me = os.getpid()
+        # A signal that comes before the child has its own disposition of it waits: our handler would swallow it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
         self._child = os.fork()
         if self._child == 0:
             try:
@@ -104,14 +108,16 @@ class Guard:
                 if os.getppid() == me:  # Otherwise the guard has died already and no signal would come.
                     os.setsid()
                     signal.set_wakeup_fd(-1)
-                    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                    for each in _OURS:
                         signal.signal(each, signal.SIG_DFL)
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
                     if self._leash >= 0:
                         os.close(self._leash)
                     os.execvp(self._argv[0], list(self._argv))  # noqa: S606 - no shell is the point
             except OSError as error:
                 os.write(2, f"{self._argv[0]} cannot be started: {error.strerror}\n".encode())
             os._exit(_CANNOT_EXECUTE)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
         self._child_start = start_time(self._child)
         self._write_status()
 
@@ -199,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wakeup, wakeup_writer = os.pipe()
     os.set_blocking(wakeup_writer, False)
     signal.set_wakeup_fd(wakeup_writer, warn_on_full_buffer=False)
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    for each in _OURS:
         signal.signal(each, lambda *_: None)
     # Whoever started us may be gone: writing to a pipe of theirs must not end us.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
