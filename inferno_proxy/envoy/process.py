@@ -1,9 +1,8 @@
 """One local Envoy, kept alive: started means ready, a death is followed by a new life at once.
 
-Envoy takes its configuration from the control plane. When it must start while the control plane is away, or while
-clients wait, it starts from the standby file instead, and is replaced by one that follows the control plane as soon as
-that answers. A replacement starts beside the process it replaces, on the same port (SO_REUSEPORT), and the old one
-finishes its calls.
+Envoy takes its configuration from the control plane. When it must start while the control plane is away, it starts
+from the standby file instead, and is replaced once the control plane is back. A replacement starts beside the process
+it replaces, on the same port (SO_REUSEPORT), and the old one finishes its calls.
 """
 
 from __future__ import annotations
@@ -38,8 +37,9 @@ _LOG = logs.get("envoy")
 _DRAIN = 2
 _RETIRED = 30.0
 _POLL = 0.02
-# How long a start waits for the control plane's first answer before it takes the standby file.
-_CONTROL_PATIENCE = 0.5
+# How long a running fleet waits for the first answers of a control plane that is there before it serves from the
+# standby file. On a loaded machine they take more than half a second.
+_CONTROL_PATIENCE = 2.0
 _STANDBY_PATIENCE = 3.0
 # A life shorter than this counts as a failed start when the next one is paced.
 _STABLE = 5.0
@@ -221,32 +221,24 @@ class EnvoyProcess:
         """Start until it succeeds."""
         while True:
             try:
-                return await self._soonest()
+                return await self._first()
             except Unavailable as error:
                 _LOG.error("envoy did not start", reason=str(error))
                 await self._clock.sleep(backoff.next())
 
     async def _first(self) -> Life:
-        """The life that an owner waits for: from the control plane when that answers soon, else :meth:`_soonest`.
-
-        Raises:
-            Unavailable: Neither serves.
-        """
-        if self._control_ready.value and self._settings.standby_file.exists():
-            try:
-                return await self._start(Mode.CONTROLLED, _CONTROL_PATIENCE)
-            except Unavailable as error:
-                _LOG.warning("envoy turns to its standby file", reason=str(error))
-        return await self._soonest()
-
-    async def _soonest(self) -> Life:
-        """The life that clients wait for: from the standby file, which asks nobody, else by patience from the control
-        plane.
+        """A life without another beside it: from the control plane when that answers soon, else from the standby file,
+        else by patience.
 
         Raises:
             Unavailable: Neither serves.
         """
         if self._settings.standby_file.exists():
+            try:
+                if self._control_ready.value:
+                    return await self._start(Mode.CONTROLLED, _CONTROL_PATIENCE)
+            except Unavailable as error:
+                _LOG.warning("envoy turns to its standby file", reason=str(error))
             try:
                 return await self._start(Mode.STANDBY, _STANDBY_PATIENCE)
             except Unavailable as error:

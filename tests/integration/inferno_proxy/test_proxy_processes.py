@@ -49,7 +49,6 @@ async def test_a_control_plane_that_hangs_is_ended_and_its_successor_says_so(soc
 async def test_the_death_of_an_envoy_is_an_event_of_the_mesh(socket_dir: Path) -> None:
     async with triton() as server, proxy(socket_dir, "--backends", str(server.address)) as running:
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
-        await eventually(lambda: list(socket_dir.glob("standby-*.pb")), 5, "a standby file")
         (pid,) = running.facts["envoy_pids"]
         running.child("--concurrency").kill()
         await eventually(lambda: pid not in pids(running, "--concurrency"), 5, "it is gone")
@@ -57,7 +56,7 @@ async def test_the_death_of_an_envoy_is_an_event_of_the_mesh(socket_dir: Path) -
         told = await event(running, "ENVOY_RESTARTED")
         assert told.cause == "Envoy was killed by SIGKILL"
         assert f"process {pid} " in told.evidence
-        assert "from the standby file" in told.effect
+        assert "from the control plane" in told.effect
 
 
 async def test_every_process_is_replaced_on_a_signal_without_a_failed_call(socket_dir: Path) -> None:
