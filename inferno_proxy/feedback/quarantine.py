@@ -17,6 +17,8 @@ from inferno_runtime.latest import Latest
 
 # A quarantine ends within so many seconds of its time.
 _INTERVAL = 1.0
+# Seconds between two looks at the fleet, for each of its nodes.
+_LOOK_EACH = 50e-6
 
 
 class Quarantine:
@@ -51,8 +53,10 @@ class Quarantine:
                 report(self._culprits.take_acts(), self._events)
 
     async def _follow(self) -> None:
-        async for _ in self._view.watch():
+        async for view in self._view.watch():
             self._news.set()
+            # Looking through a large fleet at each of its changes would take all the time there is.
+            await self._clock.sleep(_LOOK_EACH * len(view.members))
 
     async def _tick(self) -> None:
         while True:
