@@ -62,13 +62,15 @@ class Pace:
 
     A change that comes ``longest`` after the last publication, or later, goes out at once. Building a large fleet's
     snapshot takes a while: then the publisher rests, so that it takes ``share`` of the time at most, but for no longer
-    than ``longest_rest``. A build within ``light`` needs no rest.
+    than ``each_node`` times the fleet's nodes and ``longest_rest``: a small fleet on a slow machine, or in the first
+    seconds of a process, is no storm. A build within ``light`` needs no rest.
     """
 
     quiet: float = 0.010
     longest: float = 0.100
     share: float = 0.1
     light: float = 0.020
+    each_node: float = 0.001
     longest_rest: float = 5.0
 
 
@@ -80,9 +82,11 @@ def due(first: float, last: float, published: float | None, pace: Pace) -> float
     return min(last + pace.quiet, first + pace.longest)
 
 
-def rest(took: float, pace: Pace) -> float:
-    """How long to rest after a build that took so long, in seconds."""
-    return min(took / pace.share - took, pace.longest_rest) if took > pace.light else 0.0
+def rest(took: float, nodes: int, pace: Pace) -> float:
+    """How long to rest after a build for so many nodes that took so long, in seconds."""
+    if took <= pace.light:
+        return 0.0
+    return min(took / pace.share - took, nodes * pace.each_node, pace.longest_rest)
 
 
 class Publisher:
@@ -140,7 +144,7 @@ class Publisher:
                 began = self._clock.monotonic()
                 self.publish()
                 ended = self._clock.monotonic()
-                self._rested_at = ended + rest(ended - began, self._pace)
+                self._rested_at = ended + rest(ended - began, len(self._fleet.value.members), self._pace)
 
     def publish(self) -> None:
         """Build from the newest fleet and recipe and publish, unless that fails, is unsound or changes nothing."""

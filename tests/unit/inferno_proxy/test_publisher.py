@@ -23,9 +23,16 @@ def test_when_changes_are_published(first: float, last: float, published: float 
 
 
 @pytest.mark.parametrize(
-    ("took", "rests"),
-    [(0.01, 0.0), (0.02, 0.0), (0.05, 0.45), (0.3, 2.7), (1.0, 5.0)],
-    ids=["light", "just light", "a tenth of the time", "a large fleet", "no longer than that"],
+    ("took", "nodes", "rests"),
+    [
+        (0.01, 10_000, 0.0),
+        (0.02, 10_000, 0.0),
+        (0.05, 1_000, 0.45),
+        (0.3, 10_000, 2.7),
+        (1.0, 10_000, 5.0),
+        (1.0, 3, 0.003),
+    ],
+    ids=["light", "just light", "a tenth of the time", "a large fleet", "no longer than that", "a small fleet"],
 )
-def test_how_long_a_publisher_rests(took: float, rests: float) -> None:
-    assert rest(took, Pace()) == pytest.approx(rests)
+def test_how_long_a_publisher_rests(took: float, nodes: int, rests: float) -> None:
+    assert rest(took, nodes, Pace()) == pytest.approx(rests)
