@@ -66,6 +66,8 @@ ROWS: Mapping[tuple[str, str], Provoked] = {
     ("UNAVAILABLE", "503"): Provoked(named("loading"), path="loading/infer"),
     ("DEADLINE_EXCEEDED", "504"): Provoked(named("late"), path="late/infer"),
 }
+# A request has to be known before it can be refused: test_fingerprints.py provokes this row over both.
+ELSEWHERE = {("FAILED_PRECONDITION", "422")}
 
 
 def documented() -> list[tuple[str, str]]:
@@ -94,7 +96,8 @@ async def test_every_row_of_the_table_is_what_callers_get(address: str) -> None:
         await spend_the_rate(http, address)
         for row, provoked in ROWS.items():
             found[row] = await over_grpc(http, address, provoked), await over_rest(http, address, provoked)
-    assert found == {row: row for row in documented()}
+    assert found == {row: row for row in documented() if row not in ELSEWHERE}
+    assert set(documented()) >= ELSEWHERE
 
 
 async def spend_the_rate(http: aiohttp.ClientSession, address: str) -> None:
