@@ -127,11 +127,18 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 @lru_cache(maxsize=4096)
 def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
-    http2 = not ready_path
+    own = Cluster(name=name, eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name))
+    if healing:
+        own.health_checks = [_probe(ready_path)]
+    # Two encodings of a message, joined, are the encoding of both together.
+    return Resource.of(name, bytes(own) + _shared(choice, healing, http2=not ready_path))
+
+
+@lru_cache(maxsize=256)
+def _shared(choice: Choice, healing: bool, *, http2: bool) -> bytes:
+    """What the clusters of all models have that are treated alike: most of their encoding, which takes 3 ms."""
     cluster = Cluster(
-        name=name,
         type=ClusterDiscoveryType.EDS,
-        eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name),
         connect_timeout=seconds(_CONNECT_TIMEOUT),
         load_balancing_policy=_balancing(choice),
         # With the default of 50 %, two dead hosts of three get two thirds of the calls. At 1 % calls go to hosts that
@@ -145,9 +152,8 @@ def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str)
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=healing),
     )
     if healing:
-        cluster.health_checks = [_probe(ready_path)]
         cluster.outlier_detection = _outliers()
-    return Resource.of(name, bytes(cluster))
+    return bytes(cluster)
 
 
 @lru_cache(maxsize=64)
