@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.mesh.v1 import mesh_service_pb2_grpc as mesh_stubs
+from inferno_proxy.resources.names import grpc_cluster
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.proxies import Proxy, proxy
 from tests.integration.inferno_proxy.test_proxy import infer, nodes, traffic
@@ -86,13 +88,19 @@ async def test_every_process_is_replaced_on_a_signal_without_a_failed_call(socke
         await eventually(both, 5, "both follow the new control plane")
 
 
+def _standby_knows(folder: Path, model: str) -> bool:
+    return any(grpc_cluster(model).encode() in file.read_bytes() for file in folder.glob("standby-*.pb"))
+
+
 async def test_who_follows_a_killed_supervisor_serves_before_its_control_plane_is_ready(socket_dir: Path) -> None:
     port = str(free_port())
     async with triton() as server:
         flags = ("--backends", str(server.address), "--port", port)
         async with proxy(socket_dir, *flags) as running:
             await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
-            await eventually(lambda: list(socket_dir.glob("standby-*.pb")), 5, "a standby file")
+            # The first one knows no node yet.
+            kept = partial(_standby_knows, socket_dir, "m")
+            await eventually(kept, 5, "a standby file that leads to the node")
             running.process.kill()
             await running.process.wait()
             async with proxy(socket_dir, *flags) as successor:
