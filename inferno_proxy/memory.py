@@ -30,6 +30,8 @@ _FORMAT = 1
 # A burst of changes is written once; a large fleet's file takes a tenth of the time at most.
 _GATHER = 0.5
 _REST = 9
+# Seconds for each node: what a pause is at most.
+_EACH_NODE = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ class Memory:
 
     async def keep(self, registry: Registry, clock: Clock) -> None:
         """Write the fleet whenever it has changed; runs until cancelled. A disk that fails costs memory only."""
-        took = 0.0
+        pause = _GATHER
         async for _ in registry.view.watch():
-            await clock.sleep(max(_GATHER, _REST * took))
+            await clock.sleep(pause)
             began = clock.monotonic()
             nodes = tuple(Remembered(record, duration) for record, duration in registry.records())
             try:
@@ -93,7 +95,8 @@ class Memory:
                     reason=error.strerror,
                     effect="a restarted control plane starts from an older fleet",
                 )
-            took = clock.monotonic() - began
+            # A small fleet never waits for a slow disk: what is not written yet is forgotten with a killed process.
+            pause = max(_GATHER, min(_REST * (clock.monotonic() - began), _EACH_NODE * len(nodes)))
 
     def _set_aside(self, why: Exception) -> tuple[Remembered, ...]:
         aside = self._path.with_suffix(".corrupt")
