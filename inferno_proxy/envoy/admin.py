@@ -63,9 +63,17 @@ async def active_model_calls(socket: Path) -> int:
     return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line.strip())
 
 
-async def drain(socket: Path, *, close: bool) -> None:
-    """Ask clients to take their next calls elsewhere; running calls go on.
+async def drain(socket: Path) -> None:
+    """Ask clients to take their next calls elsewhere, within the time for draining that Envoy was started with; running
+    calls go on, and so do listeners."""
+    await call(socket, "/drain_listeners?graceful&skip_exit", method="POST")
 
-    Listeners stay open, or ``close`` when the time for draining that Envoy was started with is over.
+
+async def retire(socket: Path) -> None:
+    """Take no new connection, and send every connection away with its next answer.
+
+    In this order: what waits in a listener's accept queue when it is closed is reset, and clients that were sent away
+    while it is open would dial it again and again.
     """
-    await call(socket, "/drain_listeners?graceful" + ("" if close else "&skip_exit"), method="POST")
+    await call(socket, "/drain_listeners", method="POST")
+    await call(socket, "/healthcheck/fail", method="POST")

@@ -160,7 +160,7 @@ class EnvoyProcess:
         if life is not None and life.process.returncode is None:
             with contextlib.suppress(TimeoutError, Unavailable):
                 async with asyncio.timeout(self._grace):
-                    await admin.drain(life.admin, close=False)
+                    await admin.drain(life.admin)
                     await self._until_idle(life)
         self.life.set(None)
         for each in tuple(self._lives):
@@ -211,8 +211,8 @@ class EnvoyProcess:
         """Let a replaced process finish its calls, and end it."""
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(self._retired):
-                await admin.drain(old.admin, close=True)
-                # Connections made to it in the last moment have calls to come.
+                await admin.retire(old.admin)
+                # Whoever calls now and then is sent away too.
                 await self._clock.sleep(_DRAIN + 0.5)
                 await self._until_idle(old)
         await self._end(old)
