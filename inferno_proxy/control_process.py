@@ -11,7 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from inferno_proxy.healing import Healing, fate
+from inferno_proxy.act import Act
+from inferno_proxy.healing import fate, line
 from inferno_proxy.watchdog import SIGN_EVERY, Watch
 from inferno_runtime import logs, notify
 from inferno_runtime.backoff import Backoff
@@ -45,7 +46,7 @@ class ControlProcess:
         self._asked = False
         self._hung = ""
         # What is to be told once it serves again; until then, ``seconds`` is the moment the trouble began.
-        self._outage: tuple[Healing, float] | None = None  # and since when
+        self._outage: tuple[Act, float] | None = None  # and since when
         # One pair for all lives: what a life that ends has not read, the next one does.
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -106,13 +107,13 @@ class ControlProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGHUP)
 
-    def tell(self, healing: Healing) -> None:
+    def tell(self, act: Act) -> None:
         """Tell the control plane what was healed, so that whoever watches the mesh learns of it."""
         try:
-            self._ours.send(healing.line())
+            self._ours.send(line(act))
         except BlockingIOError as error:
             # It is away, with a thousand lines unread.
-            _LOG.warning("an act of healing is only in this log", kind=healing.kind, reason=error.strerror)
+            _LOG.warning("an act of healing is only in this log", kind=act.kind, reason=error.strerror)
 
     async def _revive(self) -> None:
         backoff = Backoff(0.05, 5.0)
@@ -134,7 +135,7 @@ class ControlProcess:
     def _note(self, status: int, born: float, died: float) -> None:
         hung, self._hung = self._hung, ""
         if self._outage is None:
-            act = Healing(
+            act = Act(
                 "CONTROL_PLANE_RESTARTED",
                 SUBJECT,
                 cause=f"The control plane {'hung' if hung else fate(status)}",

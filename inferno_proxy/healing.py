@@ -9,26 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from signal import Signals
 
+from inferno_proxy.act import Act
 from inferno_proxy.events import EventLog
 
 
-@dataclass(frozen=True, slots=True)
-class Healing:
-    """An act of healing, in the parts that :meth:`inferno_proxy.events.EventLog.healed` takes."""
-
-    kind: str
-    subject: str
-    cause: str
-    evidence: str
-    effect: str
-    seconds: float | None = None
-
-    def line(self) -> bytes:
-        """This act for the wire."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+def line(act: Act) -> bytes:
+    """An act for the wire."""
+    return json.dumps(asdict(act)).encode() + b"\n"
 
 
 def fate(status: int) -> str:
@@ -46,15 +36,7 @@ async def carry(supervisor: socket.socket, events: EventLog) -> None:
     """Make events of what the supervisor says over a socket, until it ends or this is cancelled; then it is closed."""
     reader, writer = await asyncio.open_unix_connection(sock=supervisor)
     try:
-        while line := await reader.readline():
-            said = Healing(**json.loads(line))
-            events.healed(
-                said.kind,
-                said.subject,
-                cause=said.cause,
-                evidence=said.evidence,
-                effect=said.effect,
-                seconds=said.seconds,
-            )
+        while told := await reader.readline():
+            events.healed(**json.loads(told))
     finally:
         writer.close()

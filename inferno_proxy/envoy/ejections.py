@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from inferno_proxy.healing import Healing
+from inferno_proxy.act import Act
 from inferno_runtime import logs
 
 _LOG = logs.get("envoy")
@@ -22,7 +22,7 @@ _CAUSES = {
 }
 
 
-def ejection(line: str) -> Healing | None:
+def ejection(line: str) -> Act | None:
     """The act that a line tells of; None for one that was only considered.
 
     Raises:
@@ -46,12 +46,12 @@ def ejection(line: str) -> Healing | None:
     number = f"ejection number {said.get('num_ejections', 0)} of it over {'gRPC' if protocol == 'grpc' else 'REST'}"
     if action == "EJECT":
         cause = f"{what}: {_CAUSES.get(said.get('type', ''), 'it did worse than the others')}"
-        return Healing("ENDPOINT_EJECTED", endpoint, cause, number, "Envoy sends it no calls of this model for a while")
+        return Act("ENDPOINT_EJECTED", endpoint, cause, number, "Envoy sends it no calls of this model for a while")
     seconds = float(said.get("secs_since_last_action", 0))
-    return Healing("ENDPOINT_BACK", endpoint, f"{what} has been out", number, "Envoy sends it calls again", seconds)
+    return Act("ENDPOINT_BACK", endpoint, f"{what} has been out", number, "Envoy sends it calls again", seconds)
 
 
-async def follow(stream: asyncio.StreamReader, report: Callable[[Healing], None]) -> None:
+async def follow(stream: asyncio.StreamReader, report: Callable[[Act], None]) -> None:
     """Report every ejection and every return until the stream ends."""
     while raw := await stream.readline():
         try:

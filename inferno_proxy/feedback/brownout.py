@@ -12,7 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from inferno_proxy.feedback.act import Act
+from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.fleet import Address
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from inferno_proxy.feedback.act import Act
+from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Outcome, Try
 from inferno_proxy.fleet import Address, FleetView, Phase
 

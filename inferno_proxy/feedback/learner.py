@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
+from inferno_proxy.act import Act
 from inferno_proxy.feedback import claims, hedging, stuck, weights
-from inferno_proxy.feedback.act import Act
 from inferno_proxy.feedback.advice import FULL_WEIGHT, LEAST_WEIGHT, Advice
 from inferno_proxy.feedback.audit import Audit
 from inferno_proxy.feedback.brownout import BrownOuts

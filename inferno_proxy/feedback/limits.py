@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from types import MappingProxyType
 
-from inferno_proxy.feedback.act import Act
+from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
 

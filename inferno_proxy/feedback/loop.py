@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from inferno_proxy.act import Act
 from inferno_proxy.events import EventLog
-from inferno_proxy.feedback.act import Act
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts
@@ -71,6 +71,4 @@ class Learning:
 def report(acts: Iterable[Act], events: EventLog) -> None:
     """Make an event of each act."""
     for act in acts:
-        events.healed(
-            act.kind, act.subject, cause=act.cause, evidence=act.evidence, effect=act.effect, seconds=act.seconds
-        )
+        events.healed(**asdict(act))

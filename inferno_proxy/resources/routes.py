@@ -159,8 +159,6 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
         if match.path is None:
             hedge(route, action)
         made = _model_route(route, action, match, retry_buffer)
-        if route.watched:
-            made.typed_per_filter_config.pop(CALL_FILTER, None)
         return by_priority(made, priority)
 
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
@@ -190,7 +188,6 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
         made = _model_route(route, action, match, retry_buffer)
         made.response_headers_to_add = _safe_for_browsers()
         if route.watched:
-            made.typed_per_filter_config.pop(CALL_FILTER, None)
             made.metadata = fingerprint_metadata(route, made.metadata)
         return by_priority(made, priority)
 
@@ -213,8 +210,9 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     action.idle_timeout = seconds(0)
     action.hash_policy = hash_policies(route)
     action.rate_limits = global_rate(route.name, route.traffic.rate)
-    # The call filter stays on where it reads the sequence id, which then decides the node.
-    filters = {} if route.stateful else {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    # The call filter stays on where it reads the sequence id, which then decides the node, and where it makes
+    # fingerprints.
+    filters = {} if route.stateful or route.watched else {CALL_FILTER: packed(FilterConfig(disabled=True))}
     name = f"model {route.name}"
     if route.traffic.rate is not None:
         filters[RATE_FILTER] = rate_limit(route.traffic.rate, name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from inferno_proxy.act import Act
 from inferno_proxy.control_process import ControlProcess
-from inferno_proxy.healing import Healing
 from inferno_runtime.clock import ManualClock
 
 
@@ -14,5 +14,5 @@ async def test_what_a_control_plane_that_is_away_does_not_read_is_only_logged(
 ) -> None:
     async with ControlProcess(Path("no-plan"), ManualClock()) as control:
         for _ in range(10_000):
-            control.tell(Healing("ENVOY_RESTARTED", "envoy", "c", "e", "f", 0.1))
+            control.tell(Act("ENVOY_RESTARTED", "envoy", "c", "e", "f", 0.1))
     assert "only in this log" in "".join(capsys.readouterr())

@@ -15,8 +15,8 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_proxy.act import Act
 from inferno_proxy.fleet import Phase
-from inferno_proxy.healing import Healing
 from inferno_proxy.routing import RoutingSettings
 from inferno_proxy.traffic import Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
@@ -34,7 +34,7 @@ class World:
         self._stack = stack
         self.address = ""
         self.stub: Any = None
-        self.acts: list[Healing] = []
+        self.acts: list[Act] = []
 
     async def front(self, *, healing: bool = True, phases: tuple[Phase, ...] = (Phase.SERVING,) * 3) -> None:
         members = [member(s, MODELS, phase=phase) for s, phase in zip(self.servers, phases, strict=True)]

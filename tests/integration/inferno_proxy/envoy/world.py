@@ -21,13 +21,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_proxy.act import Act
 from inferno_proxy.advised import advised
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-from inferno_proxy.healing import Healing
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing import RoutingSettings, plan
 from inferno_proxy.snapshot import Dialect
@@ -244,7 +244,7 @@ async def proxied(
     rate_limit_service: Address | None = None,
     priority_header: str = "",
     advice: Advice | None = None,
-    report: Callable[[Healing], None] = lambda _: None,
+    report: Callable[[Act], None] = lambda _: None,
 ) -> AsyncIterator[str]:
     """An Envoy in front of a fleet, from a standby file; yields its public address."""
     listen = Address("127.0.0.1", free_port())

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from inferno_proxy.act import Act
 from inferno_proxy.envoy.ejections import ejection, follow
-from inferno_proxy.healing import Healing
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 
 OUT = {
@@ -50,6 +50,6 @@ async def test_what_is_no_ejection_stops_nobody_from_reading_on() -> None:
     stream = asyncio.StreamReader()
     stream.feed_data(f"garbage\n{json.dumps({**OUT, 'enforced': False})}\n{json.dumps(BACK)}\n".encode())
     stream.feed_eof()
-    told: list[Healing] = []
+    told: list[Act] = []
     await follow(stream, told.append)
     assert [act.kind for act in told] == ["ENDPOINT_BACK"]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inferno_proxy.feedback.act import Act
+from inferno_proxy.act import Act
 from inferno_proxy.feedback.advice import FULL_WEIGHT, Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts, Outcome, Try

@@ -1,4 +1,4 @@
-"""An act of healing that a judgement calls for, as a value: the loop around the judgement reports it."""
+"""An act of healing as a value: a judgement calls for it, or the supervisor did it, and an event tells of it."""
 
 from __future__ import annotations
 
