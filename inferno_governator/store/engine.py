@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -18,6 +21,7 @@ from inferno_runtime.errors import Unavailable
 _WRITER_LOCK = 0x496E6672
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 60
+_ASK_AGAIN_SECONDS = 0.01
 
 
 class Database:
@@ -106,7 +110,6 @@ def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> A
     ]
     if writes:
         pragmas += [
-            "PRAGMA journal_mode = WAL",
             # A log that grew under a long report is cut back to this.
             "PRAGMA journal_size_limit = 67108864",
         ]
@@ -121,6 +124,8 @@ def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> A
         for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
+        if writes:
+            connection.run_async(lambda driver: _use_wal(driver, busy_seconds))
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
@@ -128,6 +133,25 @@ def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> A
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+async def _use_wal(connection: aiosqlite.Connection, busy_seconds: float) -> None:
+    """Set the write-ahead log, which the file remembers.
+
+    Two that start on one new file both change it, and SQLite refuses one at once, whatever its busy timeout: each
+    holds the shared lock that the other waits for (https://sqlite.org/c3ref/busy_handler.html). The one that is
+    refused has let go, so it only has to ask again.
+    """
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _postgres(address: DatabaseAddress) -> AsyncEngine:
