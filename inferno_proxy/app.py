@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from inferno_proxy.control_process import ControlProcess
 from inferno_proxy.envoy.bootstrap import MAX_CONNECTIONS, EnvoySettings, standby_path
 from inferno_proxy.envoy.instances import Envoys
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.fleet import Address
-from inferno_proxy.handover import HandOver, Origin
-from inferno_proxy.layout import Layout
 from inferno_proxy.settings import ProxySettings
+from inferno_proxy.supervisor.control_process import ControlProcess
+from inferno_proxy.supervisor.handover import HandOver, Origin
+from inferno_proxy.supervisor.layout import Layout
 from inferno_runtime import hangup, lifecycle, logs, notify
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import Unavailable

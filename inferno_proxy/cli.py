@@ -25,7 +25,7 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     """
     if ctx.invoked_subcommand is not None:
         return
-    from inferno_proxy.handover import Origin
+    from inferno_proxy.supervisor.handover import Origin
     from inferno_runtime import lifecycle, logs
 
     origin = Origin(config, {name: value for name, value in flags.items() if value is not None})

@@ -20,12 +20,6 @@ import grpc
 import prometheus_client
 from aiohttp import web
 
-from inferno_proxy.acknowledgement import carry_back
-from inferno_proxy.admission import Limits
-from inferno_proxy.advised import Planner
-from inferno_proxy.alarms import Alarms
-from inferno_proxy.aliases import Alias, report_taken
-from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.names import resolve_address
 from inferno_proxy.discovery.probe import Prober
 from inferno_proxy.discovery.registration_service import RegistrationService
@@ -37,28 +31,34 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address, Node, Source
-from inferno_proxy.fleet_inference import FleetInference
-from inferno_proxy.grpc_server import ControlServices, grpc_server
-from inferno_proxy.handover import HandOver
-from inferno_proxy.healing import carry
-from inferno_proxy.health_service import GrpcHealth, HealthService
-from inferno_proxy.inference_service import InferenceService
-from inferno_proxy.layout import Layout
-from inferno_proxy.lease import Terms
-from inferno_proxy.memory import Memory
-from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
-from inferno_proxy.publisher import Publisher, Recipe, Sources
-from inferno_proxy.registry import Registry
+from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot, last_good_path, read_last_good
+from inferno_proxy.registry.acknowledgement import carry_back
+from inferno_proxy.registry.admission import Limits
+from inferno_proxy.registry.lease import Terms
+from inferno_proxy.registry.memory import Memory
+from inferno_proxy.registry.registry import Registry
+from inferno_proxy.reloading.alarms import Alarms
+from inferno_proxy.reloading.safeguards import Watched, safeguards
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.rest import Rest
-from inferno_proxy.safeguards import Watched, safeguards
+from inferno_proxy.routing.advised import Planner
+from inferno_proxy.routing.aliases import Alias, report_taken
+from inferno_proxy.routing.traffic_settings import traffic_table
+from inferno_proxy.services.closing import Closing
+from inferno_proxy.services.fleet_inference import FleetInference
+from inferno_proxy.services.grpc_server import ControlServices, grpc_server
+from inferno_proxy.services.health_service import GrpcHealth, HealthService
+from inferno_proxy.services.inference_service import InferenceService
+from inferno_proxy.services.mesh_service import MeshService
+from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
-from inferno_proxy.snapshot import Dialect, Snapshot, last_good_path, read_last_good
-from inferno_proxy.traffic_settings import traffic_table
-from inferno_proxy.watchdog import SIGN_EVERY
+from inferno_proxy.supervisor.handover import HandOver
+from inferno_proxy.supervisor.healing import carry
+from inferno_proxy.supervisor.layout import Layout
+from inferno_proxy.supervisor.watchdog import SIGN_EVERY
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import hangup, lifecycle, logs, notify, rpc

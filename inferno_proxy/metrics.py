@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Phase
-from inferno_proxy.health import summarize
-from inferno_proxy.registry import Registry
+from inferno_proxy.registry.registry import Registry
+from inferno_proxy.services.health import summarize
 from inferno_proxy.xds.clients import ClientTable
 
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import pydantic
 
-from inferno_proxy.aliases import Alias, parse_alias
 from inferno_proxy.fleet import Address
-from inferno_proxy.places import Place
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Scope
-from inferno_proxy.traffic_settings import ModelSettings, is_header, traffic_table
+from inferno_proxy.routing.aliases import Alias, parse_alias
+from inferno_proxy.routing.places import Place
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Scope
+from inferno_proxy.routing.traffic_settings import ModelSettings, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import ProcessSettings, option, split_commas

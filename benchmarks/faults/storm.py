@@ -19,9 +19,9 @@ from benchmarks.cloud import Cloud, wait_until
 from benchmarks.faults.fault import Measured, Route
 from benchmarks.load import Report
 from inferno_proxy.fleet import Address
-from inferno_proxy.handover import HandOver
-from inferno_proxy.layout import Layout
 from inferno_proxy.settings import ProxySettings
+from inferno_proxy.supervisor.handover import HandOver
+from inferno_proxy.supervisor.layout import Layout
 
 _NODES = 10_000
 _PUSHES = 20

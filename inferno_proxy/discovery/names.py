@@ -7,8 +7,8 @@ import ipaddress
 import socket
 from dataclasses import replace
 
-from inferno_proxy.admission import refusal
 from inferno_proxy.fleet import Address, Node
+from inferno_proxy.registry.admission import refusal
 
 _PATIENCE = 2.0
 

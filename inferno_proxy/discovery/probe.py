@@ -9,7 +9,7 @@ import grpc
 
 from inferno_proxy.discovery.reading import Reader
 from inferno_proxy.fleet import Address, Node, Source
-from inferno_proxy.registry import Registry
+from inferno_proxy.registry.registry import Registry
 from inferno_runtime import rpc
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock

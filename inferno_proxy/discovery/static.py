@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from inferno_proxy.discovery.names import resolve_node
 from inferno_proxy.fleet import Address, Node, Source
-from inferno_proxy.registry import Registry
+from inferno_proxy.registry.registry import Registry
 from inferno_proxy.settings import split_backend
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock

@@ -47,9 +47,9 @@ from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base
 from inferno_proxy.envoy.probes import Probe, unanswered
 from inferno_proxy.envoy.standby import bootstrap, listeners
 from inferno_proxy.fleet import Address
+from inferno_proxy.publishing.snapshot import ResourceType, Snapshot
 from inferno_proxy.resources.names import PUBLIC
 from inferno_proxy.resources.packing import envoy_address, packed
-from inferno_proxy.snapshot import ResourceType, Snapshot
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
 from inferno_runtime.process import spawn, terminate

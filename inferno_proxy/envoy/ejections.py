@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from inferno_proxy.act import Act
+from inferno_proxy.supervisor.act import Act
 from inferno_runtime import logs
 
 _LOG = logs.get("envoy")

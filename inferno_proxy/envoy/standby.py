@@ -15,9 +15,9 @@ from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
 
+from inferno_proxy.publishing.snapshot import ResourceType, Snapshot
 from inferno_proxy.resources.listeners import ROUTER
 from inferno_proxy.resources.packing import delimited, packed
-from inferno_proxy.snapshot import ResourceType, Snapshot
 
 # Field numbers of what is joined without decoding: endpoints may be many, and decoding them is slow.
 _STATIC_RESOURCES = 2  # Bootstrap.static_resources

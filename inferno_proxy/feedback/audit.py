@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback.claims import FRESH, PENANCE, Ledger, Seen
 from inferno_proxy.fleet import FleetView, Load, ModelLoad
+from inferno_proxy.supervisor.act import Act
 
 
 @dataclass(frozen=True, slots=True)

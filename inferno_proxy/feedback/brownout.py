@@ -12,9 +12,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.fleet import Address
+from inferno_proxy.supervisor.act import Act
 
 # An endpoint of which a smaller part of the tries fails is well. With this part failing everywhere, three retries make
 # 1 + p + p^2 + p^3 = 1.18 tries of a call; from here on it would be more than the promised 1.2.

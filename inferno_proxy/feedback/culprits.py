@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Outcome, Try
 from inferno_proxy.fleet import Address, FleetView, Phase
+from inferno_proxy.supervisor.act import Act
 
 # Seconds within which a node's death and the end of a try there are one event: the log of tries comes in batches, and
 # an agent tells of its server's end within a tenth of a second.

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback import claims, hedging, stuck, weights
 from inferno_proxy.feedback.advice import FULL_WEIGHT, LEAST_WEIGHT, Advice
 from inferno_proxy.feedback.audit import Audit
@@ -24,6 +23,7 @@ from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.feedback.sightings import EndpointSightings, ModelSightings
 from inferno_proxy.feedback.weights import Evidence, Share
 from inferno_proxy.fleet import Address, FleetView, Load
+from inferno_proxy.supervisor.act import Act
 
 # Below this many samples (fading) nothing is observed of an endpoint; from that many on, what it reports can be wrong.
 _OBSERVED = 1.0

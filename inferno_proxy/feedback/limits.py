@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from types import MappingProxyType
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
+from inferno_proxy.supervisor.act import Act
 
 # Besides its own execution a call may wait for two others, or for the model's ``max_wait`` if that is longer.
 _OTHERS_BEFORE = 2.0

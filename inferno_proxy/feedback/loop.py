@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from inferno_proxy.act import Act
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts
-from inferno_proxy.publisher import Recipe
-from inferno_proxy.registry import Registry
+from inferno_proxy.publishing.publisher import Recipe
+from inferno_proxy.registry.registry import Registry
+from inferno_proxy.supervisor.act import Act
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest

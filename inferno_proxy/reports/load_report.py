@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.fleet import Address
-from inferno_proxy.protobuf_subset import Description, messages
+from inferno_proxy.publishing.protobuf_subset import Description, messages
 from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.names import model_of
 from inferno_runtime.errors import InvalidInput

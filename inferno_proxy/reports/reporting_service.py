@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
-from inferno_proxy.closing import Closing
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
 from inferno_proxy.reports.try_log import TryLog
+from inferno_proxy.services.closing import Closing
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Exhausted

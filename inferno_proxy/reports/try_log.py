@@ -28,7 +28,7 @@ from google.protobuf.message import DecodeError
 
 from inferno_proxy.feedback.observed import Outcome, Try
 from inferno_proxy.fleet import Address
-from inferno_proxy.protobuf_subset import Description, messages
+from inferno_proxy.publishing.protobuf_subset import Description, messages
 from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.calls import GRPC_STREAM
 from inferno_proxy.resources.names import ATTEMPT_HEADER, FAILED_TRIES, FINGERPRINT_HEADER, model_of

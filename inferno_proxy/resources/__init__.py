@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from types import MappingProxyType
 
+from inferno_proxy.publishing.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
 from inferno_proxy.resources.clusters import cluster_resources, service_clusters
 from inferno_proxy.resources.endpoints import client_endpoints, endpoint_resources
 from inferno_proxy.resources.listeners import listener_resource
@@ -15,8 +16,7 @@ from inferno_proxy.resources.routes import route_resource
 from inferno_proxy.resources.runtime import runtime_resource
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.try_log import token_buckets
-from inferno_proxy.routing import RoutePlan
-from inferno_proxy.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
+from inferno_proxy.routing.plan import RoutePlan
 
 __all__ = ["ResourceSettings", "build"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from envoy_data_plane.envoy.config.core.v3 import Metadata
 from envoy_data_plane.google.protobuf import Struct, Value
 
-from inferno_proxy.aliases import Alias
+from inferno_proxy.routing.aliases import Alias
 
 _TABLE = "inferno.aliases"
 

@@ -14,7 +14,7 @@ from envoy_data_plane.envoy.type.v3 import FractionalPercent, FractionalPercentD
 
 from inferno_proxy.resources.names import SEQUENCE_HEADER, copies_of
 from inferno_proxy.resources.packing import seconds
-from inferno_proxy.routing import ModelRoute
+from inferno_proxy.routing.plan import ModelRoute
 
 GRPC_STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 

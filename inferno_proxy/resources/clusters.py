@@ -58,6 +58,7 @@ from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any
 
 from inferno_proxy.fleet import Address
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
@@ -71,9 +72,8 @@ from inferno_proxy.resources.names import (
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.priorities import ordinary_limit
 from inferno_proxy.resources.settings import ResourceSettings
-from inferno_proxy.routing import ModelRoute
-from inferno_proxy.snapshot import Resource
-from inferno_proxy.traffic import Balance
+from inferno_proxy.routing.plan import ModelRoute
+from inferno_proxy.routing.traffic import Balance
 
 # Seconds. A stopped (SIGSTOP) server is noticed by whichever is first; the worst request then waits about 0.6 s.
 _PROBE_INTERVAL = 0.5

@@ -17,11 +17,11 @@ from envoy_data_plane.envoy.config.endpoint.v3 import LbEndpoint, LocalityLbEndp
 from envoy_data_plane.google.protobuf import Struct, Value
 
 from inferno_proxy.feedback.advice import FULL_WEIGHT
-from inferno_proxy.grouping import locality_weight
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited, envoy_address
-from inferno_proxy.routing import Endpoint, ModelRoute
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.routing.grouping import locality_weight
+from inferno_proxy.routing.plan import Endpoint, ModelRoute
 
 # Field numbers of the two repeated fields joined by hand.
 _CLUSTER_NAME = 1  # ClusterLoadAssignment.cluster_name

@@ -29,7 +29,7 @@ from envoy_data_plane.envoy.type.v3 import RateLimitUnit
 from inferno_proxy.resources.names import RATE_LIMITS
 from inferno_proxy.resources.packing import packed, seconds
 from inferno_proxy.resources.rate_limits import caller
-from inferno_proxy.traffic import Per, Rate, Scope
+from inferno_proxy.routing.traffic import Per, Rate, Scope
 
 _DOMAIN = "inferno"
 # Seconds that a call waits for the service at most; then it goes on, held by the proxy's own limit alone.

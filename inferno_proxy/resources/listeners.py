@@ -24,6 +24,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.extensions.wasm.v3 import FailurePolicy, PluginConfig, VmConfig
 from envoy_data_plane.google.protobuf import StringValue
 
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources import call_filter
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.global_rates import global_rate_filter
@@ -35,7 +36,6 @@ from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import size_filter
 from inferno_proxy.resources.try_log import try_logs
-from inferno_proxy.snapshot import Resource
 
 ROUTER = "envoy.filters.http.router"
 

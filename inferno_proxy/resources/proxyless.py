@@ -37,12 +37,12 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     Rds,
 )
 
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.names import grpc_cluster
 from inferno_proxy.resources.packing import packed, seconds
-from inferno_proxy.routing import ModelRoute
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.routing.plan import ModelRoute
 
 
 @lru_cache(maxsize=4096)

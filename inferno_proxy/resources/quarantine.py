@@ -15,7 +15,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct, Value
 
 from inferno_proxy.resources.names import FINGERPRINT_HEADER
-from inferno_proxy.routing import ModelRoute
+from inferno_proxy.routing.plan import ModelRoute
 
 _FAILED_PRECONDITION = "9"
 _NAMESPACE = "inferno.fingerprint"

@@ -19,7 +19,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from inferno_proxy.resources.packing import packed, seconds
 from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
-from inferno_proxy.traffic import Per, Rate
+from inferno_proxy.routing.traffic import Per, Rate
 
 RATE_FILTER = "envoy.filters.http.local_ratelimit"
 # Callers that are told apart at a time, for each model; the one not seen for longest is forgotten first.

@@ -23,7 +23,7 @@ from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities.v3 imp
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
 from inferno_proxy.resources.packing import packed, seconds
-from inferno_proxy.routing import ModelRoute
+from inferno_proxy.routing.plan import ModelRoute
 
 _NEVER_RAN = ("connect-failure", "refused-stream")
 _MAY_HAVE_RUN = ("unavailable", "cancelled", "reset")

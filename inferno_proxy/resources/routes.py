@@ -41,7 +41,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
-from inferno_proxy.aliases import Alias
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
 from inferno_proxy.resources.global_rates import global_rate
@@ -63,8 +63,8 @@ from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import SIZE_FILTER, limit_metadata, size_limit
-from inferno_proxy.routing import ModelRoute, RoutePlan
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.routing.aliases import Alias
+from inferno_proxy.routing.plan import ModelRoute, RoutePlan
 
 CALL_FILTER = "inferno.call"
 

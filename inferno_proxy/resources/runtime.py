@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from google.protobuf import struct_pb2
 
 from inferno_proxy.envoy.bootstrap import RUNTIME_LAYER
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited
 from inferno_proxy.resources.priorities import ordinary_limit
-from inferno_proxy.routing import ModelRoute
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.routing.plan import ModelRoute
 
 # Field numbers of envoy.service.runtime.v3.Runtime.
 _NAME = 1

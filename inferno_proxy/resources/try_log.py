@@ -29,10 +29,10 @@ from envoy_data_plane.envoy.extensions.access_loggers.grpc.v3 import CommonGrpcA
 from envoy_data_plane.envoy.type.v3 import TokenBucket
 
 from inferno_proxy.envoy.bootstrap import XDS_CLUSTER
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.names import ATTEMPT_HEADER, FAILED_TRIES, FINGERPRINT_HEADER, TRIES
 from inferno_proxy.resources.packing import packed, seconds
-from inferno_proxy.snapshot import Resource
 
 # Entries a second, also the most at once.
 _ENTRIES = {TRIES: 200, FAILED_TRIES: 200}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
-from inferno_proxy.snapshot import Dialect, Snapshot, content_version
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot, content_version
 from inferno_proxy.xds.clients import ClientTable
 from inferno_proxy.xds.order import Bounds
 from inferno_proxy.xds.stream import DELTA, SOTW, Stream, Variant

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.xds.subscription import (
     WILDCARD,
     Caller,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, cast
 
-from inferno_proxy.snapshot import Dialect, Resource, ResourceType, Snapshot, content_version
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType, Snapshot, content_version
 from inferno_proxy.xds.subscription import NOTHING, Named, Offer, Subscription, next_group, sent
 
 _FIRST = (str(ResourceType.CLUSTER), str(ResourceType.ENDPOINT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.xds.subscription import (
     WILDCARD,
     Caller,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import grpc
 
-from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.xds import delta, order, sotw, wire
 from inferno_proxy.xds.clients import ClientTable, SyncState, TypeStatus
 from inferno_proxy.xds.order import Answer, Bounds, OfferRule, Session, World

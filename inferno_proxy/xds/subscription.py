@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
-from inferno_proxy.snapshot import Resource, ResourceType
+from inferno_proxy.publishing.snapshot import Resource, ResourceType
 
 Named = Mapping[str, Resource]
 NOTHING: Named = MappingProxyType({})

@@ -14,8 +14,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from inferno_proxy.protobuf_subset import Description, messages
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.publishing.protobuf_subset import Description, messages
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.xds import delta, sotw
 from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import Caller

@@ -20,16 +20,16 @@ from envoy_data_plane.envoy.service.runtime.v3 import Runtime
 from envoy_data_plane.envoy.type.v3 import TokenBucket
 from ruamel.yaml import YAML
 
-from inferno_proxy.advised import Planner
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap, local_base, local_bootstrap
 from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutePlan
+from inferno_proxy.routing.advised import Planner
+from inferno_proxy.routing.plan import RoutePlan
+from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
-from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
-from inferno_proxy.traffic_settings import traffic_table
 
 T = TypeVar("T")
 

@@ -12,23 +12,23 @@ import grpc
 import prometheus_client
 from aiohttp import ClientSession, UnixConnector, web
 
-from inferno_proxy.admission import Limits
-from inferno_proxy.aliases import Alias
-from inferno_proxy.closing import Closing
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.observed import Counts, Try
-from inferno_proxy.fleet_inference import FleetInference
-from inferno_proxy.grpc_server import ControlServices, grpc_server
-from inferno_proxy.health_service import GrpcHealth, HealthService
-from inferno_proxy.inference_service import InferenceService
-from inferno_proxy.lease import Terms
-from inferno_proxy.mesh_service import MeshService
 from inferno_proxy.metrics import ControlPlaneCollector
-from inferno_proxy.registry import Registry
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot
+from inferno_proxy.registry.admission import Limits
+from inferno_proxy.registry.lease import Terms
+from inferno_proxy.registry.registry import Registry
 from inferno_proxy.reports.reporting_service import ReportingService
-from inferno_proxy.rest import Rest
-from inferno_proxy.snapshot import Dialect, Snapshot
+from inferno_proxy.routing.aliases import Alias
+from inferno_proxy.services.closing import Closing
+from inferno_proxy.services.fleet_inference import FleetInference
+from inferno_proxy.services.grpc_server import ControlServices, grpc_server
+from inferno_proxy.services.health_service import GrpcHealth, HealthService
+from inferno_proxy.services.inference_service import InferenceService
+from inferno_proxy.services.mesh_service import MeshService
+from inferno_proxy.services.rest import Rest
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc

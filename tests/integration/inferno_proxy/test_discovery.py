@@ -14,9 +14,9 @@ from inferno_proxy.discovery.reading import Reader
 from inferno_proxy.discovery.static import StaticDiscovery, static_node
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Member, Model, Phase, Source
-from inferno_proxy.lease import Terms
-from inferno_proxy.membership import Record
-from inferno_proxy.registry import Registry
+from inferno_proxy.registry.lease import Terms
+from inferno_proxy.registry.membership import Record
+from inferno_proxy.registry.registry import Registry
 from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
 from tests.integration.inferno_proxy.tritons import Served, triton

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_proxy.snapshot import (
+from inferno_proxy.publishing.snapshot import (
     Dialect,
     Resource,
     ResourceType,
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_no_snapshot(tmp_path: Path) -> None:
 
 def test_reading_it_needs_neither_grpc_nor_envoys_api() -> None:
     code = (
-        "import sys; from pathlib import Path; from inferno_proxy.snapshot import read_last_good; "
+        "import sys; from pathlib import Path; from inferno_proxy.publishing.snapshot import read_last_good; "
         "read_last_good(Path('none')); "
         "print([m for m in ('grpc', 'google.protobuf', 'envoy_data_plane') if m in sys.modules])"
     )

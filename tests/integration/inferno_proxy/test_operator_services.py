@@ -18,7 +18,7 @@ from inferno.health.v1 import health_service_pb2_grpc as health_stubs
 from inferno.mesh.v1 import mesh_service_pb2 as wire
 from inferno.mesh.v1 import mesh_service_pb2_grpc as stubs
 from inferno_proxy.fleet import ModelLoad, ModelState, Source
-from inferno_proxy.snapshot import Dialect, ResourceType
+from inferno_proxy.publishing.snapshot import Dialect, ResourceType
 from inferno_proxy.xds.clients import SyncState, TypeStatus
 from tests.integration.inferno_proxy.control import Control
 from tests.unit.inferno_proxy.nodes import model, node

@@ -23,7 +23,7 @@ from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.mesh.v1 import mesh_service_pb2_grpc as mesh_stubs
 from inferno.registration.v1 import registration_service_pb2 as registration
 from inferno.registration.v1 import registration_service_pb2_grpc as registration_stubs
-from inferno_proxy.node_wire import node_to_wire
+from inferno_proxy.services.node_wire import node_to_wire
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.proxies import PROGRAM, Proxy, proxy
 from tests.integration.inferno_proxy.tritons import Served, Triton, triton

@@ -14,9 +14,9 @@ from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_stubs
 from inferno_proxy.control_plane import serve
 from inferno_proxy.fleet import Address
-from inferno_proxy.handover import HandOver
-from inferno_proxy.layout import Layout
 from inferno_proxy.settings import ProxySettings
+from inferno_proxy.supervisor.handover import HandOver
+from inferno_proxy.supervisor.layout import Layout
 from inferno_runtime import rpc
 from inferno_runtime.errors import Denied
 from inferno_runtime.lifecycle import Stop

@@ -13,7 +13,7 @@ import pytest
 from inferno.registration.v1 import registration_service_pb2 as wire
 from inferno.registration.v1 import registration_service_pb2_grpc as stubs
 from inferno_proxy.fleet import Phase, Source
-from inferno_proxy.node_wire import node_to_wire
+from inferno_proxy.services.node_wire import node_to_wire
 from inferno_runtime import rpc
 from tests.integration.inferno_proxy.control import Control, control
 from tests.unit.inferno_proxy.nodes import model, node

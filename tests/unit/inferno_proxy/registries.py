@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inferno_proxy.admission import Limits
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Phase
-from inferno_proxy.lease import Lease, Terms
-from inferno_proxy.registry import Registry
+from inferno_proxy.registry.admission import Limits
+from inferno_proxy.registry.lease import Lease, Terms
+from inferno_proxy.registry.registry import Registry
 from inferno_runtime.clock import ManualClock
 
 

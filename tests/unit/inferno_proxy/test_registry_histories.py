@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inferno_proxy.admission import Limits
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Phase, Source
-from inferno_proxy.lease import Lease, Terms
-from inferno_proxy.registry import Registry
-from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.registry.admission import Limits
+from inferno_proxy.registry.lease import Lease, Terms
+from inferno_proxy.registry.registry import Registry
+from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import AlreadyExists, Fenced, InvalidInput, NotFound
 from tests.unit.inferno_proxy.nodes import model, node

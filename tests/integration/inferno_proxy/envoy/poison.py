@@ -34,9 +34,9 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
+from inferno_proxy.publishing.snapshot import Resource, ResourceType, Snapshot
 from inferno_proxy.resources.names import PUBLIC
 from inferno_proxy.resources.packing import packed
-from inferno_proxy.snapshot import Resource, ResourceType, Snapshot
 
 
 def crashing(snapshot: Snapshot) -> Snapshot:

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 
-from inferno_proxy.aliases import Alias
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Per, Rate, Traffic, TrafficTable
+from inferno_proxy.routing.aliases import Alias
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Per, Rate, Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.test_public_port import Client, request
 from tests.integration.inferno_proxy.envoy.world import Call, Server, controlling, member, model, proxied, serving, view
 

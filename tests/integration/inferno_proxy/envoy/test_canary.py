@@ -9,14 +9,14 @@ import pytest
 from inferno_proxy.envoy.canary import Canary, Patience
 from inferno_proxy.envoy.probes import probes
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
-from inferno_proxy.handover import Origin
-from inferno_proxy.rehearsal import Rehearsal
-from inferno_proxy.reload import compare
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot
+from inferno_proxy.reloading.rehearsal import Rehearsal
+from inferno_proxy.reloading.reload import compare
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutingSettings, plan
+from inferno_proxy.routing.plan import RoutingSettings, plan
+from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
-from inferno_proxy.snapshot import Dialect, Snapshot
-from inferno_proxy.traffic_settings import traffic_table
+from inferno_proxy.supervisor.handover import Origin
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InvalidInput, Unavailable
 from tests.integration.inferno_proxy.envoy.poison import crashing

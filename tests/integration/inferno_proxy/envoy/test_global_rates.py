@@ -23,8 +23,8 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.fleet import Address
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Per, Rate, Scope, Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Per, Rate, Scope, Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 
 Entries = tuple[tuple[str, str], ...]

@@ -15,10 +15,10 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.act import Act
 from inferno_proxy.fleet import Phase
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Traffic, TrafficTable
+from inferno_proxy.supervisor.act import Act
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 from tests.waiting import eventually
 

@@ -14,20 +14,20 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.advised import Planner
-from inferno_proxy.closing import Closing
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.fleet import Address, Node
-from inferno_proxy.lease import Terms
-from inferno_proxy.publisher import Publisher, Recipe, Sources
-from inferno_proxy.registry import Registry
+from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
+from inferno_proxy.registry.lease import Terms
+from inferno_proxy.registry.registry import Registry
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import build
-from inferno_proxy.routing import RoutingSettings
+from inferno_proxy.routing.advised import Planner
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.services.closing import Closing
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc

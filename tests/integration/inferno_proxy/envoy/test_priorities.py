@@ -12,8 +12,8 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 from tests.waiting import eventually
 

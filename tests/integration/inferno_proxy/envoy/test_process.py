@@ -18,9 +18,9 @@ from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess, Life, Mode
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.fleet import Address, FleetView
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.resources import build
-from inferno_proxy.routing import RoutingSettings, plan
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import Unavailable
 from inferno_runtime.latest import Latest

@@ -15,14 +15,14 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from inferno_proxy.advised import advised
 from inferno_proxy.envoy.bootstrap import grpc_bootstrap
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Phase
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.resources import build
-from inferno_proxy.routing import RoutingSettings, plan
-from inferno_proxy.snapshot import Dialect, Snapshot
-from inferno_proxy.traffic import Balance, Split, Traffic, TrafficTable
+from inferno_proxy.routing.advised import advised
+from inferno_proxy.routing.plan import RoutingSettings, plan
+from inferno_proxy.routing.traffic import Balance, Split, Traffic, TrafficTable
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view

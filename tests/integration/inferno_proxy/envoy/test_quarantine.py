@@ -15,19 +15,19 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.advised import Planner
-from inferno_proxy.alarms import Alarms
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.canary import Canary, Patience
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address, FleetView
-from inferno_proxy.publisher import Publisher, Recipe, Sources
+from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot
+from inferno_proxy.reloading.alarms import Alarms
+from inferno_proxy.reloading.warden import Warden
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutePlan, RoutingSettings
-from inferno_proxy.snapshot import Dialect, Snapshot
-from inferno_proxy.traffic import Traffic, TrafficTable
-from inferno_proxy.warden import Warden
+from inferno_proxy.routing.advised import Planner
+from inferno_proxy.routing.plan import RoutePlan, RoutingSettings
+from inferno_proxy.routing.traffic import Traffic, TrafficTable
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable, SyncState, TypeStatus
 from inferno_runtime import rpc

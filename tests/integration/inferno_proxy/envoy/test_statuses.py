@@ -15,8 +15,8 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 
 from inferno_proxy.fleet import ModelState
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Rate, Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Rate, Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 
 DOCS = Path(__file__).parents[4] / "docs" / "traffic.md"

@@ -19,8 +19,8 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Balance, Mirror, Per, Rate, Split, Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Balance, Mirror, Per, Rate, Split, Traffic, TrafficTable
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
 from tests.waiting import eventually
 

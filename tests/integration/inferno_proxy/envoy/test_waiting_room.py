@@ -20,9 +20,9 @@ from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.envoy.waiting_room import WaitingRoom
 from inferno_proxy.fleet import Address
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.resources import build
-from inferno_proxy.routing import RoutingSettings, plan
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port

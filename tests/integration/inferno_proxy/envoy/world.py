@@ -21,16 +21,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.act import Act
-from inferno_proxy.advised import advised
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.routing import RoutingSettings, plan
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.routing.advised import advised
+from inferno_proxy.routing.plan import RoutingSettings, plan
+from inferno_proxy.supervisor.act import Act
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 

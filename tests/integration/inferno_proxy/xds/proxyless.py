@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from inferno_proxy.snapshot import ResourceType, Snapshot
+from inferno_proxy.publishing.snapshot import ResourceType, Snapshot
 from inferno_runtime import process, rpc
 from tests.integration.inferno_proxy.xds.world import cluster, endpoints, listener, routes, snapshot
 from tests.waiting import eventually

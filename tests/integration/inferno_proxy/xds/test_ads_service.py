@@ -16,7 +16,7 @@ import pytest
 from envoy_data_plane.envoy.config.core.v3 import Node
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest
 
-from inferno_proxy.snapshot import Dialect, Resource, ResourceType
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType
 from inferno_proxy.xds.ads_service import SERVICE
 from inferno_runtime import rpc
 from inferno_runtime.latest import Latest

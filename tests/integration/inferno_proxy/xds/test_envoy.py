@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from envoy_data_plane.envoy.config.core.v3 import HealthCheck, HealthCheckHttpHealthCheck
 
-from inferno_proxy.snapshot import Dialect, Resource, ResourceType
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType
 from inferno_proxy.xds.clients import SyncState
 from inferno_runtime import process
 from inferno_runtime.latest import Latest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_runtime.latest import Latest
 from tests.integration.inferno_proxy.xds.proxyless import echo_server, echo_snapshot, proxyless
 from tests.integration.inferno_proxy.xds.world import ControlPlane, Snapshots

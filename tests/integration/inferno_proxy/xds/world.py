@@ -41,7 +41,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Any as Packed
 
-from inferno_proxy.snapshot import Dialect, Resource, ResourceType, Snapshot
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType, Snapshot
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientEvent, ClientTable
 from inferno_proxy.xds.order import Bounds

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from inferno_proxy.act import Act
 from inferno_proxy.envoy.ejections import ejection, follow
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
+from inferno_proxy.supervisor.act import Act
 
 OUT = {
     "type": "CONSECUTIVE_GATEWAY_FAILURE",

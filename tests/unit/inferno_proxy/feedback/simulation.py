@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inferno_proxy.act import Act
 from inferno_proxy.feedback.advice import FULL_WEIGHT, Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
@@ -31,6 +30,7 @@ from inferno_proxy.fleet import (
     Phase,
     Source,
 )
+from inferno_proxy.supervisor.act import Act
 
 MODEL = "m"
 _RETRIES = 3

@@ -9,12 +9,12 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Model, ModelLoad, ModelState, ModelVersion, Node
-from inferno_proxy.lease import Terms
-from inferno_proxy.publisher import Recipe
-from inferno_proxy.registry import Registry
+from inferno_proxy.publishing.publisher import Recipe
+from inferno_proxy.registry.lease import Terms
+from inferno_proxy.registry.registry import Registry
 from inferno_proxy.resources import ResourceSettings
-from inferno_proxy.routing import RoutingSettings
-from inferno_proxy.traffic import Traffic, TrafficTable
+from inferno_proxy.routing.plan import RoutingSettings
+from inferno_proxy.routing.traffic import Traffic, TrafficTable
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.latest import Latest
 from tests.unit.inferno_proxy.feedback.simulation import MODEL, address

@@ -9,12 +9,12 @@ from typing import Any
 import grpc
 import pytest
 
-from inferno_proxy.closing import Closing
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import FleetView, Member, Phase, Source
 from inferno_proxy.reports.load_report import report_request
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources.names import FAILED_TRIES
+from inferno_proxy.services.closing import Closing
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Exhausted, Unavailable
 from inferno_runtime.latest import Latest

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno_proxy.fleet import Address
+from inferno_proxy.publishing.snapshot import Dialect, ResourceType
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.resources.endpoints import encoded, endpoint_resources
 from inferno_proxy.resources.packing import delimited
 from inferno_proxy.resources.retries import grpc_retries, hedges, http_retries
-from inferno_proxy.routing import Endpoint, ModelRoute, RoutePlan
-from inferno_proxy.snapshot import Dialect, ResourceType
-from inferno_proxy.traffic import Traffic
+from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan
+from inferno_proxy.routing.traffic import Traffic
 
 SETTINGS = ResourceSettings("/data/control.sock", "/data/http.sock")
 

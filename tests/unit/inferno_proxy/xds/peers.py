@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from inferno_proxy.snapshot import Dialect, Resource, ResourceType, Snapshot
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType, Snapshot
 from inferno_proxy.xds import delta, order, sotw
 from inferno_proxy.xds.order import Answer, Bounds, Session, World
 from inferno_proxy.xds.subscription import Reply

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.xds.clients import Client, ClientEvent, ClientTable, SyncState, TypeStatus, judge
 from inferno_runtime.clock import ManualClock
 

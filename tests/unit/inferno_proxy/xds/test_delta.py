@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.xds.delta import Request
 from inferno_proxy.xds.subscription import Reply
 from tests.unit.inferno_proxy.xds.peers import CDS, EDS, LDS, RDS, Server, ack, fleet, resource, told, world_of

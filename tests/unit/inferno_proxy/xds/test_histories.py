@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from inferno_proxy.snapshot import Resource, ResourceType, content_version
+from inferno_proxy.publishing.snapshot import Resource, ResourceType, content_version
 from inferno_proxy.xds import delta, sotw
 from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import FULL_STATE

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.snapshot import Dialect
+from inferno_proxy.publishing.snapshot import Dialect
 from inferno_proxy.xds import delta, sotw
 from inferno_proxy.xds.order import Bounds
 from tests.unit.inferno_proxy.xds.peers import CDS, EDS, LDS, RDS, Server, ack, fleet, told, world_of

@@ -11,7 +11,7 @@ from envoy_data_plane.envoy.config.core.v3 import Node
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from envoy_data_plane.google.rpc import Status
 
-from inferno_proxy.snapshot import Dialect, Snapshot, content_version
+from inferno_proxy.publishing.snapshot import Dialect, Snapshot, content_version
 from inferno_proxy.xds.clients import ClientTable, SyncState
 from inferno_proxy.xds.order import Bounds
 from inferno_proxy.xds.stream import DELTA, Stream, dialect_of

@@ -10,7 +10,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import (
 )
 from envoy_data_plane.google.rpc import Status
 
-from inferno_proxy.snapshot import Resource
+from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.xds import delta, sotw, wire
 from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import Caller

@@ -1,0 +1,1 @@
+"""From a plan to snapshots that are whole, versioned and in step."""
