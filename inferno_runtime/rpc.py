@@ -62,9 +62,15 @@ def server(options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Server:
     return grpc.aio.server(interceptors=[_ErrorInterceptor()], options=[*SERVER_OPTIONS, *options])
 
 
-def channel(target: str, options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
-    """A channel to ``host:port`` or ``unix:/path`` that finds a dead peer within seconds and reconnects soon."""
-    return grpc.aio.insecure_channel(target, options=[*CHANNEL_OPTIONS, *options])
+def channel(
+    target: str, options: Sequence[tuple[str, int]] = (), credentials: grpc.ChannelCredentials | None = None
+) -> grpc.aio.Channel:
+    """A channel to ``host:port`` or ``unix:/path`` that finds a dead peer within seconds and reconnects soon; over TLS
+    with ``credentials``."""
+    every = [*CHANNEL_OPTIONS, *options]
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=every)
+    return grpc.aio.secure_channel(target, credentials, options=every)
 
 
 def bind(to: grpc.aio.Server, address: str) -> str:

@@ -1,0 +1,95 @@
+"""Who calls the control plane.
+
+Everything reaches it over Unix sockets that only its own user may open. What Envoy passes on carries the header
+:data:`DOOR`, which Envoy sets itself on every such route, and what Envoy has found out about the caller: the URI of a
+verified client certificate (``x-forwarded-client-cert``, which Envoy writes anew), or the name that belongs to a
+credential (:data:`CLIENT`). A call without the header comes from a process of this user on this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, cast
+
+import grpc
+
+from inferno_runtime.errors import InvalidInput
+from inferno_runtime.identity.names import MeshName, Role
+
+DOOR = "x-inferno-door"
+CLIENT = "x-inferno-client"
+ROLE = "x-inferno-role"
+CERTIFICATE = "x-forwarded-client-cert"
+_URI = re.compile(r"(?:^|;)URI=([^;,]*)")
+
+
+class Door(StrEnum):
+    """Which way a call came in.
+
+    ``open``: a public port without authentication. ``public``: one that knows its clients. ``mesh``: the port for
+    members of the mesh, which present certificates.
+    """
+
+    OPEN = "open"
+    PUBLIC = "public"
+    MESH = "mesh"
+
+
+class Kind(StrEnum):
+    """What a caller is. LOCAL is a process of this user; OPEN anyone, where nobody is asked who he is; ANONYMOUS
+    somebody who was asked and did not say."""
+
+    LOCAL = "local"
+    OPEN = "open"
+    ANONYMOUS = "anonymous"
+    NODE = "node"
+    PROXY = "proxy"
+    CLIENT = "client"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``name`` is empty for the kinds that have none."""
+
+    kind: Kind
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.name else str(self.kind)
+
+
+LOCAL = Caller(Kind.LOCAL)
+ANONYMOUS = Caller(Kind.ANONYMOUS)
+
+
+def caller_from(headers: Mapping[str, str]) -> Caller:
+    """The caller that Envoy's headers tell of; names are lower-case.
+
+    A door that is not known, or a certificate whose name cannot be read, makes the caller anonymous.
+    """
+    door = headers.get(DOOR)
+    if door is None:
+        return LOCAL
+    if door == Door.OPEN:
+        return Caller(Kind.OPEN)
+    named = _URI.search(headers.get(CERTIFICATE, "")) if door == Door.MESH else None
+    if named is not None:
+        try:
+            member = MeshName.parse(named[1].strip('"'))
+        except InvalidInput:
+            return ANONYMOUS
+        return Caller(Kind(member.role.value), member.name)
+    client = headers.get(CLIENT, "") if door == Door.PUBLIC else ""
+    if not client:
+        return ANONYMOUS
+    return Caller(Kind.OPERATOR if headers.get(ROLE) == Role.OPERATOR else Kind.CLIENT, client)
+
+
+def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+    """The caller of an RPC."""
+    metadata = cast("Any", context.invocation_metadata()) or ()
+    return caller_from({key: value for key, value in metadata if isinstance(value, str)})
