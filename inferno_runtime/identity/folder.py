@@ -8,11 +8,11 @@ the folder for the link's replacement, takes a new certificate without losing a 
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from inferno_runtime import private_file
 
 _CURRENT = "current"
 
@@ -55,31 +55,12 @@ class IdentityFolder:
         made = self.path / str(number)
         made.mkdir(mode=0o700)
         for name, content in (("certificate.pem", certificate), ("key.pem", key), ("ca.pem", authority)):
-            _write(made / name, content)
+            private_file.create(made / name, content)
         link = self.path / f"{_CURRENT}.new"
         link.unlink(missing_ok=True)
         link.symlink_to(made.name)
         link.replace(self.path / _CURRENT)
-        _sync(self.path)
+        private_file.sync(self.path)
         for old in before:
             if old.is_dir():
                 shutil.rmtree(old)
-
-
-def _write(path: Path, content: bytes) -> None:
-    def private(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    opener: Callable[[str, int], int] = private
-    with open(path, "wb", opener=opener) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
