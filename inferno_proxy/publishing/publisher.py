@@ -26,6 +26,7 @@ from inferno_proxy.publishing.snapshot import (
 from inferno_proxy.reloading.quarantine import NOBODY, Quarantine, contained
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing.plan import RoutePlan, RoutingSettings
+from inferno_proxy.routing.steering import FREE, Steering
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
@@ -34,7 +35,7 @@ _LOG = logs.get("publisher")
 
 _ADVICE_INTERVAL = 1.0
 
-Plan = Callable[[FleetView, RoutingSettings, Advice], RoutePlan]
+Plan = Callable[[FleetView, RoutingSettings, Advice, Steering], RoutePlan]
 Build = Callable[[RoutePlan, ResourceSettings, int, Mapping[str, tuple[int, int]]], Mapping[Dialect, Snapshot]]
 
 
@@ -54,6 +55,7 @@ class Sources:
     fleet: Latest[FleetView]
     recipe: Latest[Recipe]
     advice: Latest[Advice] = field(default_factory=lambda: Latest(Advice()))
+    steering: Latest[Steering] = field(default_factory=lambda: Latest(FREE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def rest(took: float, nodes: int, pace: Pace) -> float:
 
 
 class Publisher:
-    """Publishes a snapshot for each kind of client whenever the fleet, the recipe or the advice changes.
+    """Publishes a snapshot for each kind of client whenever the fleet, the recipe, the advice or the
+    steering changes.
 
     ``snapshots`` is empty until the first publication. ``refusal`` says why the newest state of the fleet is not
     published; it is empty when it is. ``planned`` is the newest plan, whatever is held back of it. ``announce`` is told
@@ -114,6 +117,7 @@ class Publisher:
         self._fleet = sources.fleet
         self._recipe = sources.recipe
         self._advice = sources.advice
+        self._steering = sources.steering
         self._clock = clock
         self._plan = plan
         self._build = build
@@ -135,6 +139,7 @@ class Publisher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(self._fleet), name="publisher-fleet")
             group.create_task(self._follow(self._recipe), name="publisher-recipe")
+            group.create_task(self._follow(self._steering), name="publisher-steering")
             group.create_task(self._heed(), name="publisher-advice")
             group.create_task(self._spare(), name="publisher-distress")
             if self._directory is not None:
@@ -152,7 +157,7 @@ class Publisher:
         revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
         serial = self._serial + 1
         try:
-            self.planned = self._plan(view, recipe.routing, self._advice.value)
+            self.planned = self._plan(view, recipe.routing, self._advice.value, self._steering.value)
             built = self._build(contained(self.planned, recipe.quarantine), recipe.resources, serial, revisions)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one state, the last good one stays
             _LOG.error("snapshot not built", fleet_serial=view.serial, exc_info=error)
@@ -172,7 +177,7 @@ class Publisher:
         self.snapshots.set(MappingProxyType(dict(built)))
         _LOG.debug("published", serial=serial, fleet_serial=view.serial)
 
-    async def _follow(self, source: Latest[FleetView] | Latest[Recipe]) -> None:
+    async def _follow(self, source: Latest[FleetView] | Latest[Recipe] | Latest[Steering]) -> None:
         async for _ in source.watch():
             self._changed.set()
 

@@ -41,8 +41,9 @@ def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
 def client_endpoints(route: ModelRoute, shared: Resource) -> Resource:
     """The gRPC endpoints of one model for clients without Envoy; ``shared`` is what Envoy gets.
 
-    Such clients weigh localities and not endpoints, so an endpoint of a lesser weight gets a locality of its own. Envoy
-    is not told so: it would take the endpoint in another locality for a new one, without its connections.
+    Such clients weigh localities and not endpoints, so an endpoint of another weight than the full one gets a locality
+    of its own. Envoy is not told so: it would take the endpoint in another locality for a new one, without its
+    connections.
     """
     if route.keyed or all(e.weight == FULL_WEIGHT for e in route.grpc):
         return shared
@@ -53,12 +54,12 @@ def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool, apart:
     """A ClusterLoadAssignment with one locality group per (region, zone, group of a split).
 
     gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities have no gaps.
-    ``apart``: endpoints of less than the full weight have groups of their own.
+    ``apart``: endpoints of another weight than the full one have groups of their own.
     """
 
     def sub_zone(endpoint: Endpoint) -> str:
-        lesser = apart and endpoint.weight < FULL_WEIGHT
-        return f"{endpoint.group}@{endpoint.node}" if lesser else endpoint.group
+        alone = apart and endpoint.weight != FULL_WEIGHT
+        return f"{endpoint.group}@{endpoint.node}" if alone else endpoint.group
 
     body = [delimited(_CLUSTER_NAME, name.encode())]
     by_place = sorted(endpoints, key=lambda e: (e.priority, e.region, e.zone, sub_zone(e), e.address))

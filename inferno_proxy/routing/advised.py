@@ -1,4 +1,4 @@
-"""A route plan with loop 2's advice laid over it.
+"""A route plan with loop 2's advice laid over it, and the orders of operators over both.
 
 Advice changes far more often than the fleet and names few models, so the plan itself is kept: planning 10,000 nodes
 takes a third of a second, laying advice over it some milliseconds.
@@ -13,22 +13,31 @@ from types import MappingProxyType
 from inferno_proxy.feedback.advice import FULL_WEIGHT, Advice
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, RoutingSettings, plan
+from inferno_proxy.routing.steering import FREE, Steering, weighed, withheld
 
 
 class Planner:
-    """Plans for a fleet, its settings and what was learned; remembers the plan without advice."""
+    """Plans for a fleet, its settings, what was learned and what was ordered; remembers the plan without advice."""
 
     def __init__(self) -> None:
         self._view = FleetView()
         self._settings = RoutingSettings()
         self._plan = RoutePlan()
+        self._steering = FREE
+        self._withheld = RoutePlan()
 
-    def __call__(self, view: FleetView, settings: RoutingSettings, advice: Advice) -> RoutePlan:
-        """Decide where calls for each model go (see :func:`inferno_proxy.routing.plan`), as advised."""
-        if view is not self._view or settings is not self._settings:
+    def __call__(
+        self, view: FleetView, settings: RoutingSettings, advice: Advice, steering: Steering = FREE
+    ) -> RoutePlan:
+        """Decide where calls for each model go (see :func:`inferno_proxy.routing.plan`), as advised and ordered."""
+        same = view is self._view and settings is self._settings
+        if not same:
             self._plan = plan(view, settings)
             self._view, self._settings = view, settings
-        return advised(self._plan, advice)
+        if not same or steering is not self._steering:
+            self._withheld = withheld(self._plan, view, steering)
+            self._steering = steering
+        return weighed(advised(self._withheld, advice), view, steering)
 
 
 def advised(planned: RoutePlan, advice: Advice) -> RoutePlan:
