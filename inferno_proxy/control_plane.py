@@ -47,6 +47,7 @@ from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
 from inferno_proxy.routing.traffic_settings import traffic_table
+from inferno_proxy.routing.unserved import Rules, report_unserved
 from inferno_proxy.services.closing import Closing
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_proxy.services.grpc_server import ControlServices, grpc_server
@@ -161,8 +162,13 @@ async def serve(
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
             await reloader.begin(HandOver.proven(layout.proven))
-            tasks.append(group.create_task(publisher.run(), name="publisher"))
-            tasks.append(group.create_task(reloader.run(hangups), name="reload"))
+            unserved = report_unserved(Rules(recipes, reloader.where), registry.view, events, clock)
+            tasks += [
+                group.create_task(publisher.run(), name="publisher"),
+                group.create_task(reloader.run(hangups), name="reload"),
+                group.create_task(reloader.follow(clock), name="settings-file"),
+                group.create_task(unserved, name="unserved"),
+            ]
             if settings.healing:
                 tasks.append(group.create_task(warden.run(), name="warden"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))

@@ -10,13 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
 import pydantic
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.aliases import Alias, parse_alias
 from inferno_proxy.routing.places import Place
 from inferno_proxy.routing.plan import RoutingSettings
 from inferno_proxy.routing.traffic import Scope
-from inferno_proxy.routing.traffic_settings import ModelSettings, is_header, traffic_table
+from inferno_proxy.routing.traffic_settings import ModelSettings, contradictions, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import ProcessSettings, option, split_commas
@@ -86,6 +87,7 @@ class ProxySettings(ProcessSettings):
         128 * 1024 * 1024,
         help="Largest request that is kept for another try, in bytes; a larger one is tried once.",
         ge=1024,
+        le=2**32 - 1,
         metavar="BYTES",
         live=True,
     )
@@ -177,6 +179,13 @@ class ProxySettings(ProcessSettings):
         for name, entry in models.items():
             if entry.rate is not None and entry.rate.scope is Scope.GLOBAL and not known.data.get("rate_limit_service"):
                 raise ValueError(f"{name}.rate.scope global needs proxy.rate_limit_service: HOST:PORT")
+        found = [
+            InitErrorDetails(type=PydanticCustomError("contradiction", "{why}", {"why": why}), loc=(name,), input=None)
+            for name, why in contradictions(models)
+        ]
+        if found:
+            # With the model's name in its place, so that the sentence has the model's line.
+            raise pydantic.ValidationError.from_exception_data("models", found)
         return models
 
     @property

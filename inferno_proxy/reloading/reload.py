@@ -14,7 +14,8 @@ from typing import Any, cast
 from inferno_proxy.events import EventLog
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
-from inferno_runtime import logs
+from inferno_runtime import logs, watched_file
+from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput
 from inferno_runtime.latest import Latest
 from inferno_runtime.settings import Loaded, is_live
@@ -45,7 +46,11 @@ class Refused(InvalidInput):
     """Settings that are valid each by itself and yet no good, for the sake of one change."""
 
     def __init__(self, change: Change, why: str) -> None:
-        super().__init__(f"{change.told()}: {why}.", reason="BAD_CONFIG", fix="Correct it and send SIGHUP again.")
+        super().__init__(
+            f"{change.told()}: {why}.",
+            reason="BAD_CONFIG",
+            fix="Correct it: the file is read again once it has changed.",
+        )
         self.change = change
 
 
@@ -110,6 +115,10 @@ def mixed(before: ProxySettings, after: ProxySettings, changes: Iterable[Change]
     return before.model_copy(update=values)
 
 
+def _placeless(settings: ProxySettings) -> Loaded[ProxySettings]:
+    return Loaded(settings, dict.fromkeys(ProxySettings.model_fields, "default"), {})
+
+
 def _listed(changes: tuple[Change, ...]) -> str:
     return ", ".join(map(str, changes))
 
@@ -138,6 +147,9 @@ class Reloader:
         self._put = put
         self._keep = keep
         self._env = os.environ if env is None else env
+        # What the file held when it was read last; None before that.
+        self._read: watched_file.Look | None = None
+        self._reading = asyncio.Lock()
 
     async def begin(self, proven: ProxySettings) -> None:
         """Try the settings handed over, if they differ in what can change from those that proved good last. What does
@@ -146,7 +158,12 @@ class Reloader:
         base = handed.model_copy(
             update={name: getattr(proven, name) for name, one in ProxySettings.model_fields.items() if is_live(one)}
         )
-        changed = compare(base, await asyncio.to_thread(self._placed, handed)).changed
+        seen = await self._look()
+        found = await asyncio.to_thread(self._found, handed)
+        if found is not None:
+            # What the file says is what was handed over: it is not read again before it changes.
+            self._read = seen
+        changed = compare(base, found or _placeless(handed)).changed
         if not changed:
             return
         chosen = handed
@@ -172,8 +189,28 @@ class Reloader:
             if count:
                 await self.again()
 
+    async def follow(self, clock: Clock) -> None:
+        """Read the settings again whenever the file has come to hold something else than when it was read last.
+
+        Runs until cancelled; returns at once when there is no file.
+        """
+        if self._handed.origin.file is None:
+            return
+        async for seen in watched_file.contents(self._handed.origin.file, clock):
+            if seen != self._read:
+                await self.again()
+
     async def again(self) -> None:
         """Read the settings; put them in force, or say why not."""
+        async with self._reading:
+            self._read = await self._look()
+            await self._again()
+
+    async def _look(self) -> watched_file.Look | None:
+        file = self._handed.origin.file
+        return None if file is None else await asyncio.to_thread(watched_file.look, file)
+
+    async def _again(self) -> None:
         before = self._handed.settings
         try:
             comparison = compare(before, await asyncio.to_thread(self._handed.origin.read, self._env))
@@ -197,13 +234,15 @@ class Reloader:
 
     def _placed(self, handed: ProxySettings) -> Loaded[ProxySettings]:
         """The settings handed over with the places they come from, as far as their origin still says the same."""
+        return self._found(handed) or _placeless(handed)
+
+    def _found(self, handed: ProxySettings) -> Loaded[ProxySettings] | None:
+        """What the origin says, if that is what was handed over."""
         try:
             found = self._handed.origin.read(self._env)
         except InfernoError:
-            found = None
-        if found is None or found.value != handed:
-            return Loaded(handed, dict.fromkeys(ProxySettings.model_fields, "default"), {})
-        return found
+            return None
+        return found if found.value == handed else None
 
     def _refuse(self, error: InfernoError, effect: str = "those of before stay in force") -> None:
         self._events.healed(

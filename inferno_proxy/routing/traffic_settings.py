@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import pydantic
@@ -30,6 +30,10 @@ _HEADER = re.compile(f"header:{_FIELD_NAME}")
 _API_KEY = "header:x-api-key"
 # The units of time that Envoy's rate limit protocol has, in seconds.
 _PERIODS = (1, 60, 3600, 86_400)
+# What Envoy counts in 32 bits or 64, and the longest duration that protobuf can write, in seconds.
+_UINT32 = 2**32 - 1
+_INT64 = 2**63 - 1
+_LONGEST = 315_576_000_000
 
 # A model version or a label's value.
 _GROUP = r"^[A-Za-z0-9]([A-Za-z0-9._-]*)$"
@@ -76,7 +80,7 @@ class RateSettings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    calls: int = option(help="Calls allowed at once and in each period.", ge=1)
+    calls: int = option(help="Calls allowed at once and in each period.", ge=1, le=_UINT32)
     seconds: float = option(1.0, help="Length of the period.", ge=0.1, le=86_400)
     per: str = option("model", help="Who shares the limit: model (all callers), address, key, or header:NAME.")
     scope: Scope = option(Scope.PROXY, help="Where calls are counted: in each proxy, or in the rate limit service.")
@@ -116,19 +120,21 @@ class ModelSettings(pydantic.BaseModel):
 
     balance: Balance = option(Balance.LEAST_REQUEST, help="How one node of several is chosen.")
     hash_on: str = option("", help="What keeps calls together: header:NAME, or address for the caller's.")
-    timeout: float = option(0.0, help="Seconds a call may take, all tries together; 0 is no limit.", ge=0)
-    stream_timeout: float = option(0.0, help="Seconds a stream may take; 0 is no limit.", ge=0)
+    timeout: float = option(0.0, help="Seconds a call may take, all tries together; 0 is no limit.", ge=0, le=_LONGEST)
+    stream_timeout: float = option(0.0, help="Seconds a stream may take; 0 is no limit.", ge=0, le=_LONGEST)
     retries: int = option(3, help="Further tries after a first one that failed.", ge=0, le=10)
     repeatable: bool = option(default=True, help="A call may run again elsewhere when its node dies under it.")
-    hedge_after: float = option(0.0, help="Seconds until a call is also sent elsewhere; 0 is never.", ge=0)
+    hedge_after: float = option(0.0, help="Seconds until a call is also sent elsewhere; 0 is never.", ge=0, le=_LONGEST)
     split: SplitSettings | None = option(None, help="Shares of groups of nodes.")
     mirror: MirrorSettings | None = option(None, help="Copies for a group of nodes.")
-    max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0)
-    max_wait: float = option(1.0, help="Seconds a call may wait for its turn; 0 is no limit.", ge=0)
+    max_concurrency: int = option(0, help="Most calls under way, gRPC and REST apart; 0 is no limit.", ge=0, le=_UINT32)
+    max_wait: float = option(1.0, help="Seconds a call may wait for its turn; 0 is no limit.", ge=0, le=_LONGEST)
     rate: RateSettings | None = option(None, help="How often it may be called.")
     slow_start: float = option(0.0, help="Seconds until a new node takes its full share; 0 is at once.", ge=0, le=3600)
-    max_request_bytes: int = option(0, help="Largest request; 0 is no limit.", ge=0)
-    max_stream_bytes: int = option(0, help="Most bytes of one stream's requests together; 0 is no limit.", ge=0)
+    max_request_bytes: int = option(0, help="Largest request; 0 is no limit.", ge=0, le=_INT64)
+    max_stream_bytes: int = option(
+        0, help="Most bytes of one stream's requests together; 0 is no limit.", ge=0, le=_INT64
+    )
     learn: bool = option(default=True, help="Shares of nodes, hedging and limits follow what is observed.")
 
     @pydantic.field_validator("hash_on")
@@ -169,6 +175,21 @@ def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
     # A balance brings its key and its slow start along, or an entry could inherit what its balance has no use for.
     laid = {name: _over(base, own).traffic() for name, own in models.items() if name != EVERY_MODEL}
     return TrafficTable(laid, base.traffic())
+
+
+def contradictions(models: Mapping[str, ModelSettings]) -> Iterator[tuple[str, str]]:
+    """The models whose entry is no good when laid over that of ``"*"``, and why.
+
+    >>> base = ModelSettings(balance=Balance.MAGLEV, hash_on="address")
+    >>> list(contradictions({"*": base, "m": ModelSettings(slow_start=5)}))
+    [('m', "with what '*' says, slow_start needs balance least_request or round_robin, not maglev")]
+    """
+    base = models.get(EVERY_MODEL, ModelSettings())
+    for name, own in models.items():
+        try:
+            _over(base, own)
+        except pydantic.ValidationError as error:
+            yield name, f"with what {EVERY_MODEL!r} says, {error.errors()[0]['msg'].removeprefix('Value error, ')}"
 
 
 def _over(base: ModelSettings, own: ModelSettings) -> ModelSettings:

@@ -98,3 +98,35 @@ def test_the_priority_header_is_the_name_of_a_header() -> None:
     assert ProxySettings(priority_header="X-Priority").priority_header == "X-Priority"
     with pytest.raises(pydantic.ValidationError, match="it must be the name of a header"):
         ProxySettings(priority_header="no header")
+
+
+def test_a_rule_that_contradicts_what_holds_for_every_model_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text(
+        "proxy:\n  models:\n    '*': {balance: maglev, hash_on: address}\n"
+        "    m: {retries: 1}\n    n:\n      slow_start: 3\n"
+    )
+    with pytest.raises(InvalidInput) as caught:
+        load(ProxySettings, file=file)
+    assert caught.value.message == (
+        f"{file}:5: proxy.models.n: with what '*' says, slow_start needs balance least_request or round_robin, "
+        "not maglev."
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{timeout: 1.0e+12}",
+        "{timeout: .inf}",
+        "{max_wait: 1.0e+12}",
+        "{max_concurrency: 4294967296}",
+        "{max_request_bytes: 9223372036854775808}",
+        "{rate: {calls: 4294967296}}",
+    ],
+)
+def test_what_no_data_plane_can_hold_is_refused(tmp_path: Path, rule: str) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text(f"proxy:\n  models:\n    m: {rule}\n")
+    with pytest.raises(InvalidInput, match=r"yaml:3: .* should be (less|a finite|a valid)"):
+        load(ProxySettings, file=file)

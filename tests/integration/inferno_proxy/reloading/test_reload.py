@@ -18,9 +18,14 @@ LIMITED = "proxy:\n  models:\n    m:\n      rate: {calls: 1, seconds: 60}\n"
 
 async def hang_up(running: Proxy, kind: str, count: int = 1) -> list[str]:
     """Send SIGHUP and return the messages of the events of that kind, once there are so many."""
+    running.process.send_signal(signal.SIGHUP)
+    return await events(running, kind, count)
+
+
+async def events(running: Proxy, kind: str, count: int = 1) -> list[str]:
+    """The messages of the events of that kind, once there are so many."""
     stub: Any = mesh_stubs.MeshServiceStub(running.channel)
     watched = stub.WatchEvents(mesh.WatchEventsRequest(), timeout=15)
-    running.process.send_signal(signal.SIGHUP)
     found: list[str] = []
     async for each in watched:
         found += [str(each.event.message)] if each.event.kind == kind else []
@@ -45,6 +50,22 @@ async def test_changed_settings_hold_at_once_and_through_a_restart_of_the_contro
         (said,) = await hang_up(mine, "CONFIG_REFUSED")
         assert f"{file}:2: this is not valid YAML" in said
         assert await _refused(mine)
+
+
+async def test_a_file_that_changes_is_read_without_a_signal(socket_dir: Path) -> None:
+    # As Kubernetes mounts it: the file is a link into a folder that is a link, too.
+    for version, text in (("v1", "proxy: {}\n"), ("v2", LIMITED)):
+        (socket_dir / version).mkdir()
+        (socket_dir / version / "inferno.yaml").write_text(text)
+    (socket_dir / "..data").symlink_to("v1")
+    (file := socket_dir / "inferno.yaml").symlink_to("..data/inferno.yaml")
+    async with triton() as server, proxy(socket_dir, "--config", str(file), "--backends", str(server.address)) as mine:
+        await eventually(lambda: infer(mine.channel), 3, "a request reaches the node")
+        (socket_dir / "..fresh").symlink_to("v2")
+        (socket_dir / "..fresh").replace(socket_dir / "..data")
+        (said,) = await events(mine, "CONFIG_RELOADED")
+        assert f"proxy.models.m ({file}:3)" in said
+        await eventually(lambda: _refused(mine), 3, "the rate is limited")
 
 
 async def test_a_file_with_a_mistake_costs_no_request(socket_dir: Path) -> None:

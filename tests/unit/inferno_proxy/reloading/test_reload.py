@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from inferno_proxy.supervisor.handover import HandOver, Origin
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InfernoError, Unavailable
 from inferno_runtime.latest import Latest
+from tests.unit.inferno_runtime.hurry import HurriedClock
 from tests.waiting import eventually
 
 NOWHERE: Mapping[str, str] = {}
@@ -59,6 +61,15 @@ class World:
         self.file.write_text(text, encoding="utf-8")
         await self.reloader.again()
         return self.events.kept[-1].message
+
+
+@asynccontextmanager
+async def following(world: World) -> AsyncIterator[None]:
+    """The file is looked at without a pause worth mentioning."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(world.reloader.follow(HurriedClock()))
+        yield
+        task.cancel()
 
 
 def test_what_can_change_changes_and_what_cannot_is_named_with_its_line(tmp_path: Path) -> None:
@@ -132,7 +143,10 @@ async def test_settings_that_prove_no_good_are_compared_again_with_those_in_forc
     world = World(tmp_path, "proxy: {region: a}\n")
     world.harmful = {("region",)}
     said = await world.edit("proxy: {region: b}\n")
-    assert f"{world.file}:1: proxy.region: it crashes Envoy. Correct it and send SIGHUP again" in said
+    assert (
+        f"{world.file}:1: proxy.region: it crashes Envoy. Correct it: the file is read again once it has changed"
+        in said
+    )
     world.harmful = set()
     assert await world.edit("proxy: {region: b}\n") == f"Changed: proxy.region ({world.file}:1)."
 
@@ -151,6 +165,46 @@ async def test_each_hangup_reads_the_settings(tmp_path: Path) -> None:
         hangups.set(number)
         await eventually(partial(world.has_said, number), 5, "it is read")
     task.cancel()
+
+
+async def test_a_file_that_changes_is_read_without_a_signal_and_each_content_once(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    await world.reloader.begin(ProxySettings(region="a"))
+    async with following(world):
+        fresh = tmp_path / "fresh.yaml"
+        fresh.write_text("proxy: {region: b}\n", encoding="utf-8")
+        fresh.replace(world.file)
+        await eventually(partial(world.has_said, 1), 5, "the file is read")
+        assert [each.region for each in world.taken] == ["b"]
+        # Somebody sends a signal as well, and before it is noticed that the file has changed.
+        assert await world.edit("proxy: {region: c}\n") == f"Changed: proxy.region ({world.file}:1)."
+        world.file.write_text("proxy: {region: c}\n", encoding="utf-8")
+        world.file.write_text("proxy: {region: [}\n", encoding="utf-8")
+        await eventually(partial(world.has_said, 3), 5, "the mistake is named")
+    assert [each.kind for each in world.events.kept] == ["CONFIG_RELOADED", "CONFIG_RELOADED", "CONFIG_REFUSED"]
+
+
+async def test_a_file_that_changed_while_no_control_plane_was_there_is_read_at_the_start(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {region: a}\n")
+    world.file.write_text("proxy: {region: b}\n")
+    await world.reloader.begin(ProxySettings(region="a"))
+    async with following(world):
+        await eventually(partial(world.has_said, 1), 5, "the file is read")
+    assert [each.region for each in world.taken] == ["b"]
+
+
+async def test_without_a_file_there_is_nothing_to_follow() -> None:
+    handed = HandOver(ProxySettings(), Address("127.0.0.1", 8080))
+
+    async def rehearse(before: ProxySettings, comparison: Comparison) -> None:
+        raise AssertionError
+
+    events = EventLog(ManualClock())
+    reloader = Reloader(handed, events, rehearse=rehearse, put=print, keep=print, env=NOWHERE)
+    await reloader.begin(ProxySettings())
+    await reloader.follow(ManualClock())
+    await reloader.again()
+    assert [each.message for each in events.kept] == ["Nothing changed."]
 
 
 def test_settings_of_the_environment_are_handed_over_without_a_file(tmp_path: Path) -> None:
