@@ -47,7 +47,7 @@ def written(folder: Path, pair: KeyPair, mode: int = 0o600) -> Files:
 def identity(folder: Path, by: Authority, pair: KeyPair) -> IdentityFolder:
     """The pair as a member keeps it."""
     made = IdentityFolder(folder)
-    made.write(pair.certificate, pair.key, by.certificate)
+    made.write(pair.certificate, pair.key, by.trusted)
     return made
 
 

@@ -43,6 +43,16 @@ class Layout:
         return self.directory / "canary"
 
     @property
+    def authority(self) -> Path:
+        """The mesh's CA (:class:`~inferno_runtime.identity.authority_folder.AuthorityFolder`)."""
+        return self.directory / "authority"
+
+    @property
+    def identity(self) -> Path:
+        """The proxy's own certificate (:class:`~inferno_runtime.identity.folder.IdentityFolder`)."""
+        return self.directory / "identity"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor for as long as it runs; holds its pid."""
         return self.directory / "lock"

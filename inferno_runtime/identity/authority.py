@@ -8,8 +8,10 @@ and serial numbers; times are Unix seconds.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,19 +20,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from inferno_runtime.errors import InvalidInput
+from inferno_runtime.errors import Denied, InvalidInput
 from inferno_runtime.identity.names import MeshName, Role
-from inferno_runtime.identity.preflight import check_strength, key_info, moment, same_key
+from inferno_runtime.identity.preflight import check_strength, facts, key_info, moment, same_key
 
 LEAF_SECONDS = 24 * 3600.0
 AUTHORITY_SECONDS = 10 * 365 * 86_400.0
 # What a member calls the proxies by, whatever address it reaches them at: each proxy's certificate carries it. A name
 # below .internal belongs to nobody (ICANN resolution 2024.07.29.06).
 PROXY_HOST = "proxy.inferno.internal"
-# Clocks of two machines differ: a certificate is valid for those that go behind.
-_BACKDATED = 300.0
+# Clocks of two machines differ: a certificate is valid for those that go behind, by this many seconds.
+BACKDATED = 300.0
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_AlternativeName = x509.UniformResourceIdentifier | x509.DNSName | x509.IPAddress
 _SERVERS = (Role.NODE, Role.PROXY)
 
 
@@ -58,12 +61,23 @@ class Grant:
     hosts: tuple[str, ...] = ()
     seconds: float = LEAF_SECONDS
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names as the certificate has them.
+
+        Raises:
+            InvalidInput: BAD_NAME: a host is neither a DNS name nor an IP address.
+        """
+        return frozenset(str(each.value) for each in _names(self))
+
 
 class Authority:
-    """A CA, ready to sign."""
+    """A CA, ready to sign. ``trusted`` holds its own certificate first, then those of CAs that members trust as well:
+    an earlier one, whose certificates still live, or the next one."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-        self._certificate = certificate
+    def __init__(self, trusted: Sequence[x509.Certificate], key: ec.EllipticCurvePrivateKey) -> None:
+        self._trusted = tuple(trusted)
+        self._certificate = trusted[0]
         self._key = key
 
     @classmethod
@@ -71,26 +85,33 @@ class Authority:
         """Read a CA back.
 
         Raises:
-            InvalidInput: BAD_AUTHORITY: it cannot be read, or the two do not belong together.
+            InvalidInput: BAD_AUTHORITY: it cannot be read, is no CA of a mesh, or the two do not belong together.
         """
         try:
-            certificate = x509.load_pem_x509_certificate(pair.certificate)
+            trusted = x509.load_pem_x509_certificates(pair.certificate)
             key = serialization.load_pem_private_key(pair.key, None)
         except (ValueError, TypeError) as error:
             raise _bad_authority("cannot be read") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not same_key(certificate.public_key(), key.public_key()):
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not same_key(trusted[0].public_key(), key.public_key()):
             raise _bad_authority("has a key of another certificate")
-        return cls(certificate, key)
+        if not facts(trusted[0]).authority or not _domain(trusted[0]):
+            raise _bad_authority("has a certificate that names no trust domain")
+        return cls(trusted, key)
 
     @property
-    def certificate(self) -> bytes:
-        """The CA's certificate, PEM: what members check one another against."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
+    def trusted(self) -> bytes:
+        """The certificates that members check one another against, PEM."""
+        return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in self._trusted)
+
+    @property
+    def domain(self) -> str:
+        """The trust domain it signs for."""
+        return _domain(self._certificate)
 
     @property
     def pin(self) -> str:
-        """The CA's public key in short (:func:`pin_of`)."""
-        return pin_of(self.certificate)
+        """Its public key in short: SHA-256 of the SubjectPublicKeyInfo, in hex. It outlives the CA's certificate."""
+        return _pin(self._certificate)
 
     def sign(self, csr: bytes, grant: Grant, now: float) -> bytes:
         """The certificate for a request, PEM. Of the request only the key counts; the names come from ``grant``.
@@ -101,7 +122,6 @@ class Authority:
             InvalidInput: BAD_REQUEST, KEY_WEAK, BAD_NAME, or AUTHORITY_EXPIRED.
         """
         key = _requested_key(csr)
-        names = [*([x509.UniformResourceIdentifier(str(grant.name))] if grant.name else []), *_hosts(grant.hosts)]
         end = self._certificate.not_valid_after_utc
         if _time(now) >= end:
             raise InvalidInput(
@@ -119,7 +139,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.SubjectAlternativeName(_names(grant)), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
@@ -163,21 +183,32 @@ def make_request() -> Request:
     return Request(csr.public_bytes(serialization.Encoding.PEM), _private(key))
 
 
-def pin_of(certificate: bytes) -> str:
-    """SHA-256 of a CA's public key (SubjectPublicKeyInfo), in hex: it stays when the CA's certificate is renewed.
+def pinned(trusted: bytes, pin: str) -> bytes:
+    """The one certificate among those a stranger offers (PEM) whose key has the pin. The others prove nothing.
 
     Raises:
-        InvalidInput: NOT_PEM: there is no certificate in it.
+        Denied: WRONG_AUTHORITY: there is none.
     """
     try:
-        key = x509.load_pem_x509_certificate(certificate).public_key()
-    except ValueError as error:
-        raise InvalidInput(
-            "What should be the CA's certificate cannot be read.",
-            reason="NOT_PEM",
-            fix="Check that the address is the mesh port of a proxy.",
-        ) from error
-    return hashlib.sha256(key_info(key)).hexdigest()
+        offered = x509.load_pem_x509_certificates(trusted)
+    except ValueError:
+        offered = []
+    for each in offered:
+        if hmac.compare_digest(_pin(each), pin):
+            return each.public_bytes(serialization.Encoding.PEM)
+    raise Denied(
+        "Whoever answers is not the mesh that the join token is for: its CA is another one.",
+        reason="WRONG_AUTHORITY",
+        fix="Check the address, and ask the mesh's operator for a token of that mesh.",
+    )
+
+
+def _pin(certificate: x509.Certificate) -> str:
+    return hashlib.sha256(key_info(certificate.public_key())).hexdigest()
+
+
+def _domain(certificate: x509.Certificate) -> str:
+    return next((name.removeprefix("spiffe://") for name in facts(certificate).names if name.count("/") == 2), "")
 
 
 def _bad_authority(why: str) -> InvalidInput:
@@ -206,14 +237,16 @@ def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
     return key  # type: ignore[return-value]
 
 
-def _hosts(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
-    """IP addresses and DNS names of a server, each once.
+def _names(grant: Grant) -> list[_AlternativeName]:
+    """The member's name, and the IP addresses and DNS names of a server, each once.
 
     Raises:
         InvalidInput: BAD_NAME.
     """
-    found: dict[x509.GeneralName, None] = {}
-    for host in hosts:
+    found: dict[_AlternativeName, None] = {}
+    if grant.name is not None:
+        found[x509.UniformResourceIdentifier(str(grant.name))] = None
+    for host in grant.hosts:
         try:
             found[x509.IPAddress(ipaddress.ip_address(host))] = None
         except ValueError:
@@ -232,7 +265,7 @@ def _builder(issuer: x509.Name, now: float, end: datetime) -> x509.CertificateBu
         x509.CertificateBuilder()
         .issuer_name(issuer)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_time(now - _BACKDATED))
+        .not_valid_before(_time(now - BACKDATED))
         .not_valid_after(end)
     )
 

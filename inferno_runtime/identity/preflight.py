@@ -55,8 +55,14 @@ class Facts:
         return self.names[0] if self.names else self.subject
 
 
-def check_pair(certificate: Path, key: Path, now: float) -> Facts:
-    """Check a certificate (PEM, those that lead to its CA after it) and its key, as a server or client would use them.
+def check_pair(certificate: Path, key: Path, now: float, *, chained: bool = True) -> Facts:
+    """Check a certificate and its key, as a server or client would use them.
+
+    Args:
+        certificate: PEM; unless ``chained`` is false, those that lead to its CA come after it, each signed by the next.
+        key: PEM.
+        now: Unix seconds.
+        chained: False for a file whose further certificates stand for themselves.
 
     Raises:
         InvalidInput: FILE_UNREADABLE, NOT_PEM, KEY_EXPOSED, KEY_ENCRYPTED, KEY_WEAK, KEY_MISMATCH, CHAIN_BROKEN,
@@ -71,7 +77,8 @@ def check_pair(certificate: Path, key: Path, now: float) -> Facts:
             reason="KEY_MISMATCH",
             fix="Give the key that the certificate was made for; the certificate itself comes first in its file.",
         )
-    _in_order(chain, certificate)
+    if chained:
+        _in_order(chain, certificate)
     for each in chain:
         _valid_now(each, certificate, now)
     return facts(leaf)

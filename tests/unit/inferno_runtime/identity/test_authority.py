@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from inferno_runtime.errors import InvalidInput
+from inferno_runtime.errors import Denied, InvalidInput
 from inferno_runtime.identity.authority import (
     AUTHORITY_SECONDS,
     Authority,
@@ -13,7 +13,7 @@ from inferno_runtime.identity.authority import (
     KeyPair,
     make_authority,
     make_request,
-    pin_of,
+    pinned,
 )
 from inferno_runtime.identity.names import MeshName, Role
 from inferno_runtime.identity.preflight import facts
@@ -79,7 +79,7 @@ def test_a_certificate_says_what_was_granted_and_not_what_was_asked_for() -> Non
     assert found.subject == "O=Inferno"
     assert not found.authority
     assert (found.not_before, found.not_after) == (NOW - 300, NOW + 60)
-    signed.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.certificate))
+    signed.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.trusted))
 
 
 def test_members_that_serve_may_and_others_may_not() -> None:
@@ -132,7 +132,7 @@ def test_a_host_may_be_a_name(host: str) -> None:
 
 def test_an_authority_is_read_back_only_with_its_own_key() -> None:
     one, other = make_authority(DOMAIN, NOW), make_authority(DOMAIN, NOW)
-    assert Authority.load(one).certificate == one.certificate
+    assert Authority.load(one).trusted == one.certificate
     unfit = issued(authority(), "node/a")
     rsa_key = rsa.generate_private_key(65537, 2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -146,11 +146,21 @@ def test_an_authority_is_read_back_only_with_its_own_key() -> None:
         assert error.value.reason == "BAD_AUTHORITY"
 
 
-def test_the_pin_is_that_of_the_key() -> None:
-    ca = authority()
-    assert ca.pin == pin_of(ca.certificate)
+def test_the_authority_in_charge_comes_first_among_those_that_are_trusted() -> None:
+    one, other = make_authority(DOMAIN, NOW), make_authority("other", NOW)
+    both = Authority.load(KeyPair(one.certificate + other.certificate, one.key))
+    assert both.trusted == one.certificate + other.certificate
+    assert both.domain == DOMAIN
+    assert both.pin == Authority.load(one).pin != Authority.load(other).pin
+    with pytest.raises(InvalidInput):
+        Authority.load(KeyPair(other.certificate + one.certificate, one.key))
+
+
+def test_only_the_certificate_with_the_pin_is_taken_from_a_stranger() -> None:
+    ca, other = authority(), authority()
     assert len(ca.pin) == 64
-    assert ca.pin != authority().pin
-    with pytest.raises(InvalidInput) as error:
-        pin_of(b"<html>")
-    assert error.value.reason == "NOT_PEM"
+    assert pinned(other.trusted + ca.trusted, ca.pin) == ca.trusted
+    for offered in (other.trusted, b"<html>", b""):
+        with pytest.raises(Denied) as error:
+            pinned(offered, ca.pin)
+        assert error.value.reason == "WRONG_AUTHORITY"

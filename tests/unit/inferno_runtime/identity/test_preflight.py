@@ -116,9 +116,9 @@ def test_a_key_that_peers_refuse_is_refused(
 def test_a_chain_leads_from_one_signer_to_the_next(tmp_path: Path) -> None:
     ca, other = authority(), authority()
     pair = issued(ca, "node/a")
-    good = written(tmp_path, KeyPair(pair.certificate + ca.certificate, pair.key))
+    good = written(tmp_path, KeyPair(pair.certificate + ca.trusted, pair.key))
     assert check_pair(good.certificate, good.key, NOW).names == ("spiffe://inferno/node/a",)
-    bad = written(tmp_path, KeyPair(pair.certificate + other.certificate, pair.key))
+    bad = written(tmp_path, KeyPair(pair.certificate + other.trusted, pair.key))
     assert "certificate 1 is not signed by certificate 2" in refused("CHAIN_BROKEN", bad.certificate, bad.key)
 
 
@@ -126,7 +126,7 @@ def test_every_certificate_of_a_chain_must_be_valid(tmp_path: Path) -> None:
     ca = authority(NOW - 11 * 365 * DAY + DAY)
     pair = issued(authority(), "node/a")
     ca_file = tmp_path / "ca.pem"
-    ca_file.write_bytes(ca.certificate)
+    ca_file.write_bytes(ca.trusted)
     with pytest.raises(InvalidInput) as error:
         check_authority(ca_file, NOW)
     assert error.value.reason == "CERTIFICATE_EXPIRED"
@@ -164,7 +164,7 @@ def test_a_certificate_without_names_and_constraints_is_known_by_its_subject() -
 def test_a_file_of_authorities_holds_nothing_else(tmp_path: Path) -> None:
     ca = authority()
     path = tmp_path / "ca.pem"
-    path.write_bytes(ca.certificate + authority().certificate)
+    path.write_bytes(ca.trusted + authority().trusted)
     assert [one.subject for one in check_authority(path, NOW)] == ["CA of inferno", "CA of inferno"]
     path.write_bytes(issued(ca, "node/a").certificate)
     with pytest.raises(InvalidInput) as error:
