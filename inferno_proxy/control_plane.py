@@ -216,6 +216,8 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             rate_limit_service=settings.rate_limits_at,
             aliases=bool(settings.aliases),
             priority_header=settings.priority_header.lower(),
+            asked_for=settings.asked_for,
+            trusted=settings.trusted,
         ),
     )
 

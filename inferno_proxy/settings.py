@@ -127,6 +127,12 @@ class ProxySettings(ProcessSettings):
     aliases: Mapping[AliasName, str] = option(
         {}, help="Other names of models: MODEL or MODEL@VERSION for each.", live=True
     )
+    trusted: Names = option(
+        (),
+        help="Address ranges of gateways whose headers that steer are believed: CIDR,...",
+        metavar="CIDR,...",
+        live=True,
+    )
 
     @pydantic.field_validator("host")
     @classmethod
@@ -143,6 +149,16 @@ class ProxySettings(ProcessSettings):
         for each in backends:
             split_backend(each)
         return backends
+
+    @pydantic.field_validator("trusted")
+    @classmethod
+    def _trusted_are_ranges(cls, trusted: tuple[str, ...]) -> tuple[str, ...]:
+        for each in trusted:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{each!r} is no address range such as 10.0.0.0/8 ({error})") from None
+        return trusted
 
     @pydantic.field_validator("priority_header")
     @classmethod
@@ -206,6 +222,15 @@ class ProxySettings(ProcessSettings):
         """Where rate limits are counted for all proxies together; None when no model has such a limit."""
         wanted = traffic_table(self.models).limits_rates_globally
         return Address(*parse_address(self.rate_limit_service)) if wanted else None
+
+    @property
+    def asked_for(self) -> tuple[str, ...]:
+        """Headers that clients are to send because settings read them, in lower case."""
+        table = traffic_table(self.models)
+        read = {self.priority_header.lower()}
+        for each in (*table.models.values(), table.others):
+            read |= {each.hash_on, each.rate.header if each.rate else ""}
+        return tuple(sorted(read - {""}))
 
     @pydantic.model_validator(mode="after")
     def _aliases_lead_to_models(self) -> ProxySettings:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.core.v3 import (
     AsyncDataSource,
+    CidrRange,
     DataSource,
     Http2ProtocolOptions,
     HttpProtocolOptions,
     KeepaliveSettings,
 )
-from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
+from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, FilterChainMatch, Listener
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.http.wasm.v3 import Wasm
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -30,6 +32,7 @@ from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.global_rates import global_rate_filter
 from inferno_proxy.resources.local_replies import local_replies
 from inferno_proxy.resources.names import PUBLIC
+from inferno_proxy.resources.outside_headers import outside_headers
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.rate_limits import rate_filter
 from inferno_proxy.resources.routes import CALL_FILTER
@@ -43,6 +46,26 @@ ROUTER = "envoy.filters.http.router"
 @lru_cache(maxsize=8)
 def listener_resource(settings: ResourceSettings) -> Resource:
     """The listener. It depends on settings alone: what the fleet does changes routes and endpoints, never this."""
+    chains = [FilterChain(filters=[_manager(settings, trusted=False)])]
+    if settings.trusted:
+        ranges = FilterChainMatch(source_prefix_ranges=[_range(each) for each in settings.trusted])
+        peers = FilterChain(filters=[_manager(settings, trusted=True)], filter_chain_match=ranges, name="trusted")
+        chains.insert(0, peers)
+    listener = Listener(
+        name=PUBLIC,
+        address=envoy_address(settings.listen),
+        filter_chains=chains,
+        per_connection_buffer_limit_bytes=1024 * 1024,
+    )
+    return Resource.of(PUBLIC, bytes(listener))
+
+
+def _range(cidr: str) -> CidrRange:
+    network = ipaddress.ip_network(cidr)
+    return CidrRange(address_prefix=str(network.network_address), prefix_len=network.prefixlen)
+
+
+def _manager(settings: ResourceSettings, *, trusted: bool) -> Filter:
     manager = HttpConnectionManager(
         stat_prefix=PUBLIC,
         codec_type=HttpConnectionManagerCodecType.AUTO,
@@ -54,9 +77,12 @@ def listener_resource(settings: ResourceSettings) -> Resource:
             *([size_filter()] if settings.size_limits else []),
             HttpFilter(name=ROUTER, typed_config=packed(Router(suppress_envoy_headers=True, upstream_log=try_logs()))),
         ],
-        # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, from no address range.
+        early_header_mutation_extensions=[outside_headers(settings.asked_for, trusted=trusted)],
+        # The peer is the client: x-envoy-* and x-forwarded-for from outside are not believed, but from trusted ranges.
         use_remote_address=True,
-        internal_address_config=HttpConnectionManagerInternalAddressConfig(),
+        internal_address_config=HttpConnectionManagerInternalAddressConfig(
+            cidr_ranges=[_range(each) for each in settings.trusted] if trusted else []
+        ),
         generate_request_id=False,
         normalize_path=True,
         merge_slashes=True,
@@ -72,14 +98,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
         stream_idle_timeout=seconds(300),
         drain_timeout=seconds(5),
     )
-    network_filter = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
-    listener = Listener(
-        name=PUBLIC,
-        address=envoy_address(settings.listen),
-        filter_chains=[FilterChain(filters=[network_filter])],
-        per_connection_buffer_limit_bytes=1024 * 1024,
-    )
-    return Resource.of(PUBLIC, bytes(listener))
+    return Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
 
 
 def _call_filter(settings: ResourceSettings) -> PluginConfig:

@@ -13,6 +13,10 @@ RATE_LIMITS = "inferno_rate_limits"
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"
 FINGERPRINT_HEADER = "x-inferno-fingerprint"
+# Of the client that calls, as Envoy has found out: which models it may call (see routing/access.py), and the subject of
+# its token. Its name and role are in headers of identity/caller.py.
+ACCESS_HEADER = "x-inferno-access"
+SUBJECT_HEADER = "x-inferno-subject"
 # The logs of tries: a fair sample of all, and those that failed.
 TRIES = "inferno.tries"
 FAILED_TRIES = "inferno.failed-tries"

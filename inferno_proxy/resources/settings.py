@@ -20,6 +20,8 @@ class ResourceSettings:
     may be a name.
     ``aliases``: there are some, so the call filter looks for them.
     ``priority_header`` is the header that marks calls of high priority, in lower case; empty: all calls are equal.
+    ``asked_for`` are the headers that clients are to send because settings read them, in lower case. Peers in the
+    address ranges of ``trusted`` may send headers that steer.
     """
 
     control_grpc: str
@@ -33,3 +35,5 @@ class ResourceSettings:
     rate_limit_service: Address | None = None
     aliases: bool = False
     priority_header: str = ""
+    asked_for: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()

@@ -111,6 +111,8 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         size_limits=traffic.limits_sizes,
         rate_limit_service=proxy.rate_limits_at,
         aliases=bool(proxy.aliases),
+        asked_for=proxy.asked_for,
+        trusted=proxy.trusted,
     )
     return made, build(made, settings, 1, {})
 

@@ -245,8 +245,10 @@ async def proxied(
     priority_header: str = "",
     advice: Advice | None = None,
     report: Callable[[Act], None] = lambda _: None,
+    **more: Any,
 ) -> AsyncIterator[str]:
-    """An Envoy in front of a fleet, from a standby file; yields its public address."""
+    """An Envoy in front of a fleet, from a standby file; yields its public address. ``more`` are fields of the
+    :class:`ResourceSettings`."""
     listen = Address("127.0.0.1", free_port())
     settings = EnvoySettings(directory, directory / "control.sock", listen, workers=1)
     routing = routing or RoutingSettings()
@@ -257,6 +259,7 @@ async def proxied(
         rate_limit_service=rate_limit_service,
         aliases=bool(routing.aliases),
         priority_header=priority_header,
+        **more,
     )
     built = build(advised(plan(fleet, routing), advice or Advice()), resources, 1, {})
     write_standby(settings.standby_file, built[Dialect.ENVOY])
