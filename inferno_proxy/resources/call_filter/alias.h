@@ -82,6 +82,8 @@ static int rename_path(void) {
 
 static u8 renamed[HOLD_LIMIT + 16 * 1024];
 static const char KEPT[] = "inferno.alias"; /* the property that holds a stream's alias between two chunks */
+static const char HELD[] = "inferno.alias.held"; /* and the one that holds the beginning of a message, cut by their border */
+enum { HELD_LIMIT = 32 * 1024 };
 
 static u32 put_field(u8 *to, u32 number, const u8 *value, u32 size) {
   u32 at = 0;
@@ -97,8 +99,9 @@ static u32 put_field(u8 *to, u32 number, const u8 *value, u32 size) {
 /* Renames the messages in `in`, whose first `*rest` bytes belong to one that was dealt with.
  *
  * DONE: the first `*used` bytes of `in` are now the first `*made` of `renamed`; what follows stays as it is, and `*rest`
- * bytes of the last message are still to come. MORE: a message's beginning has not arrived. BROKEN: one is compressed, or
- * there is no room. What is not a message of the protocol is left to the model server. */
+ * bytes of the last message are still to come. MORE: the same, but what follows is the beginning of a message that cannot
+ * be renamed yet. BROKEN: one is compressed, or there is no room. What is not a message of the protocol is left to the
+ * model server. */
 static int rename(span in, int last, u32 *rest, u32 *used, u32 *made) {
   u32 from = 0, to = 0, pass = *rest;
   while (pass < in.size - from) {
@@ -111,11 +114,11 @@ static int rename(span in, int last, u32 *rest, u32 *used, u32 *made) {
     call found = {0};
     if (left && frame[0] == 1) return BROKEN;
     int state = read_frame(frame, left, &found);
+    *used = from;
+    *made = to;
     if (state == MORE && !last) return MORE;
     u32 length = left < 5 ? 0 : (u32)frame[1] << 24 | (u32)frame[2] << 16 | (u32)frame[3] << 8 | frame[4];
     pass = length < 0x7fffffff ? 5 + length : 0xffffffff;
-    *used = from;
-    *made = to;
     if (state != DONE || pass == 0xffffffff || !same(found.model, (const char *)alias.name, alias.name_size)) continue;
     u32 before = (u32)(found.named - frame), after = (u32)(found.model.at + found.model.size - frame);
     if (to + before + sizeof alias + 32 > sizeof renamed) return BROKEN;
@@ -170,6 +173,7 @@ static u32 rename_call(u32 stream, const u8 *at, u32 size, u32 buffered, int las
   place *its = find(stream);
   its->renamed = 1;
   its->rest = rest;
+  its->held = 0;
   steer(found);
   return CONTINUE;
 }
@@ -184,23 +188,52 @@ static u32 take_part(span *from, u8 *to) {
   return size;
 }
 
-/* Later messages of a stream that was renamed. */
+/* The beginning of a message that an earlier chunk ended with, and this chunk, in one piece. */
+static span join_held(place *its, u32 buffered) {
+  static u8 joined[HOLD_LIMIT];
+  span held = {0, 0}, in = {0, 0};
+  if (its->held + buffered > HOLD_LIMIT) return in;
+  if (its->held && (proxy_get_property((const u8 *)HELD, sizeof HELD - 1, &held.at, &held.size) || held.size != its->held))
+    return in;
+  if (buffered && proxy_get_buffer_bytes(REQUEST_BODY, 0, buffered, &in.at, &in.size)) in.size = 0;
+  if (in.size != buffered) return (span){0, 0};
+  if (!held.size) return in;
+  copy(joined, held.at, held.size);
+  copy(joined + held.size, in.at, in.size);
+  return (span){joined, held.size + in.size};
+}
+
+/* Later messages of a stream that was renamed.
+ *
+ * Nothing is paused any more: Envoy's router keeps what it was given for another try, in the very buffer in which a paused
+ * filter's data waits, so that what was sent would come again. The beginning of a message is taken out of the body
+ * instead and put back before the next chunk. */
 static u32 rename_more(place *its, u32 buffered, int last) {
-  if (its->rest >= buffered) {
+  u32 before = its->held;
+  if (!before && its->rest >= buffered) {
     its->rest -= buffered;
     return CONTINUE;
   }
-  span in = {0, 0}, kept = {0, 0};
-  if (buffered > HOLD_LIMIT || proxy_get_buffer_bytes(REQUEST_BODY, 0, buffered, &in.at, &in.size) ||
-      proxy_get_property((const u8 *)KEPT, sizeof KEPT - 1, &kept.at, &kept.size))
+  span in = join_held(its, buffered), kept = {0, 0};
+  if (!in.size || proxy_get_property((const u8 *)KEPT, sizeof KEPT - 1, &kept.at, &kept.size))
     return REFUSE_ALIAS(its->stream);
   alias.name_size = take_part(&kept, alias.name);
   alias.model_size = take_part(&kept, alias.model);
   alias.version_size = take_part(&kept, alias.version);
   u32 used = 0, made = 0;
   int state = rename(in, last, &its->rest, &used, &made);
-  if (state == BROKEN) return REFUSE_ALIAS(its->stream);
-  if (state == MORE) return PAUSE;
-  if (used) proxy_set_buffer_bytes(REQUEST_BODY, 0, used, renamed, made);
+  its->held = state == MORE ? in.size - used : 0;
+  if (state == BROKEN || its->held > HELD_LIMIT) return REFUSE_ALIAS(its->stream);
+  if (state == MORE) {
+    proxy_set_property(HELD, sizeof HELD - 1, in.at + used, its->held);
+    its->rest = 0;
+    used = in.size;
+  }
+  if (used < before) { /* what was taken out comes back as it was */
+    copy(renamed + made, in.at + used, before - used);
+    made += before - used;
+    used = before;
+  }
+  if (used > before || made) proxy_set_buffer_bytes(REQUEST_BODY, 0, used - before, renamed, made);
   return CONTINUE;
 }

@@ -56,11 +56,12 @@ EXPORT(proxy_on_memory_allocate) void *proxy_on_memory_allocate(u32 size) {
 }
 
 /* The streams that concern us still: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at
- * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are.
+ * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are, and
+ * `held` how many of the next one's beginning were taken out of the body until more of it arrives.
  * `hashed`: what a REST call is held back for (see fingerprint.h). */
 enum { PLACES = 1 << 16 };
 typedef struct {
-  u32 stream, renamed, rest, hashed;
+  u32 stream, renamed, rest, held, hashed;
 } place;
 static place places[PLACES];
 static u32 taken;

@@ -92,6 +92,27 @@ async def test_a_stream_in_pieces_of_any_size_is_renamed(client: Client, cut: in
     assert [(call.model, call.version) for call in calls(client)] == [("magika", "2")] * 3
 
 
+@pytest.mark.parametrize("cut", range(3, 28, 4))
+async def test_a_later_message_cut_anywhere_is_renamed_once_and_nothing_comes_again(client: Client, cut: int) -> None:
+    first, second, third = (frame(request("c", size=size).SerializeToString()) for size in (3, 50, 0))
+    answered = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield first
+        await answered.wait()  # what comes now are chunks of their own, after a message that the router has sent on
+        for piece in (second[:cut], second[cut:] + third[:cut], third[cut:]):
+            yield piece
+            await asyncio.sleep(0.002)  # the pace of a client, for the kernel to keep them apart
+
+    headers = {"content-type": "application/grpc", "te": "trailers"}
+    url = f"{client.url}/inference.GRPCInferenceService/ModelStreamInfer"
+    async with client.http.post(url, data=pieces(), headers=headers) as response:
+        await response.content.readany()
+        answered.set()
+        await response.read()
+    assert [(call.model, call.version) for call in calls(client)] == [("magika", "2")] * 3
+
+
 async def test_a_call_in_pieces_with_its_length_announced_is_renamed(client: Client) -> None:
     body = frame(request("chat", size=5000).SerializeToString())
     assert await raw(client, "ModelInfer", body) == "0"
