@@ -19,6 +19,7 @@ from typing import TypeVar
 import grpc
 import prometheus_client
 from aiohttp import web
+from prometheus_client.registry import Collector
 
 from inferno_proxy.discovery.names import resolve_address
 from inferno_proxy.discovery.probe import Prober
@@ -32,6 +33,7 @@ from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.metrics import ControlPlaneCollector
+from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.registry.acknowledgement import carry_back
@@ -93,8 +95,9 @@ async def serve(
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
     advice = Latest(Advice())
+    kept = await asyncio.to_thread(Kept.at, layout.orders)
     publisher = Publisher(
-        Sources(registry.view, recipes, advice),
+        Sources(registry.view, recipes, advice, kept.steering),
         clock,
         plan=Planner(),
         build=build,
@@ -118,7 +121,9 @@ async def serve(
         Watched(registry, publisher, recipes, clients, events, alarms),
         clock,
         lambda chosen: _recipe(chosen, listen, layout, governator),
+        kept.book,
     )
+    desk = OrderDesk(kept, reloader, clock, events)
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
         registration = RegistrationService(registry, clock, group)
         services = ControlServices(
@@ -138,14 +143,13 @@ async def serve(
             inference=InferenceService(fleet),
             governed=governator is not None,
         )
-        metrics = prometheus_client.CollectorRegistry()
-        metrics.register(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)))
-        metrics.register(figures)
+        metrics = _collected(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)), figures)
         rest = Rest(fleet, registry, registration, metrics)
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             group.create_task(registry.run(), name="registry"),
+            group.create_task(desk.run(), name="orders"),
             group.create_task(Prober(registry, clock).run(), name="prober"),
             group.create_task(StaticDiscovery(settings.backends, registry, clock).run(), name="static"),
             group.create_task(memory.keep(registry, clock), name="memory"),
@@ -161,7 +165,7 @@ async def serve(
             await doors.enter_async_context(_http(rest.application(), layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
-            await reloader.begin(HandOver.proven(layout.proven))
+            await desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
             unserved = report_unserved(Rules(recipes, reloader.where), registry.view, events, clock)
             tasks += [
                 group.create_task(publisher.run(), name="publisher"),
@@ -190,6 +194,13 @@ def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], Non
             taker(seen)
 
     return take
+
+
+def _collected(*collectors: Collector) -> prometheus_client.CollectorRegistry:
+    found = prometheus_client.CollectorRegistry()
+    for each in collectors:
+        found.register(each)
+    return found
 
 
 def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:

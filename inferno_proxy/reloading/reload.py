@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from inferno_proxy.events import EventLog
+from inferno_proxy.orders.order import EMPTY, Book, Key, Order, without
+from inferno_proxy.orders.overlay import laid, patches
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
 from inferno_runtime import logs, watched_file
@@ -124,7 +126,7 @@ def _listed(changes: tuple[Change, ...]) -> str:
 
 
 class Reloader:
-    """Keeps the settings in force, and hands those that prove good to ``put``.
+    """Keeps the settings in force, and hands those that prove good to ``put``, with ``orders`` laid over them.
 
     ``rehearse`` tries changed settings, which differ from its first argument as the second says. It raises
     :class:`Refused` when they are no good, and :class:`Unavailable` when they could not be tried. ``keep`` keeps
@@ -140,8 +142,11 @@ class Reloader:
         put: Callable[[ProxySettings], None],
         keep: Callable[[HandOver], None],
         env: Mapping[str, str] | None = None,
+        orders: Book = EMPTY,
     ) -> None:
         self._handed = handed
+        self._orders = orders
+        self._changing = asyncio.Lock()
         self._events = events
         self._rehearse = rehearse
         self._put = put
@@ -149,39 +154,54 @@ class Reloader:
         self._env = os.environ if env is None else env
         # What the file held when it was read last; None before that.
         self._read: watched_file.Look | None = None
-        self._reading = asyncio.Lock()
 
-    async def begin(self, proven: ProxySettings) -> None:
+    async def begin(self, proven: ProxySettings) -> list[Key]:
         """Try the settings handed over, if they differ in what can change from those that proved good last. What does
-        harm stays as it was then, and everything else is in force."""
-        handed = self._handed.settings
-        base = handed.model_copy(
-            update={name: getattr(proven, name) for name, one in ProxySettings.model_fields.items() if is_live(one)}
-        )
-        seen = await self._look()
-        found = await asyncio.to_thread(self._found, handed)
-        if found is not None:
-            # What the file says is what was handed over: it is not read again before it changes.
-            self._read = seen
-        changed = compare(base, found or _placeless(handed)).changed
-        if not changed:
-            return
-        chosen = handed
-        while changed:
-            try:
-                await self._rehearse(base, Comparison(chosen, changed, ()))
-            except Refused as error:
-                changed = tuple(each for each in changed if each != error.change)
-                chosen = mixed(base, handed, changed)
-                self._refuse(error, "this setting stays as it was, all others are in force")
-            except InfernoError as error:
-                _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
-                return
+        harm stays as it was then, and everything else is in force, below the orders that fit; the others are returned.
+        """
+        async with self._changing:
+            handed = self._handed.settings
+            base = handed.model_copy(
+                update={name: getattr(proven, name) for name, one in ProxySettings.model_fields.items() if is_live(one)}
+            )
+            seen = await self._look()
+            found = await asyncio.to_thread(self._found, handed)
+            if found is not None:
+                # What the file says is what was handed over: it is not read again before it changes.
+                self._read = seen
+            placed = found or _placeless(handed)
+            dropped = self._drop(laid(placed, self._orders).misfits)
+            before, after = self._over(base), laid(placed, self._orders).settings
+            changed = compare(before, after).changed
+            chosen = handed
+            while changed:
+                try:
+                    await self._rehearse(before, Comparison(self._over(chosen), changed, ()))
+                except Refused as error:
+                    changed = tuple(each for each in changed if each != error.change)
+                    chosen = mixed(base, handed, changed)
+                    self._refuse(error, "this setting stays as it was, all others are in force")
+                except InfernoError as error:
+                    _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
+                    break
+                else:
+                    await self._in_force(chosen)
+                    break
             else:
-                break
-        if chosen is not handed:
-            self._put(chosen)
-        await self._in_force(chosen)
+                if chosen is not handed:
+                    await self._in_force(chosen)
+            in_force = self._over(chosen)
+            if in_force != handed:
+                self._put(in_force)
+            return dropped
+
+    def _drop(self, misfits: Sequence[tuple[Order, str]]) -> list[Key]:
+        """Leave out the orders that contradict the settings this life begins with."""
+        for order, why in misfits:
+            self._events.add("ORDER_DROPPED", order.subject, f"It no longer fits that {order.sentence()}: {why}.")
+        dropped = [order.key for order, _ in misfits]
+        self._orders = without(self._orders, dropped)
+        return dropped
 
     async def run(self, hangups: Latest[int]) -> None:
         """Read the settings again at each hangup, until cancelled."""
@@ -202,31 +222,66 @@ class Reloader:
 
     async def again(self) -> None:
         """Read the settings; put them in force, or say why not."""
-        async with self._reading:
+        async with self._changing:
             self._read = await self._look()
-            await self._again()
+            before = self._handed.settings
+            try:
+                found = await asyncio.to_thread(self._handed.origin.read, self._env)
+                comparison = compare(before, found)
+                over = compare(self._over(before), laid(found, self._orders).whole())
+                if over.changed:
+                    await self._rehearse(self._over(before), over)
+                    self._put(over.settings)
+            except InfernoError as error:
+                self._refuse(error)
+                return
+            if comparison.changed:
+                await self._in_force(comparison.settings)
+            self._events.add("CONFIG_RELOADED", self._subject, comparison.sentence() + self._above(comparison))
 
     async def _look(self) -> watched_file.Look | None:
         file = self._handed.origin.file
         return None if file is None else await asyncio.to_thread(watched_file.look, file)
 
-    async def _again(self) -> None:
-        before = self._handed.settings
-        try:
-            comparison = compare(before, await asyncio.to_thread(self._handed.origin.read, self._env))
+    async def order(self, change: Callable[[Book], Book], commit: Callable[[], Awaitable[None]]) -> None:
+        """Lay other orders over the settings: what ``change`` makes of those that hold is tried, and is in force once
+        ``commit`` has returned.
+
+        Raises:
+            InvalidInput: With them, the settings are no good.
+            Unavailable: They could not be tried.
+        """
+        async with self._changing:
+            orders = change(self._orders)
+            base = await asyncio.to_thread(self._placed, self._handed.settings)
+            before = self._over(self._handed.settings)
+            comparison = compare(before, laid(base, orders).whole())
+            try:
+                if comparison.changed:
+                    await self._rehearse(before, comparison)
+            except Refused as error:
+                fix = "Order something else; what was in force before still is."
+                raise InvalidInput(error.message, reason="ORDER_REFUSED", fix=fix) from error
+            await commit()
+            self._orders = orders
             if comparison.changed:
-                await self._rehearse(before, comparison)
                 self._put(comparison.settings)
-        except InfernoError as error:
-            self._refuse(error)
-            return
-        if comparison.changed:
-            await self._in_force(comparison.settings)
-        self._events.add("CONFIG_RELOADED", self._subject, comparison.sentence())
 
     def where(self, model: str) -> str:
         """Where the settings of a model stand that are in force; ``default`` where nothing says so."""
-        return self._placed(self._handed.settings).where("models", model)
+        return laid(self._placed(self._handed.settings), self._orders).settings.where("models", model)
+
+    def _over(self, settings: ProxySettings) -> ProxySettings:
+        """The settings with the orders laid over them that fit."""
+        return laid(Loaded(settings, {}, {}), self._orders).settings.value
+
+    def _above(self, comparison: Comparison) -> str:
+        """What else to say of changes that an order stands over."""
+        changed = {each.keys[1] for each in comparison.changed if each.keys[0] == "models"}
+        standing = [
+            f"{order.subject}: {order.sentence()}" for order in patches(self._orders) if order.subject in changed
+        ]
+        return f" Orders stay above them: {'; '.join(standing)}." if standing else ""
 
     @property
     def _subject(self) -> str:

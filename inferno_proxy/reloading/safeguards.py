@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from inferno_proxy.envoy.canary import Canary
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import FleetView
+from inferno_proxy.orders.order import Book
 from inferno_proxy.publishing.publisher import Publisher, Recipe
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.registry.registry import Registry
@@ -38,10 +39,16 @@ class Watched:
 
 
 def safeguards(
-    handed: HandOver, layout: Layout, watched: Watched, clock: Clock, recipe_of: Callable[[ProxySettings], Recipe]
+    handed: HandOver,
+    layout: Layout,
+    watched: Watched,
+    clock: Clock,
+    recipe_of: Callable[[ProxySettings], Recipe],
+    orders: Book,
 ) -> tuple[Reloader, Warden]:
     """Who changes the settings in force, and who holds models back.
 
+    ``orders`` are those of an earlier life.
     With ``healing`` off, settings are changed without a trial; the owner then leaves the warden out as well.
     """
     recipes, healing = watched.recipes, handed.settings.healing
@@ -65,7 +72,7 @@ def safeguards(
         if healing:
             fresh.write(layout.proven)
 
-    reloader = Reloader(handed, watched.events, rehearse=rehearse, put=put, keep=keep)
+    reloader = Reloader(handed, watched.events, rehearse=rehearse, put=put, keep=keep, orders=orders)
     warden = Warden(
         watched.publisher,
         recipes,

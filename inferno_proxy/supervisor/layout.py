@@ -38,6 +38,16 @@ class Layout:
         return self.directory / "proven.json"
 
     @property
+    def orders(self) -> Path:
+        """What operators ordered."""
+        return self.directory / "orders.json"
+
+    @property
+    def audit(self) -> Path:
+        """Who did what, a line for each act."""
+        return self.directory / "audit.jsonl"
+
+    @property
     def canary(self) -> Path:
         """The canary Envoy's folder, there while one runs."""
         return self.directory / "canary"

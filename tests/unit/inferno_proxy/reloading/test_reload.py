@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Address
+from inferno_proxy.orders.order import EMPTY, Book, Kind, Order, with_order, without
 from inferno_proxy.reloading.reload import Comparison, Refused, Reloader, compare, mixed
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver, Origin
 from inferno_runtime.clock import ManualClock
-from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.errors import InfernoError, InvalidInput, Unavailable
 from inferno_runtime.latest import Latest
 from tests.unit.inferno_runtime.hurry import HurriedClock
 from tests.waiting import eventually
@@ -25,7 +29,7 @@ NOWHERE: Mapping[str, str] = {}
 class World:
     """A settings file that is read again, and what came of that."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, orders: Book = EMPTY) -> None:
         self.file = folder / "inferno.yaml"
         self.file.write_text(text, encoding="utf-8")
         self.events = EventLog(ManualClock())
@@ -43,6 +47,7 @@ class World:
             put=self.taken.append,
             keep=lambda fresh: fresh.write(self.plan),
             env=NOWHERE,
+            orders=orders,
         )
 
     async def rehearse(self, before: ProxySettings, comparison: Comparison) -> None:
@@ -280,3 +285,68 @@ def test_without_proven_settings_the_defaults_are(tmp_path: Path) -> None:
     assert HandOver.proven(tmp_path / "none.json") == ProxySettings()
     (tmp_path / "bad.json").write_text("{}")
     assert HandOver.proven(tmp_path / "bad.json") == ProxySettings()
+
+
+LIMIT = Order(Kind.LIMIT, "m", "operator ada", 0.0, patch={"max_concurrency": 2})
+
+
+async def nothing() -> None:
+    """What is done before an order takes effect."""
+
+
+async def test_an_order_lies_over_the_file_and_stays_there_when_it_is_read_again(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {models: {m: {retries: 1}}}\n")
+    await world.reloader.order(lambda book: with_order(book, LIMIT), nothing)
+    ((before, comparison),) = world.tried
+    assert (before.models["m"].max_concurrency, [str(each) for each in comparison.changed]) == (
+        0,
+        ["proxy.models.m (the limit of operator ada)"],
+    )
+    assert (world.taken[-1].models["m"].max_concurrency, world.plan.exists()) == (2, False)
+    assert world.reloader.where("m") == "the limit of operator ada"
+    assert await world.edit("proxy: {models: {m: {retries: 2, max_concurrency: 9}}}\n") == (
+        f"Changed: proxy.models.m ({world.file}:1). "
+        "Orders stay above them: m: operator ada ordered at most 2 calls under way."
+    )
+    assert (world.taken[-1].models["m"].retries, world.taken[-1].models["m"].max_concurrency) == (2, 2)
+    assert HandOver.read(world.plan).settings.models["m"].max_concurrency == 9
+    await world.reloader.order(lambda book: without(book, [LIMIT.key]), nothing)
+    assert world.taken[-1].models["m"].max_concurrency == 9
+
+
+async def test_an_order_that_does_harm_is_refused_before_it_is_noted(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {}\n")
+    world.harmful = {("models", "m")}
+    noted: list[str] = []
+
+    async def note() -> None:
+        noted.append("done")
+
+    with pytest.raises(InvalidInput, match=r"the limit of operator ada: proxy.models.m: it crashes Envoy") as refused:
+        await world.reloader.order(lambda book: with_order(book, LIMIT), note)
+    assert (refused.value.reason, noted, world.taken) == ("ORDER_REFUSED", [], [])
+
+
+async def test_an_order_that_says_what_the_file_says_is_not_tried(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {models: {m: {max_concurrency: 2}}}\n")
+    await world.reloader.order(lambda book: with_order(book, LIMIT), nothing)
+    assert (world.tried, world.taken) == ([], [])
+
+
+async def test_a_file_that_contradicts_an_order_is_refused_and_the_order_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, "proxy: {}\n")
+    await world.reloader.order(lambda book: with_order(book, LIMIT), nothing)
+    said = await world.edit("proxy: {aliases: {m: n}}\n")
+    assert "With the limit of operator ada on 'm' (at most 2 calls under way): proxy: 'm' is an alias" in said
+    assert "inferno mesh clear m takes it back" in said
+
+
+async def test_orders_of_an_earlier_life_hold_and_those_that_fit_no_longer_are_dropped(tmp_path: Path) -> None:
+    other = replace(LIMIT, subject="other")
+    orders = with_order(with_order(EMPTY, LIMIT), other)
+    world = World(tmp_path, "proxy: {aliases: {m: n}}\n", orders)
+    assert await world.reloader.begin(world.handed.settings) == [LIMIT.key]
+    (in_force,) = world.taken
+    assert set(in_force.models) == {"other"}
+    (event,) = world.events.kept
+    assert (event.kind, event.subject) == ("ORDER_DROPPED", "m")
