@@ -98,7 +98,8 @@ class NodeCondition(StrEnum):
 class Node:
     """What a node says of itself. ``(node_id, incarnation)`` names one life; ``revision`` counts changes within it.
 
-    ``price_micros_per_hour`` is in millionths of a US dollar, 0 when unknown or free.
+    ``price_micros_per_hour`` is in millionths of a US dollar, 0 when unknown or free. ``tls``: its addresses take TLS
+    with a certificate of the mesh, and nothing else.
     """
 
     node_id: str
@@ -117,6 +118,7 @@ class Node:
     spot: bool = False
     condition: NodeCondition = NodeCondition.SERVING
     condition_reason: str = ""
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ _TYPE = "type.googleapis.com/envoy"
 XDS_CLUSTER = "inferno_xds"
 # The layer of runtime values that the control plane sends: limits that change while clusters stay as they are.
 RUNTIME_LAYER = "inferno"
+# What a gRPC client calls the certificates that it meets nodes with; the control plane's clusters name it.
+PEER_CERTIFICATES = "inferno"
 MAX_CONNECTIONS = 10_000
 Json = Mapping[str, object]
 _LOAD_REPORTS: Json = {

@@ -19,7 +19,8 @@ _UINT64 = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one registration and on the fleet. ``reserved`` are the proxy's own addresses, by what they are."""
+    """Bounds on one registration and on the fleet. ``reserved`` are the proxy's own addresses, by what they are.
+    ``secured``: the proxy has an identity of the mesh, and so reaches nodes that take TLS only."""
 
     nodes: int = 20_000
     models: int = 1024
@@ -29,6 +30,7 @@ class Limits:
     text: int = 256
     reason: int = 4096
     reserved: Mapping[Address, str] = field(default_factory=dict)
+    secured: bool = False
 
 
 def check(node: Node, limits: Limits) -> None:
@@ -52,6 +54,12 @@ def check(node: Node, limits: Limits) -> None:
         _check_address("http_address", node.http_address, limits)
         if node.http_address == node.grpc_address:
             raise refusal("http_address", "it is the same as grpc_address", "Give the REST port, or leave it out.")
+    if node.tls and not limits.secured:
+        raise refusal(
+            "tls",
+            "this proxy has no certificate of the mesh, and so cannot reach a node that takes TLS only",
+            "Give the proxy a mesh port, with which it gets one.",
+        )
     _check_texts(node, limits)
     _check_models(node, limits)
     if node.price_micros_per_hour < 0:

@@ -36,10 +36,7 @@ def build(
         ResourceType.CLUSTER: _by_name(
             chain(
                 service_clusters(settings),
-                chain.from_iterable(
-                    cluster_resources(route, settings.healing, bool(settings.priority_header))
-                    for route in plan.models.values()
-                ),
+                chain.from_iterable(cluster_resources(route, settings) for route in plan.models.values()),
             )
         ),
         ResourceType.ENDPOINT: endpoints,
@@ -48,7 +45,7 @@ def build(
         ResourceType.RUNTIME: _by_name([runtime_resource(plan.models.values(), bool(settings.priority_header))]),
         ResourceType.BUCKET: _by_name(token_buckets()),
     }
-    clients = [client_resources(route, settings.healing) for route in plan.models.values()]
+    clients = [client_resources(route, settings) for route in plan.models.values()]
     grpc = {
         ResourceType.CLUSTER: _by_name(cluster for _, _, cluster in clients),
         ResourceType.ENDPOINT: _by_name(

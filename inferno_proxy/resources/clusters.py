@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import betterproto2
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -70,6 +71,7 @@ from inferno_proxy.resources.names import (
     path_segment,
 )
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
+from inferno_proxy.resources.peers import sockets
 from inferno_proxy.resources.priorities import ordinary_limit
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing.plan import ModelRoute
@@ -97,21 +99,30 @@ class Choice:
     slow_start: float = 0.0
 
 
-def cluster_resources(route: ModelRoute, healing: bool, priorities: bool = False) -> Iterator[Resource]:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who the data plane is to nodes that take TLS: the folder of its identity, None without one, and its mesh."""
+
+    identity: Path | None
+    domain: str
+
+
+def cluster_resources(route: ModelRoute, settings: ResourceSettings) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
+    healing, member = settings.healing, Member(settings.identity, settings.trust_domain)
     balance = balance_of(route)
     choice = Choice(
         balance,
         weighted=route.traffic.split is not None,
         concurrency=route.traffic.max_concurrency,
-        priorities=priorities,
+        priorities=bool(settings.priority_header),
         slow_start=route.traffic.slow_start if balance.ramps else 0.0,
     )
     ready_path = f"/v2/models/{path_segment(route.name)}/ready"
     for name, path in ((grpc_cluster(route.name), ""), (http_cluster(route.name), ready_path)):
-        yield _model_cluster(name, choice, healing, ready_path=path)
+        yield _model_cluster(name, choice, healing, member, ready_path=path)
         if route.mirror is not None:
-            yield _model_cluster(copies_of(name), Choice(), healing, ready_path=path)
+            yield _model_cluster(copies_of(name), Choice(), healing, member, ready_path=path)
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
@@ -125,17 +136,17 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 
 
 @lru_cache(maxsize=4096)
-def _model_cluster(name: str, choice: Choice, healing: bool, *, ready_path: str) -> Resource:
+def _model_cluster(name: str, choice: Choice, healing: bool, member: Member, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
     own = Cluster(name=name, eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name))
     if healing:
         own.health_checks = [_probe(ready_path)]
     # Two encodings of a message, joined, are the encoding of both together.
-    return Resource.of(name, bytes(own) + _shared(choice, healing, http2=not ready_path))
+    return Resource.of(name, bytes(own) + _shared(choice, healing, member, http2=not ready_path))
 
 
 @lru_cache(maxsize=256)
-def _shared(choice: Choice, healing: bool, *, http2: bool) -> bytes:
+def _shared(choice: Choice, healing: bool, member: Member, *, http2: bool) -> bytes:
     """What the clusters of all models have that are treated alike: most of their encoding, which takes 3 ms."""
     cluster = Cluster(
         type=ClusterDiscoveryType.EDS,
@@ -153,6 +164,8 @@ def _shared(choice: Choice, healing: bool, *, http2: bool) -> bytes:
     )
     if healing:
         cluster.outlier_detection = _outliers()
+    if member.identity is not None:
+        cluster.transport_socket_matches = list(sockets(member.identity, member.domain, http2=http2))
     return bytes(cluster)
 
 

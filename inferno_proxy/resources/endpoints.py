@@ -20,6 +20,7 @@ from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import delimited, envoy_address
+from inferno_proxy.resources.peers import MATCH, TAKES_TLS, one_socket
 from inferno_proxy.routing.grouping import locality_weight
 from inferno_proxy.routing.plan import Endpoint, ModelRoute
 
@@ -43,11 +44,14 @@ def client_endpoints(route: ModelRoute, shared: Resource) -> Resource:
 
     Such clients weigh localities and not endpoints, so an endpoint of another weight than the full one gets a locality
     of its own. Envoy is not told so: it would take the endpoint in another locality for a new one, without its
-    connections.
+    connections. Nor can such clients speak TLS to some endpoints of a cluster and not to others (see
+    :func:`.peers.one_socket`).
     """
-    if route.keyed or all(e.weight == FULL_WEIGHT for e in route.grpc):
+    apart = not route.keyed and any(e.weight != FULL_WEIGHT for e in route.grpc)
+    given = one_socket(route.grpc)
+    if not apart and given == route.grpc:
         return shared
-    return Resource.of(shared.name, _assignment(shared.name, route.grpc, keyed=False, apart=True))
+    return Resource.of(shared.name, _assignment(shared.name, given, keyed=route.keyed, apart=apart))
 
 
 def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool, apart: bool = False) -> bytes:
@@ -85,13 +89,17 @@ def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
     ``keyed``: take the node's id for its place on the hash ring, so that a key finds the same node over gRPC and
     REST, and again after the node restarted on other ports.
     """
-    key = Struct(fields={"hash_key": Value(string_value=endpoint.node)})
+    metadata: dict[str, Struct] = {}
+    if keyed:
+        metadata["envoy.lb"] = Struct(fields={"hash_key": Value(string_value=endpoint.node)})
+    if endpoint.tls:
+        metadata[MATCH] = TAKES_TLS
     return bytes(
         LbEndpoint(
             endpoint=EnvoyEndpoint(address=envoy_address(endpoint.address)),
             health_status=HealthStatus.DRAINING if endpoint.draining else HealthStatus.UNKNOWN,
             load_balancing_weight=endpoint.weight,
-            metadata=Metadata(filter_metadata={"envoy.lb": key}) if keyed else None,
+            metadata=Metadata(filter_metadata=metadata) if metadata else None,
         )
     )
 

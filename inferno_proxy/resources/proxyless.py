@@ -42,6 +42,8 @@ from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_polic
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.names import grpc_cluster
 from inferno_proxy.resources.packing import packed, seconds
+from inferno_proxy.resources.peers import client_socket, one_socket
+from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.routing.plan import ModelRoute
 
 
@@ -85,8 +87,9 @@ def _route(route: ModelRoute, match: RouteMatch, timeout: float, healing: bool) 
 
 
 @lru_cache(maxsize=4096)
-def client_cluster(model: str, keyed: bool, healing: bool, concurrency: int) -> Resource:
-    """The cluster of a model's gRPC endpoints, as gRPC clients understand it."""
+def client_cluster(model: str, keyed: bool, healing: bool, concurrency: int, domain: str = "") -> Resource:
+    """The cluster of a model's gRPC endpoints, as gRPC clients understand it; over TLS to the nodes of ``domain`` if
+    that is given."""
     name = grpc_cluster(model)
     cluster = Cluster(
         name=name,
@@ -110,13 +113,22 @@ def client_cluster(model: str, keyed: bool, healing: bool, concurrency: int) -> 
         )
     if concurrency:
         cluster.circuit_breakers = CircuitBreakers(thresholds=[CircuitBreakersThresholds(max_requests=concurrency)])
+    if domain:
+        cluster.transport_socket = client_socket(domain)
     return Resource.of(name, bytes(cluster))
 
 
-def client_resources(route: ModelRoute, healing: bool) -> tuple[Resource, Resource, Resource]:
+def client_resources(route: ModelRoute, settings: ResourceSettings) -> tuple[Resource, Resource, Resource]:
     """Listener, route configuration and cluster of one model."""
+    secured = settings.identity is not None and any(each.tls for each in one_socket(route.grpc))
     return (
         api_listener(route.name),
-        model_route(route.without_endpoints(), healing),
-        client_cluster(route.name, route.keyed, healing, route.traffic.max_concurrency),
+        model_route(route.without_endpoints(), settings.healing),
+        client_cluster(
+            route.name,
+            route.keyed,
+            settings.healing,
+            route.traffic.max_concurrency,
+            settings.trust_domain if secured else "",
+        ),
     )

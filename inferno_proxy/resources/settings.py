@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from inferno_proxy.fleet import Address
 
@@ -22,6 +23,8 @@ class ResourceSettings:
     ``priority_header`` is the header that marks calls of high priority, in lower case; empty: all calls are equal.
     ``asked_for`` are the headers that clients are to send because settings read them, in lower case. Peers in the
     address ranges of ``trusted`` may send headers that steer.
+    ``identity`` is the folder of the proxy's identity in the mesh of ``trust_domain``, with the files of
+    :func:`inferno_runtime.identity.secrets.write_secrets`; None: it has none, and reaches no node that takes TLS only.
     """
 
     control_grpc: str
@@ -37,3 +40,5 @@ class ResourceSettings:
     priority_header: str = ""
     asked_for: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
+    identity: Path | None = None
+    trust_domain: str = "inferno"

@@ -69,7 +69,8 @@ class Endpoint:
     A ``draining`` endpoint finishes what runs and gets nothing new. ``node`` is the node's id, the same for its gRPC
     and its REST address. ``region`` and ``zone`` may be empty. ``share`` is how much of the model's calls the
     endpoints of the same ``group`` take together, 0 without a split. Endpoints
-    of a later ``priority`` get calls when those of earlier ones fail; a model's priorities have no gap.
+    of a later ``priority`` get calls when those of earlier ones fail; a model's priorities have no gap. ``tls``: it
+    takes TLS with a certificate of the mesh, and nothing else.
     """
 
     address: Address
@@ -81,6 +82,7 @@ class Endpoint:
     group: str = ""
     share: int = 0
     priority: int = 0
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ def _endpoints(
                 group=each.group,
                 share=each.share,
                 priority=priority[settings.distance(each.member.node.region, each.member.node.zone)],
+                tls=each.member.node.tls,
             )
             for address, each in members
         )

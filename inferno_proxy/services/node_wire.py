@@ -71,6 +71,7 @@ def node_from_wire(wire: node_pb2.Node, revision: int) -> Node:
         spot=wire.spot,
         condition=_CONDITION_FROM_WIRE[wire.condition],
         condition_reason=wire.condition_reason,
+        tls=wire.tls,
     )
 
 
@@ -127,6 +128,7 @@ def node_to_wire(node: Node) -> node_pb2.Node:
         spot=node.spot,
         condition=_CONDITION_TO_WIRE[node.condition],
         condition_reason=node.condition_reason,
+        tls=node.tls,
     )
 
 

@@ -75,3 +75,12 @@ class MeshName:
                 fix=f"Write it like {_SCHEME}inferno/node/gpu-7.",
             )
         return cls(domain, Role(role), name)
+
+
+def prefix_of(domain: str, role: Role) -> str:
+    """What the names of all members of one role begin with, and no other name does.
+
+    >>> prefix_of("inferno", Role.NODE)
+    'spiffe://inferno/node/'
+    """
+    return f"{_SCHEME}{domain}/{role}/"

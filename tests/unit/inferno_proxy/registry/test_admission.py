@@ -28,6 +28,11 @@ def test_an_ordinary_node_is_let_in(node_id: str) -> None:
     check(node(node_id, http_address=Address("10.0.0.1", 8000), labels={"k": "v"}), LIMITS)
 
 
+def test_a_node_that_takes_tls_needs_a_proxy_with_an_identity() -> None:
+    assert refused(tls=True).metadata["field"] == "tls"
+    check(node(tls=True), Limits(secured=True))
+
+
 @pytest.mark.parametrize("node_id", ["", "x" * 129, "a b", "a/b", "ä", "a\n"])
 def test_a_bad_name_is_refused(node_id: str) -> None:
     assert refused(node_id=node_id).metadata["field"] == "node_id"

@@ -38,6 +38,7 @@ FULL = Node(
     spot=True,
     condition=NodeCondition.DRAINING,
     condition_reason="notice",
+    tls=True,
 )
 
 
