@@ -22,16 +22,15 @@ from aiohttp import web
 from prometheus_client.registry import Collector
 
 from inferno_proxy.discovery.names import resolve_address
-from inferno_proxy.discovery.probe import Prober
 from inferno_proxy.discovery.registration_service import RegistrationService
-from inferno_proxy.discovery.static import StaticDiscovery, static_node
+from inferno_proxy.discovery.sources import Discovery
 from inferno_proxy.envoy.bootstrap import standby_path
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
-from inferno_proxy.fleet import Address, Node, Source
+from inferno_proxy.fleet import Address
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
@@ -89,8 +88,8 @@ async def serve(
     events = EventLog(clock)
     governator = await _governator(settings.governator)
     registry = Registry(_terms(settings, listen, governator), clock, events)
-    memory = Memory(layout.fleet)
-    remembered = await _remember(memory, registry, settings)
+    memory, discovery = Memory(layout.fleet), Discovery(settings, registry, clock, events)
+    remembered = await _remember(memory, registry, discovery)
     recipes = Latest(_recipe(settings, listen, layout, governator))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
@@ -150,8 +149,7 @@ async def serve(
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             group.create_task(registry.run(), name="registry"),
             group.create_task(desk.run(), name="orders"),
-            group.create_task(Prober(registry, clock).run(), name="prober"),
-            group.create_task(StaticDiscovery(settings.backends, registry, clock).run(), name="static"),
+            group.create_task(discovery.run(), name="discovery"),
             group.create_task(memory.keep(registry, clock), name="memory"),
             group.create_task(carry_back(publisher.snapshots, clients.applied, registry), name="acknowledgement"),
             group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
@@ -247,23 +245,12 @@ async def _governator(where: str) -> Address | str | None:
         return None
 
 
-async def _remember(memory: Memory, registry: Registry, settings: ProxySettings) -> int:
-    """Put back the nodes of the control plane's earlier life, but for backends no longer configured; how many."""
-    listed = {node.node_id: node for node in map(static_node, settings.backends)}
-    count = 0
-    for each in await asyncio.to_thread(memory.read):
-        node = each.record.node
-        if each.record.source is Source.STATIC:
-            named = listed.get(node.node_id)
-            if named is None or _rest_port(named) != _rest_port(node):
-                continue
+async def _remember(memory: Memory, registry: Registry, discovery: Discovery) -> int:
+    """Put back the nodes of the control plane's earlier life, but for those of sources no longer asked; how many."""
+    remembered = [each for each in await asyncio.to_thread(memory.read) if discovery.remembers(each.record)]
+    for each in remembered:
         registry.restore(each.record, each.duration)
-        count += 1
-    return count
-
-
-def _rest_port(node: Node) -> int:
-    return node.http_address.port if node.http_address else 0
+    return len(remembered)
 
 
 async def _wait_for_agents(directory: Path, seconds: float, stop: lifecycle.Stop) -> None:

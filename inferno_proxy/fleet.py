@@ -156,6 +156,13 @@ class Source(StrEnum):
     AGENT = "agent"
     ANNOUNCED = "announced"
     STATIC = "static"
+    FILE = "file"
+    KUBERNETES = "kubernetes"
+
+    @property
+    def lists(self) -> bool:
+        """True of a source whose word holds until it names the node no more."""
+        return self in (Source.STATIC, Source.FILE, Source.KUBERNETES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ class ProxySettings(ProcessSettings):
         help="Model servers without an agent: HOST:GRPC_PORT[:HTTP_PORT],...",
         metavar="H:P[:P],...",
     )
+    discovery_file: Path | None = option(
+        None, help="Watched list of model servers without an agent, YAML or JSON.", metavar="FILE"
+    )
     data_dir: Path | None = option(
         None,
         help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 import pydantic
 from pydantic.fields import FieldInfo
 
+from inferno_runtime import yaml_text
 from inferno_runtime.errors import InvalidInput, NotFound
 from inferno_runtime.nested_settings import Keys, bare, is_nested, place, places, valid_keys
 
@@ -199,7 +200,7 @@ def _from_file(cls: type[Settings], file: Path | None) -> tuple[dict[str, tuple[
         where = lines[(str(key),)]
         if key not in cls.model_fields:
             raise _unknown(where, f"{cls.section}.{key}", str(key), list(cls.model_fields))
-        found[str(key)] = (_plain(value), where)
+        found[str(key)] = (yaml_text.plain(value), where)
     return found, lines
 
 
@@ -207,27 +208,13 @@ _SECTIONS = ("proxy", "backend", "governator")
 
 
 def _document(file: Path) -> Mapping[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
-        document = YAML(typ="rt").load(file.read_text(encoding="utf-8")) or {}
+        document = yaml_text.parse(file.read_bytes(), file) or {}
     except OSError as error:
         raise NotFound(
             f"The configuration file {file} cannot be read: {error.strerror}.",
             reason="NO_CONFIG",
             fix="Check the path given with --config.",
-        ) from error
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InvalidInput(
-            f"{file}:{line}: this is not valid YAML: {error.problem}.", reason="BAD_CONFIG", fix="Mend that line."
-        ) from error
-    except (UnicodeDecodeError, YAMLError) as error:
-        raise InvalidInput(
-            f"{file}: this is not text in UTF-8: {' '.join(str(error).split())}.",
-            reason="BAD_CONFIG",
-            fix="Write the file as plain text.",
         ) from error
     if not isinstance(document, Mapping):
         raise InvalidInput(
@@ -240,15 +227,6 @@ def _document(file: Path) -> Mapping[str, Any]:
             line = cast("Any", document).lc.key(key)[0] + 1
             raise _unknown(f"{file}:{line}", str(key), str(key), list(_SECTIONS))
     return document
-
-
-def _plain(value: object) -> object:
-    """Round-trip containers of ruamel as plain ones."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return tuple(_plain(one) for one in value)
-    return value
 
 
 def _unknown(where: str, shown: str, key: str, valid: list[str]) -> InvalidInput:

@@ -38,6 +38,7 @@ class Record:
         wanted: Models the mesh wants loaded or unloaded.
         unheard: Why the lease does not hold, in words; empty while it does.
         unreachable: What the control plane's own probe saw when the node did not answer; empty when it did.
+        withdrawn: Why the list that named it does not name it any more; empty while it does.
         takeovers: Moments (monotonic seconds) at which another machine took this node_id from a connected agent.
     """
 
@@ -51,6 +52,7 @@ class Record:
     wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NOTHING_WANTED)
     unheard: str = ""
     unreachable: str = ""
+    withdrawn: str = ""
     takeovers: tuple[float, ...] = ()
 
     @property
@@ -61,8 +63,10 @@ class Record:
 
     @property
     def strength(self) -> tuple[bool, bool, int]:
-        """How strong the claim to an address is: a live lease first, then an agent's word, then the newer claim."""
-        return self.live, self.source is Source.AGENT, self.claim
+        """How strong the claim to an address is: a word that holds first, then an agent's. Of two agents the newer one
+        has replaced the other; of two that others name, who came first stays."""
+        agent = self.source is Source.AGENT
+        return self.live and not self.withdrawn, agent, self.claim if agent else -self.claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ def judge(record: Record, rival: Record | None) -> Verdict:
         return Verdict(Phase.FAILED, record.unreachable)
     if record.drained:
         return Verdict(Phase.DRAINING, "An operator drained it.")
+    if record.withdrawn:
+        return Verdict(Phase.DRAINING, record.withdrawn)
     if node.condition is NodeCondition.DRAINING:
         return Verdict(Phase.DRAINING, node.condition_reason or "Its agent drains it.")
     if not record.live:

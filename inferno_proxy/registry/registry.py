@@ -7,8 +7,8 @@ speaks for. Everything here is synchronous and belongs to one event loop; :meth:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from inferno_proxy import errors
@@ -16,9 +16,11 @@ from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import FleetView, Load, Member, Model, ModelLoad, Node, Phase, Source
 from inferno_proxy.registry import admission, membership, succession
 from inferno_proxy.registry.claims import Claims
+from inferno_proxy.registry.conflicts import Conflicts
 from inferno_proxy.registry.goodbyes import Goodbyes
 from inferno_proxy.registry.lease import Lease, Outlook, Terms
-from inferno_proxy.registry.membership import Record, Verdict
+from inferno_proxy.registry.membership import Record
+from inferno_proxy.registry.slot import Slot
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.latest import Latest
@@ -26,18 +28,6 @@ from inferno_runtime.latest import Latest
 _TICK = 0.25
 # A node that nobody vouches for and that does not answer is kept this long, so that its models stay known.
 _DEAD_HOLD = 30.0
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One row: the facts, and what changes too often to be part of them."""
-
-    record: Record
-    member: Member
-    lease: Lease
-    duration: float
-    due: float
-    load: Load | None = None
 
 
 class Registry:
@@ -48,8 +38,9 @@ class Registry:
         self._terms = terms
         self._clock = clock
         self._events = events
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, Slot] = {}
         self._claimed = Claims()
+        self._conflicts = Conflicts(events)
         self._due: list[tuple[float, str]] = []
         self._lives = 0
         self._claims = 0
@@ -100,7 +91,7 @@ class Registry:
                 lease.outlook.set(replace(former.lease.outlook.value, duration=duration, ended=None))
             former.lease.outlook.set(Outlook(ended=errors.fenced_by(node)))
         member = former.member if former else Member(node, Phase.SERVING, source, self._clock.wall())
-        slot = _Slot(record, member, lease, duration, now + duration, former.load if former else None)
+        slot = Slot(record, member, lease, duration, now + duration, former.load if former else None)
         self._slots[node.node_id] = slot
         self._schedule(slot)
         if former is None:
@@ -126,6 +117,17 @@ class Registry:
         self._remove(slot, "NODE_LEFT", "It said goodbye.")
 
     # --------------------------------------------------------------------------------------------- others speak
+
+    def withdraw(self, node_id: str, source: Source, why: str, *, at_once: bool = False) -> None:
+        """A list no longer names a node: it gets no new work, or is taken out ``at_once``. Ignored when the node came
+        from elsewhere."""
+        slot = self._slots.get(node_id)
+        if slot is None or slot.record.source is not source:
+            return
+        if at_once:
+            self._remove(slot, "NODE_LEFT", why)
+        elif slot.record.withdrawn != why:
+            self._replace(slot, replace(slot.record, withdrawn=why))
 
     def drain(self, node_id: str, *, drained: bool = True) -> Member:
         """Stop new work to a node, or let it take work again; return it after the change.
@@ -200,7 +202,7 @@ class Registry:
         record = replace(record, life=self._lives, claim=self._claims, attached=False)
         due = now + (duration if record.live else self._terms.forget_after)
         member = Member(record.node, Phase.SERVING, record.source, self._clock.wall())
-        slot = _Slot(record, member, Lease(self, record.node.node_id, self._lives, duration), duration, due)
+        slot = Slot(record, member, Lease(self, record.node.node_id, self._lives, duration), duration, due)
         self._slots[record.node.node_id] = slot
         self._schedule(slot)
         self._settle(record.node.node_id, None)
@@ -265,12 +267,12 @@ class Registry:
                 continue
             if slot.due > now:
                 self._schedule(slot)
-            elif slot.record.live and slot.record.source is not Source.STATIC:
+            elif slot.record.live and not slot.record.source.lists:
                 self._lapse(slot, now)
             elif not slot.record.live:
                 self._remove(slot, "NODE_FORGOTTEN", "Nobody vouched for it any more.")
 
-    def _lapse(self, slot: _Slot, now: float) -> None:
+    def _lapse(self, slot: Slot, now: float) -> None:
         who = "its agent" if slot.record.source is Source.AGENT else "whoever announced it"
         reason = f"Nothing was heard from {who} for {slot.duration:g} s; it serves while its health check passes."
         slot.due = now + self._terms.forget_after
@@ -278,7 +280,7 @@ class Registry:
         self._events.add("LEASE_EXPIRED", slot.record.node.node_id, reason)
         self._replace(slot, membership.lose(slot.record, reason))
 
-    def _schedule(self, slot: _Slot) -> None:
+    def _schedule(self, slot: Slot) -> None:
         heapq.heappush(self._due, (slot.due, slot.record.node.node_id))
 
     # --------------------------------------------------------------------------------------------------- leases
@@ -316,7 +318,7 @@ class Registry:
         if slot is not None and slot.record.life == life:
             slot.record = replace(slot.record, attached=False)
 
-    def _held(self, node_id: str, life: int) -> _Slot:
+    def _held(self, node_id: str, life: int) -> Slot:
         slot = self._slots.get(node_id)
         if slot is None or slot.record.life != life:
             raise errors.lease_over(node_id)
@@ -330,26 +332,27 @@ class Registry:
 
     # ---------------------------------------------------------------------------------------------------- table
 
-    def _slot(self, node_id: str) -> _Slot:
+    def _slot(self, node_id: str) -> Slot:
         slot = self._slots.get(node_id)
         if slot is None:
             raise errors.unknown_node(node_id, self._slots)
         return slot
 
-    def _probed(self, node_id: str, incarnation: int) -> _Slot | None:
+    def _probed(self, node_id: str, incarnation: int) -> Slot | None:
         slot = self._slots.get(node_id)
         if slot is None or slot.record.node.incarnation != incarnation:
             return None
         return None if slot.record.source is Source.AGENT and slot.record.live else slot
 
-    def _replace(self, slot: _Slot, record: Record) -> None:
+    def _replace(self, slot: Slot, record: Record) -> None:
         before, slot.record = slot.record, record
         if record is not before:
             self._settle(record.node.node_id, before)
 
-    def _remove(self, slot: _Slot, kind: str, why: str) -> None:
+    def _remove(self, slot: Slot, kind: str, why: str) -> None:
         record = slot.record
         del self._slots[record.node.node_id]
+        self._conflicts.over(record.node.node_id)
         self._events.add(kind, record.node.node_id, why)
         slot.lease.outlook.set(Outlook(ended=errors.taken_out(record.node.node_id, why)))
         self._settle(record.node.node_id, record)
@@ -374,27 +377,22 @@ class Registry:
         """Judge a node again; True when what the fleet shows of it changes."""
         slot = self._slots[node_id]
         record, member = slot.record, slot.member
-        rivals = self._rivals(record)
-        verdict = membership.judge(record, max(rivals, key=lambda r: r.strength, default=None))
+        rivals = [self._slots[name].record for name in self._claimed.by(record.addresses) - {node_id}]
+        rival = max(rivals, key=lambda r: r.strength, default=None)
+        verdict = membership.judge(record, rival)
+        self._conflicts.judged(record, rival)
         since = member.since if verdict.phase is member.phase else self._clock.wall()
         changed = replace(
             member, node=record.node, phase=verdict.phase, source=record.source, since=since, reason=verdict.reason
         )
         if verdict.phase is not member.phase:
-            self._report(record.node.node_id, verdict)
+            self._events.add(f"NODE_{verdict.phase.name}", node_id, verdict.reason or "It takes work.")
         self._tell(slot)
         if changed == member and node_id in self.view.value.members:
             return False
         slot.member = replace(changed, load=slot.load)
         return True
 
-    def _rivals(self, record: Record) -> Iterable[Record]:
-        names = self._claimed.by(record.addresses) - {record.node.node_id}
-        return [self._slots[name].record for name in names]
-
-    def _report(self, node_id: str, verdict: Verdict) -> None:
-        self._events.add(f"NODE_{verdict.phase.name}", node_id, verdict.reason or "It takes work.")
-
-    def _tell(self, slot: _Slot) -> None:
+    def _tell(self, slot: Slot) -> None:
         outlook = slot.lease.outlook.value
         slot.lease.outlook.set(replace(outlook, drain=slot.record.drained, wanted=slot.record.wanted))

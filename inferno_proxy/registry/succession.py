@@ -23,7 +23,7 @@ def succeed(held: Record, node: Node, source: Source, now: float) -> tuple[float
     ``now`` is in monotonic seconds.
 
     Raises:
-        AlreadyExists: A live agent holds the name, and this is not a newer life of it.
+        AlreadyExists: A live agent holds the name, and this is not a newer life of it; or another source names it.
         TwoMachines: Likewise, and both have taken the name from each other.
         Fenced: A newer life of the node is known.
     """
@@ -34,6 +34,10 @@ def succeed(held: Record, node: Node, source: Source, now: float) -> tuple[float
         raise AlreadyExists(f"An agent at {held.node.grpc_address} holds the name {node_id!r}.", **_hint(node_id))
     if held.source is not Source.AGENT and source is Source.AGENT:
         return ()
+    if held.source is not Source.AGENT and held.source is not source and held.live and not held.withdrawn:
+        raise AlreadyExists(
+            f"The name {node_id!r} stands for {held.node.grpc_address} already ({held.source.value}).", **_hint(node_id)
+        )
     if node.incarnation < held.node.incarnation:
         raise Fenced(
             f"Node {node_id!r} is known with the newer incarnation {held.node.incarnation}; "

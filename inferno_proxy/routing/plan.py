@@ -204,8 +204,8 @@ def _admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
 
 def _claim(member: Member) -> tuple[bool, int, float, str]:
     """Strength of a member's claim to its address: serving before unmanaged or draining, an agent's word before an
-    announcement before a static list, then the newer one; the node id makes the order total."""
-    rank = {Source.AGENT: 2, Source.ANNOUNCED: 1, Source.STATIC: 0}[member.source]
+    announcement before a list, then the newer one; the node id makes the order total."""
+    rank = {Source.AGENT: 2, Source.ANNOUNCED: 1}.get(member.source, 0)
     return member.phase is Phase.SERVING, rank, member.since, member.node.node_id
 
 

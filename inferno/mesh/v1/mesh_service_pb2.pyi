@@ -68,6 +68,10 @@ class _NodeSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeSource
     """Announce (POST /register)."""
     NODE_SOURCE_STATIC: _NodeSource.ValueType  # 3
     """The proxy's own configuration (--backends)."""
+    NODE_SOURCE_FILE: _NodeSource.ValueType  # 4
+    """A watched file (the proxy's setting discovery_file)."""
+    NODE_SOURCE_KUBERNETES: _NodeSource.ValueType  # 5
+    """The EndpointSlices of a Kubernetes service (the proxy's setting kubernetes)."""
 
 class NodeSource(_NodeSource, metaclass=_NodeSourceEnumTypeWrapper):
     """NodeSource tells how a node was discovered."""
@@ -80,6 +84,10 @@ NODE_SOURCE_ANNOUNCED: NodeSource.ValueType  # 2
 """Announce (POST /register)."""
 NODE_SOURCE_STATIC: NodeSource.ValueType  # 3
 """The proxy's own configuration (--backends)."""
+NODE_SOURCE_FILE: NodeSource.ValueType  # 4
+"""A watched file (the proxy's setting discovery_file)."""
+NODE_SOURCE_KUBERNETES: NodeSource.ValueType  # 5
+"""The EndpointSlices of a Kubernetes service (the proxy's setting kubernetes)."""
 Global___NodeSource: _TypeAlias = NodeSource  # noqa: Y015
 
 class _SyncState:

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from inferno_proxy.discovery.listing import Listing
 from inferno_proxy.discovery.probe import Pace, Prober
 from inferno_proxy.discovery.reading import Reader
-from inferno_proxy.discovery.static import StaticDiscovery, static_node
+from inferno_proxy.discovery.static import static_nodes
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Member, Model, Phase, Source
 from inferno_proxy.registry.lease import Terms
@@ -19,9 +20,15 @@ from inferno_proxy.registry.membership import Record
 from inferno_proxy.registry.registry import Registry
 from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
+from inferno_runtime.latest import Latest
 from tests.integration.inferno_proxy.tritons import Served, triton
 from tests.unit.inferno_proxy.nodes import node
 from tests.waiting import eventually
+
+
+def listing(registry: Registry, *backends: str) -> Listing:
+    clock = SystemClock()
+    return Listing(Source.STATIC, Latest(static_nodes(backends)), registry, clock, EventLog(clock))
 
 
 @asynccontextmanager
@@ -32,7 +39,7 @@ async def watched(*backends: str) -> AsyncIterator[Registry]:
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(Prober(registry, clock, Pace(shortest=0.05, timeout=0.3)).run()),
-            group.create_task(StaticDiscovery(backends, registry, clock).run()),
+            group.create_task(listing(registry, *backends).run()),
         ]
         yield registry
         for task in tasks:
@@ -161,9 +168,10 @@ async def test_a_name_is_looked_up_and_followed_and_an_unknown_one_is_tried_agai
 async def test_a_listed_server_that_was_remembered_keeps_what_was_read() -> None:
     clock = SystemClock()
     registry = Registry(Terms(), clock, EventLog(clock))
-    listed = static_node("127.0.0.1:8001:8000")
+    named = static_nodes(["127.0.0.1:8001:8000"])
+    (listed,) = named.nodes.values()
     registry.restore(Record(listed, Source.STATIC, 0), 3)
     registry.observe(listed.node_id, 1, (Model("m"),), "triton")
-    await StaticDiscovery(["127.0.0.1:8001:8000"], registry, clock).run()
+    await Listing(Source.STATIC, Latest(named), registry, clock, EventLog(clock)).follow(named)
     assert [m.name for m in only(registry).node.models] == ["m"]
     assert only(registry).node.http_address == listed.http_address

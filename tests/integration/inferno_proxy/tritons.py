@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Served:
 
 
 class Triton(service_pb2_grpc.GRPCInferenceServiceServicer, health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the stubs carry no types
-    """``calls`` counts each method; ``fails`` aborts a method with a status; ``on_infer`` sees each request."""
+    """``calls`` counts each method; ``fails`` aborts a method with a status; ``on_infer`` sees each request. A request
+    with the id ``held`` is answered once ``release`` is set."""
 
     def __init__(self) -> None:
         self.address = Address("127.0.0.1", 0)
@@ -38,6 +40,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer, health_pb2_grpc.Heal
         self.calls: dict[str, int] = {}
         self.fails: dict[str, grpc.StatusCode] = {}
         self.on_infer: Callable[[Any], None] = lambda _: None
+        self.release = asyncio.Event()
         self.server: grpc.aio.Server | None = None
 
     async def _enter(self, method: str, context: Context) -> None:
@@ -87,6 +90,8 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer, health_pb2_grpc.Heal
     async def ModelInfer(self, request: Any, context: Context) -> Any:
         await self._enter("ModelInfer", context)
         self.on_infer(request)
+        if request.id == "held":
+            await self.release.wait()
         if request.model_name not in self.models:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no {request.model_name} here")
         return service_pb2.ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
