@@ -68,10 +68,11 @@ async def report(store: Store, over: Period) -> Report:
     Raises:
         Unavailable: The store cannot be read now.
     """
-    ledger = Ledger(await store.prices(over.end_minute))
     dropped = 0
-    async for chunk in store.usage(over.start_minute, over.end_minute):
-        ledger.add(chunk.models, chunk.devices)
-        dropped += chunk.dropped_samples
+    async with store.moment() as moment:
+        ledger = Ledger(await moment.prices(over.end_minute))
+        async for chunk in moment.usage(over.start_minute, over.end_minute):
+            ledger.add(chunk.models, chunk.devices)
+            dropped += chunk.dropped_samples
     lines = ledger.lines()
     return Report(over, lines, sum(line.cost_micros for line in lines), dropped)

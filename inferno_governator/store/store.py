@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from inferno_governator.analysis.cost import PriceChange
 from inferno_governator.store import retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
@@ -23,6 +25,21 @@ from inferno_governator.usage import Batch
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
 from inferno_runtime.latest import Latest
+
+
+class Moment:
+    """What is stored at one moment: a bill whose prices are older than its usage would be too low."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def prices(self, end_minute: int) -> dict[str, list[PriceChange]]:
+        """The price history of every node up to a minute, oldest first."""
+        return await usage_reader.prices(self._connection, end_minute)
+
+    def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
+        """What nodes did from one minute until before another, in chunks of whole minutes."""
+        return usage_reader.usage(self._connection, start_minute, end_minute)
 
 
 class Store:
@@ -43,8 +60,6 @@ class Store:
         self._most_names = names
         self._names = Names(most=names)
         self._replacing = asyncio.Lock()
-        # How many damaged files were set aside in use: whoever relies on what was stored before watches it.
-        self.replacements = Latest(0)
         # How many damaged files have been set aside in use: whoever relies on what was stored watches it.
         self.replacements = Latest(0)
 
@@ -94,16 +109,15 @@ class Store:
                 total += gone
         return total
 
-    async def prices(self, end_minute: int) -> dict[str, list[PriceChange]]:
-        """The price history of every node up to a minute, oldest first."""
-        async with self._mended() as database, database.read() as connection:
-            return await usage_reader.prices(connection, end_minute)
+    @asynccontextmanager
+    async def moment(self) -> AsyncIterator[Moment]:
+        """One state of the database to read from, whatever is committed meanwhile.
 
-    async def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
-        """What nodes did from one minute until before another, in chunks of whole minutes, of one moment's state."""
+        Raises:
+            Unavailable: It cannot be read now.
+        """
         async with self._mended() as database, database.read() as connection:
-            async for chunk in usage_reader.usage(connection, start_minute, end_minute):
-                yield chunk
+            yield Moment(connection)
 
     def _now(self) -> int:
         return int(self._clock.wall() * 1_000_000)

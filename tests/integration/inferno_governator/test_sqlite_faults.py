@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inferno_governator.analysis.cost import PriceChange
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.sqlite_file import prepare
 from inferno_governator.store.store import Store
@@ -107,13 +108,18 @@ async def test_nodes_reconnect_after_damage_so_that_the_new_database_learns_thei
         assert ended.value.reason == "DATABASE_REPLACED"
 
 
+async def prices(store: Store) -> dict[str, list[PriceChange]]:
+    async with store.moment() as moment:
+        return await moment.prices(10**9)
+
+
 async def test_two_readers_that_find_the_damage_set_the_file_aside_once(sqlite_url: str) -> None:
     file = file_of(sqlite_url)
     async with Store(parse_database(sqlite_url), SystemClock()) as store:
         await damage_in_use(file)
-        found = await asyncio.gather(store.prices(10**9), store.prices(10**9), return_exceptions=True)
+        found = await asyncio.gather(prices(store), prices(store), return_exceptions=True)
         assert ["damaged" in str(each) for each in found] == [True, True]
-        assert await store.prices(10**9) == {}
+        assert await prices(store) == {}
     assert len(aside(file)) == 1
 
 

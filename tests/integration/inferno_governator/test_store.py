@@ -19,6 +19,7 @@ from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import CEILING
 from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
 from inferno_governator.store.store import Store
+from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch, SeriesKey, StreamKey
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InvalidInput, Unavailable
@@ -91,6 +92,21 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database_
     assert await count(database_url, ModelSample) == 1
 
 
+async def usage(store: Store, end_minute: int = 10**9) -> list[UsageChunk]:
+    async with store.moment() as moment:
+        return [chunk async for chunk in moment.usage(0, end_minute)]
+
+
+async def test_a_moment_does_not_change_while_it_is_read(database_url: str) -> None:
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        async with store.moment() as moment:
+            assert await moment.prices(10**9) == {}
+            await store.commit([batch(1)])
+            assert [chunk async for chunk in moment.usage(0, 10**9)] == []
+        async with store.moment() as moment:
+            assert [len(chunk.models) async for chunk in moment.usage(0, 10**9)] == [1]
+
+
 async def test_two_that_start_at_once_on_one_database_both_find_it_ready(database_url: str) -> None:
     async def begin(sequence: int) -> bool:
         async with Store(parse_database(database_url), ManualClock()) as store:
@@ -119,7 +135,7 @@ async def test_sums_stop_at_the_ceiling_instead_of_overflowing(database_url: str
     async with Store(parse_database(database_url), ManualClock()) as store:
         for sequence in (1, 2):
             await store.commit([batch(sequence, v=CEILING)])
-        [chunk] = [chunk async for chunk in store.usage(0, NOW // SECOND)]
+        [chunk] = await usage(store, NOW // SECOND)
     [use] = chunk.models
     assert (use.requests, use.window_micros) == (CEILING, 2 * SECOND)
 
@@ -134,7 +150,7 @@ async def test_a_long_period_comes_in_chunks_of_whole_minutes(database_url: str)
             end = NOW + at * minute
             points = {key: [(end, SECOND, 1, 1, 1, 1, 1, 1, 1, 1)] for key in (keys if at == 0 else keys[:2])}
             await store.commit([Batch(StreamKey("n", 1), at + 1, points, {}, 1, None, 0, end, end)])
-        chunks = [chunk async for chunk in store.usage(0, 10**9)]
+        chunks = await usage(store)
     assert [len(chunk.models) for chunk in chunks] == [1000 + 2 * 19, 40, 20]
 
 
@@ -142,7 +158,7 @@ async def test_names_beyond_what_is_remembered_are_found_again(tmp_path: Path) -
     async with Store(parse_database(f"sqlite:///{tmp_path / 'x.db'}"), ManualClock(), names=1) as store:
         for sequence in (1, 2, 3):
             await store.commit([batch(sequence)])
-        [chunk] = [chunk async for chunk in store.usage(0, 10**9)]
+        [chunk] = await usage(store)
     assert [use.requests for use in chunk.models] == [3]
 
 
