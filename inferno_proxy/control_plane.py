@@ -21,6 +21,7 @@ import prometheus_client
 from aiohttp import web
 from prometheus_client.registry import Collector
 
+from inferno_proxy.audit import AuditLog
 from inferno_proxy.discovery.names import resolve_address
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.discovery.sources import Discovery
@@ -31,6 +32,7 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address
+from inferno_proxy.identity.gate import Gate
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
@@ -110,7 +112,7 @@ async def serve(
     fleet = FleetInference(
         registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control, aliases=aliases
     )
-    closing = Closing()
+    closing, gate = Closing(), Gate(AuditLog(layout.audit, clock), clock)
     figures = ReportedFigures(registry.view, clock)
     learning = Learning(registry, recipes, advice, events, clock)
     quarantine = Quarantine(registry.view, advice, events, clock)
@@ -123,14 +125,15 @@ async def serve(
         kept.book,
     )
     desk = OrderDesk(kept, reloader, clock, events)
-    async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock) as ads:
-        registration = RegistrationService(registry, clock, group)
+    async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock, gate) as ads:
+        registration = RegistrationService(registry, clock, group, gate)
         services = ControlServices(
             ads=ads,
             reporting=ReportingService(
                 registry.view,
                 clock,
                 closing,
+                gate,
                 counts=_each(figures.counts, learning.counts),
                 tries=_each(figures.tries, learning.learner.tries, quarantine.tries),
                 failures=_each(figures.failures, quarantine.tries),
@@ -143,7 +146,7 @@ async def serve(
             governed=governator is not None,
         )
         metrics = _collected(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)), figures)
-        rest = Rest(fleet, registry, registration, metrics)
+        rest = Rest(fleet, registration, metrics, gate)
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
@@ -159,7 +162,7 @@ async def serve(
             tasks.append(group.create_task(learning.run(), name="learning"))
             tasks.append(group.create_task(quarantine.run(), name="quarantine"))
         async with AsyncExitStack() as doors:
-            await doors.enter_async_context(_grpc(services, layout.control_grpc))
+            await doors.enter_async_context(_grpc(services, gate, layout.control_grpc))
             await doors.enter_async_context(_http(rest.application(), layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
@@ -295,8 +298,8 @@ def _serial(publisher: Publisher) -> int:
 
 
 @asynccontextmanager
-async def _grpc(services: ControlServices, path: Path) -> AsyncIterator[grpc.aio.Server]:
-    server = grpc_server(services)
+async def _grpc(services: ControlServices, gate: Gate, path: Path) -> AsyncIterator[grpc.aio.Server]:
+    server = grpc_server(services, gate)
     rpc.bind(server, f"unix:{path}")
     await server.start()
     try:

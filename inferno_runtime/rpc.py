@@ -57,9 +57,12 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
-def server(options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Server:
-    """A gRPC server whose handlers may raise :class:`InfernoError`."""
-    return grpc.aio.server(interceptors=[_ErrorInterceptor()], options=[*SERVER_OPTIONS, *options])
+def server(
+    options: Sequence[tuple[str, int]] = (), interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> grpc.aio.Server:
+    """A gRPC server whose handlers may raise :class:`InfernoError`, as may those that ``interceptors`` put in their
+    place."""
+    return grpc.aio.server(interceptors=[_ErrorInterceptor(), *interceptors], options=[*SERVER_OPTIONS, *options])
 
 
 def channel(

@@ -14,6 +14,9 @@ from inferno.registration.v1 import registration_service_pb2 as wire
 from inferno.registration.v1 import registration_service_pb2_grpc as stubs
 from inferno_proxy.discovery.names import resolve_node
 from inferno_proxy.fleet import Source
+from inferno_proxy.identity.caller import Caller, caller_of
+from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.permission import Action
 from inferno_proxy.registry.admission import refusal
 from inferno_proxy.registry.lease import Lease, Outlook
 from inferno_proxy.registry.registry import Registry
@@ -37,19 +40,24 @@ class Announced:
 
 
 class RegistrationService(stubs.RegistrationServiceServicer):
-    """Translates between the wire and the registry; ``tasks`` owns what a stream needs beside its handler."""
+    """Translates between the wire and the registry; ``tasks`` owns what a stream needs beside its handler.
+
+    Who may speak for a node is ``gate``'s affair.
+    """
 
     def __init__(
         self,
         registry: Registry,
         clock: Clock,
         tasks: asyncio.TaskGroup,
+        gate: Gate,
         *,
         first_word_within: float = 30.0,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._tasks = tasks
+        self._gate = gate
         self._first_word_within = first_word_within
 
     async def Register(
@@ -60,7 +68,7 @@ class RegistrationService(stubs.RegistrationServiceServicer):
         The input's end says nothing: gRPC ends it before it cancels a handler, and a network may end it too. So the
         stream lives on until the lease is over, the control plane stops, or the client is gone.
         """
-        lease = await self._first(request_iterator)
+        lease = await self._first(request_iterator, caller_of(context))
         reader = self._tasks.create_task(self._read(request_iterator, lease), name=f"register-{lease.node_id}")
 
         def clean_up() -> None:
@@ -78,7 +86,7 @@ class RegistrationService(stubs.RegistrationServiceServicer):
         finally:
             clean_up()
 
-    async def _first(self, requests: AsyncIterator[wire.RegisterRequest]) -> Lease:
+    async def _first(self, requests: AsyncIterator[wire.RegisterRequest], caller: Caller) -> Lease:
         try:
             async with asyncio.timeout(self._first_word_within):
                 first = await anext(requests, None)
@@ -96,6 +104,7 @@ class RegistrationService(stubs.RegistrationServiceServicer):
                 fix="Send `node` and `revision` first.",
                 metadata={"field": "node"},
             )
+        self._gate.admit(caller, Action.REGISTER, first.node.node_id)
         node = await resolve_node(node_from_wire(first.node, first.revision))
         lease = self._registry.join(node)
         if first.HasField("load"):
@@ -127,20 +136,23 @@ class RegistrationService(stubs.RegistrationServiceServicer):
 
     async def Announce(self, request: wire.AnnounceRequest, context: Context) -> wire.AnnounceResponse:
         """Let in a node that has no agent."""
-        announced = await self.announce(request)
+        announced = await self.announce(request, caller_of(context))
         answer = wire.AnnounceResponse(node_id=announced.node_id, incarnation=announced.incarnation)
         answer.lease_duration.FromNanoseconds(int(announced.duration * 1e9))
         return answer
 
-    async def announce(self, request: wire.AnnounceRequest) -> Announced:
+    async def announce(self, request: wire.AnnounceRequest, caller: Caller) -> Announced:
         """As Announce, for callers in this process.
 
         Raises:
             InvalidInput: The node or the duration is malformed.
             AlreadyExists: A live agent holds the name.
+            Unauthenticated: Nobody knows who calls.
+            Denied: The caller may not speak for the node.
         """
         if not request.HasField("node"):
             raise refusal("node_id", "the node is missing", "Send at least node_id and grpc_address.")
+        self._gate.admit(caller, Action.REGISTER, request.node.node_id)
         duration = request.lease_duration.ToNanoseconds() / 1e9 if request.HasField("lease_duration") else ANNOUNCED_FOR
         if not 1 <= duration <= _ANNOUNCED_AT_MOST:
             raise InvalidInput(
@@ -169,5 +181,19 @@ class RegistrationService(stubs.RegistrationServiceServicer):
 
     async def Deregister(self, request: wire.DeregisterRequest, context: Context) -> wire.DeregisterResponse:
         """Take a node out."""
-        self._registry.deregister(request.node_id, request.incarnation)
+        self.deregister(request.node_id, request.incarnation, caller_of(context))
         return wire.DeregisterResponse()
+
+    def deregister(self, node_id: str, incarnation: int | None, caller: Caller) -> int:
+        """As Deregister, for callers in this process; without an incarnation the one there is. The one it was.
+
+        Raises:
+            NotFound: There is no such node.
+            Fenced: Another incarnation has taken over.
+            Unauthenticated: Nobody knows who calls.
+            Denied: The caller may not speak for the node.
+        """
+        self._gate.admit(caller, Action.REGISTER, node_id)
+        ended = self._registry.member(node_id).node.incarnation if incarnation is None else incarnation
+        self._registry.deregister(node_id, ended)
+        return ended

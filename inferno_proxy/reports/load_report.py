@@ -76,10 +76,13 @@ def report_request(every: float = REPORT_EVERY) -> bytes:
 
 
 class LoadReports:
-    """The reports of one data plane, in their order: each is read with what the one before said was under way."""
+    """The reports of one data plane, in their order: each is read with what the one before said was under way.
+
+    ``client_id`` is the data plane's node id once the first one was read.
+    """
 
     def __init__(self) -> None:
-        self._client_id: str | None = None
+        self.client_id = ""
         self._busy: dict[str, frozenset[tuple[str, Address]]] = {}
 
     def take(self, raw: bytes, fleet: Places, now: float) -> list[Counts]:
@@ -92,10 +95,10 @@ class LoadReports:
             message = _messages()("LoadStatsRequest").FromString(raw)
         except DecodeError as error:
             raise _wrong(f"The message is no load report ({error}).") from error
-        if self._client_id is None:
+        if not self.client_id:
             if not message.node.id:
                 raise _wrong("The first load report does not say which data plane it comes from.")
-            self._client_id = str(message.node.id)
+            self.client_id = str(message.node.id)
         found: list[Counts] = []
         busy: dict[str, frozenset[tuple[str, Address]]] = {}
         for cluster in message.cluster_stats:
@@ -106,7 +109,7 @@ class LoadReports:
             idle = self._busy.get(cluster.cluster_name, frozenset()) - {(each.model, each.address) for each in here}
             seconds = _seconds(cluster.load_report_interval)
             found += here
-            found += (Counts(self._client_id, *each, 0, 0, 0, 0, seconds, now) for each in sorted(idle))
+            found += (Counts(self.client_id, *each, 0, 0, 0, 0, seconds, now) for each in sorted(idle))
             busy[cluster.cluster_name] = frozenset((each.model, each.address) for each in here if each.under_way)
         self._busy = busy
         return found
@@ -122,7 +125,7 @@ class LoadReports:
                     continue
                 seen.add(address)
                 yield Counts(
-                    client_id=self._client_id or "",
+                    client_id=self.client_id,
                     model=model,
                     address=address,
                     issued=_calls(stats.total_issued_requests),

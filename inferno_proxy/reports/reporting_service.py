@@ -14,6 +14,9 @@ import grpc
 
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import FleetView
+from inferno_proxy.identity.caller import caller_of
+from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.permission import Action
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
 from inferno_proxy.reports.try_log import TryLog
@@ -40,7 +43,7 @@ class ReportingService:
     """Reads what data planes report of the fleet in ``view``.
 
     ``counts`` takes what each load report says, ``tries`` a fair sample of single tries, and ``failures`` those that
-    failed, the ones in the sample among them.
+    failed, the ones in the sample among them. A data plane reports for the node id that ``gate`` lets it have.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ReportingService:
         view: Latest[FleetView],
         clock: Clock,
         closing: Closing,
+        gate: Gate,
         *,
         counts: Callable[[Sequence[Counts]], None],
         tries: Callable[[Sequence[Try]], None],
@@ -57,6 +61,7 @@ class ReportingService:
         self._view = view
         self._clock = clock
         self._closing = closing
+        self._gate = gate
         self._counts = counts
         self._tries = tries
         self._failures = failures
@@ -82,6 +87,7 @@ class ReportingService:
         async for raw in self._read(requests):
             found = reports.take(raw, self._fleet(), self._clock.monotonic())
             if not asked:
+                self._gate.admit(caller_of(context), Action.CONFIGURE, reports.client_id)
                 asked = True
                 yield report_request()
             if found:
@@ -90,9 +96,12 @@ class ReportingService:
     async def StreamAccessLogs(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
         """Take a log until the data plane goes; the answer is empty."""
         self._enter(context)
-        log = TryLog()
+        log, admitted = TryLog(), False
         async for raw in self._read(requests):
             tries = log.take(raw, self._fleet(), self._clock.monotonic())
+            if not admitted:
+                self._gate.admit(caller_of(context), Action.CONFIGURE, log.client_id)
+                admitted = True
             if tries:
                 (self._failures if log.failures else self._tries)(tries)
         return b""

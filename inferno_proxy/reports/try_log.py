@@ -85,7 +85,8 @@ _FIELDS: Description = {
         "response": (4, "HTTPResponseProperties"),
     },
     "HTTPAccessLogEntries": {"log_entry": (1, "HTTPAccessLogEntry*")},
-    "Identifier": {"log_name": (2, "string")},
+    "Node": {"id": (1, "string")},
+    "Identifier": {"node": (1, "Node"), "log_name": (2, "string")},
     "StreamAccessLogsMessage": {"identifier": (1, "Identifier"), "http_logs": (2, "HTTPAccessLogEntries")},
 }
 
@@ -96,9 +97,11 @@ def _messages() -> Callable[[str], Any]:
 
 
 class TryLog:
-    """One stream of entries. ``failures``: it is the log of failed tries, as its first message says."""
+    """One stream of entries. As its first message says: ``client_id`` is the node id of the data plane whose it is, and
+    ``failures`` whether it is the log of failed tries."""
 
     def __init__(self) -> None:
+        self.client_id = ""
         self.failures = False
         self._begun = False
 
@@ -121,6 +124,7 @@ class TryLog:
             ) from error
         if not self._begun:
             self._begun, self.failures = True, message.identifier.log_name == FAILED_TRIES
+            self.client_id = str(message.identifier.node.id)
         tries = (_try(entry, fleet, now) for entry in message.http_logs.log_entry)
         return [each for each in tries if each is not None and (not self.failures or each.outcome in _FAILURES)]
 

@@ -19,6 +19,7 @@ from envoy_data_plane.envoy.extensions.filters.http.wasm.v3 import Wasm
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     HttpConnectionManager,
     HttpConnectionManagerCodecType,
+    HttpConnectionManagerForwardClientCertDetails,
     HttpConnectionManagerInternalAddressConfig,
     HttpFilter,
     Rds,
@@ -83,6 +84,8 @@ def _manager(settings: ResourceSettings, *, trusted: bool) -> Filter:
         internal_address_config=HttpConnectionManagerInternalAddressConfig(
             cidr_ranges=[_range(each) for each in settings.trusted] if trusted else []
         ),
+        # Who a caller is, is said by Envoy alone.
+        forward_client_cert_details=HttpConnectionManagerForwardClientCertDetails.SANITIZE,
         generate_request_id=False,
         normalize_path=True,
         merge_slashes=True,

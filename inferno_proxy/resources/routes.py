@@ -41,9 +41,11 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
+from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
+from inferno_proxy.resources.doors import door_header
 from inferno_proxy.resources.global_rates import global_rate
 from inferno_proxy.resources.names import (
     CONTROL_GRPC,
@@ -95,18 +97,19 @@ _NAMES_SHOWN = 20
 
 def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     """The one route configuration of the public listener."""
-    paths: dict[str, MatcherOnMatch] = {prefix: _run(_service(CONTROL_GRPC)) for prefix in _CONTROL_GRPC_PREFIXES}
-    paths |= {prefix: _run(_service(CONTROL_HTTP)) for prefix in _CONTROL_HTTP_PREFIXES}
+    door = settings.door
+    paths: dict[str, MatcherOnMatch] = {p: _run(_service(CONTROL_GRPC, door)) for p in _CONTROL_GRPC_PREFIXES}
+    paths |= {prefix: _run(_service(CONTROL_HTTP, door)) for prefix in _CONTROL_HTTP_PREFIXES}
     if settings.governator is not None:
-        paths[_GOVERNANCE] = _run(_service(GOVERNATOR))
+        paths[_GOVERNANCE] = _run(_service(GOVERNATOR, door))
     known = _known(plan.models)
     paths[_MODEL_CALLS] = MatcherOnMatch(matcher=_by_model(plan, settings, known))
     nowhere = _nowhere(f'no such model at "%PATH(NQ:PATH)%" ({_plain(known)})')
-    paths[_MODEL_PATHS] = _run(_rest_wide(), nowhere)
-    paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP))
+    paths[_MODEL_PATHS] = _run(_rest_wide(door), nowhere)
+    paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP, door))
     for route in map(ModelRoute.without_endpoints, plan.models.values()):
         own = _rest_model(route, settings.healing, settings.message_limit, settings.priority_header)
-        paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(), *own, nowhere)
+        paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(door), *own, nowhere)
     for name, alias in plan.aliases.items():
         paths.setdefault(f"{_MODEL_PATHS}{name}", _run(_rest_alias(name, alias, plan), nowhere))
     virtual_host = VirtualHost(
@@ -229,23 +232,25 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     )
 
 
-@lru_cache(maxsize=8)
-def _service(cluster: str) -> bytes:
+@lru_cache(maxsize=16)
+def _service(cluster: str, door: Door) -> bytes:
     """Calls to our own services; streams among them live as long as their peers."""
-    return bytes(_service_route(cluster, RouteMatch(prefix="/")))
+    return bytes(_service_route(cluster, RouteMatch(prefix="/"), door))
 
 
-@lru_cache(maxsize=1)
-def _rest_wide() -> bytes:
+@lru_cache(maxsize=4)
+def _rest_wide(door: Door) -> bytes:
     """Model paths that the control plane answers for the whole fleet."""
-    return bytes(_service_route(CONTROL_HTTP, RouteMatch(safe_regex=RegexMatcher(regex=_FLEET_WIDE))))
+    return bytes(_service_route(CONTROL_HTTP, RouteMatch(safe_regex=RegexMatcher(regex=_FLEET_WIDE)), door))
 
 
-def _service_route(cluster: str, match: RouteMatch) -> Route:
+def _service_route(cluster: str, match: RouteMatch, door: Door) -> Route:
+    """The only maker of routes to services of ours: they believe what these say of the caller."""
     return Route(
         name="the governator" if cluster == GOVERNATOR else "the control plane",
         match=match,
         route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
+        request_headers_to_add=[door_header(door)],
         response_headers_to_add=_safe_for_browsers() if cluster == CONTROL_HTTP else [],
         typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
     )

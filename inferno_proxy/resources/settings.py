@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_proxy.fleet import Address
+from inferno_proxy.identity.caller import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class ResourceSettings:
     ``rate_limit_service`` is where limits are counted for all proxies together, None when none is configured; its host
     may be a name.
     ``aliases``: there are some, so the call filter looks for them.
+    ``door`` is what the public port is: whether it knows its clients.
     ``priority_header`` is the header that marks calls of high priority, in lower case; empty: all calls are equal.
     ``asked_for`` are the headers that clients are to send because settings read them, in lower case. Peers in the
     address ranges of ``trusted`` may send headers that steer.
@@ -42,3 +44,4 @@ class ResourceSettings:
     trusted: tuple[str, ...] = ()
     identity: Path | None = None
     trust_domain: str = "inferno"
+    door: Door = Door.OPEN

@@ -16,7 +16,9 @@ from inferno.health.v1 import health_service_pb2, health_service_pb2_grpc
 from inferno.mesh.v1 import mesh_service_pb2, mesh_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2, registration_service_pb2_grpc
 from inferno_proxy.discovery.registration_service import RegistrationService
+from inferno_proxy.identity.gate import Gate
 from inferno_proxy.reports.reporting_service import ReportingService
+from inferno_proxy.services.guard import Guard
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_service import MeshService
@@ -40,9 +42,9 @@ class ControlServices:
     governed: bool = False
 
 
-def grpc_server(services: ControlServices) -> grpc.aio.Server:
-    """A server with everything registered, not started yet."""
-    server = rpc.server()
+def grpc_server(services: ControlServices, gate: Gate) -> grpc.aio.Server:
+    """A server with everything registered behind a gate, not started yet."""
+    server = rpc.server(interceptors=[Guard(gate)])
     services.ads.register(server)
     services.reporting.register(server)
     registration_service_pb2_grpc.add_RegistrationServiceServicer_to_server(services.registration, server)

@@ -10,8 +10,10 @@ import prometheus_client
 from aiohttp import web
 
 from inferno_proxy.discovery.registration_service import RegistrationService
-from inferno_proxy.registry.registry import Registry
+from inferno_proxy.identity.caller import Caller, caller_from
+from inferno_proxy.identity.gate import Gate
 from inferno_proxy.services.fleet_inference import FleetInference
+from inferno_proxy.services.guard import action_of
 from inferno_proxy.services.inference_service import one_node_only
 from inferno_proxy.services.message_json import as_json
 from inferno_proxy.services.register_json import parse_announcement
@@ -29,18 +31,18 @@ class Rest:
     def __init__(
         self,
         fleet: FleetInference,
-        registry: Registry,
         registration: RegistrationService,
         metrics: prometheus_client.CollectorRegistry,
+        gate: Gate,
     ) -> None:
         self._fleet = fleet
-        self._registry = registry
         self._registration = registration
         self._metrics = metrics
+        self._gate = gate
 
     def application(self) -> web.Application:
         """The routes, for a runner."""
-        app = web.Application(middlewares=[_errors], client_max_size=_LARGEST_BODY)
+        app = web.Application(middlewares=[_errors, self._guard], client_max_size=_LARGEST_BODY)
         app.router.add_get("/v2", self._metadata)
         app.router.add_get("/v2/health/live", self._live)
         app.router.add_get("/v2/health/ready", self._ready)
@@ -60,6 +62,13 @@ class Rest:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._prometheus)
         return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        action = action_of(request.path)
+        if action is not None:
+            self._gate.admit(_caller(request), action)
+        return await handler(request)
 
     async def _metadata(self, request: web.Request) -> web.Response:
         return web.json_response(as_json(self._fleet.metadata()))
@@ -98,7 +107,7 @@ class Rest:
         self._fleet.refuse_model(request.match_info["model"])
 
     async def _register(self, request: web.Request) -> web.Response:
-        announced = await self._registration.announce(parse_announcement(await request.read()))
+        announced = await self._registration.announce(parse_announcement(await request.read()), _caller(request))
         return web.json_response(
             {
                 "node_id": announced.node_id,
@@ -115,9 +124,9 @@ class Rest:
                 reason="MALFORMED_REQUEST",
                 metadata={"field": "incarnation"},
             )
-        incarnation = int(given) if given else self._registry.member(node_id).node.incarnation
-        self._registry.deregister(node_id, incarnation)
-        return web.json_response({"node_id": node_id, "incarnation": incarnation})
+        incarnation = int(given) if given else None
+        ended = self._registration.deregister(node_id, incarnation, _caller(request))
+        return web.json_response({"node_id": node_id, "incarnation": ended})
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -141,6 +150,10 @@ def _refuse(what: str) -> Handler:
         raise one_node_only(what)
 
     return refuse
+
+
+def _caller(request: web.Request) -> Caller:
+    return caller_from({name.lower(): value for name, value in request.headers.items()})
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
+from inferno_proxy.identity.caller import caller_of
+from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.permission import Action
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot, content_version
 from inferno_proxy.xds.clients import ClientTable
 from inferno_proxy.xds.order import Bounds
@@ -31,7 +35,8 @@ class AdsService:
 
     An async context manager: inside it, streams are served; on leaving it, or after :meth:`close`, every stream has
     returned. Close it before the gRPC server stops, because a stopping server cancels its streams instead. Before the
-    first snapshot clients wait: an empty answer would take away what they have.
+    first snapshot clients wait: an empty answer would take away what they have. A client gets the configuration of the
+    node id that ``gate`` lets it have.
     """
 
     def __init__(
@@ -39,12 +44,14 @@ class AdsService:
         snapshots: Latest[Mapping[Dialect, Snapshot]],
         clients: ClientTable,
         clock: Clock,
+        gate: Gate,
         *,
         bounds: Bounds | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._clients = clients
         self._clock = clock
+        self._gate = gate
         self._bounds = bounds or Bounds()
         self._streams: dict[Stream, asyncio.Task[None]] = {}
         self._versions: dict[int, tuple[Named, str]] = {}
@@ -114,7 +121,13 @@ class AdsService:
         if self._closing:
             raise Unavailable("The control plane is stopping.", reason="STOPPING", fix="Connect again in a moment.")
         stream = Stream(
-            variant, self._snapshots, self._clients, self._clock, bounds=self._bounds, version=self._version_of
+            variant,
+            self._snapshots,
+            self._clients,
+            self._clock,
+            admit=partial(self._gate.admit, caller_of(context), Action.CONFIGURE),
+            bounds=self._bounds,
+            version=self._version_of,
         )
         self._streams[stream] = self._group.create_task(stream.read(requests), name="xds-requests")
         # When a client cancels, a generator suspended at its yield hears of that late; the call itself at once.

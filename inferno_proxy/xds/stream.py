@@ -75,7 +75,8 @@ def dialect_of(user_agent: str) -> Dialect:
 class Stream:
     """One client's stream. Requests change its session at once; :meth:`answers` is its only writer.
 
-    Nothing is queued: a snapshot that arrives while the client is busy replaces the one it has not been sent.
+    Nothing is queued: a snapshot that arrives while the client is busy replaces the one it has not been sent. ``admit``
+    is asked, with the client's node id, before the client counts as one; what it raises ends the stream.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Stream:
         clients: ClientTable,
         clock: Clock,
         *,
+        admit: Callable[[str], None],
         bounds: Bounds,
         version: Callable[[Named], str],
     ) -> None:
@@ -92,6 +94,7 @@ class Stream:
         self._snapshots = snapshots
         self._clients = clients
         self._clock = clock
+        self._admit = admit
         self._bounds = bounds
         self._version = version
         self._session: Session | None = None
@@ -131,6 +134,7 @@ class Stream:
 
         Raises:
             InvalidInput: The client sent something that is no discovery request.
+            InfernoError: The client is not let in.
         """
         while not self._over:
             self._awake.clear()
@@ -183,6 +187,7 @@ class Stream:
                 reason="NO_NODE_ID",
                 fix="Set node.id in the client's bootstrap.",
             )
+        self._admit(caller.client_id)
         dialect = dialect_of(caller.user_agent)
         self._client_id = caller.client_id
         self._number = self._clients.connected(caller.client_id, dialect, caller.user_agent)

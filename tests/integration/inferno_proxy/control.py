@@ -12,9 +12,11 @@ import grpc
 import prometheus_client
 from aiohttp import ClientSession, UnixConnector, web
 
+from inferno_proxy.audit import AuditLog
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.observed import Counts, Try
+from inferno_proxy.identity.gate import Gate
 from inferno_proxy.metrics import ControlPlaneCollector
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.registry.admission import Limits
@@ -45,6 +47,8 @@ class Control:
         self.registry = Registry(Terms(lease, 600, Limits(nodes=50)), self.clock, self.events)
         self.clients = ClientTable(self.clock)
         self.closing = Closing()
+        self.audit = folder / "audit.jsonl"
+        self.gate = Gate(AuditLog(self.audit, self.clock), self.clock)
         self.aliases: Mapping[str, Alias] = {}
         self.fleet = FleetInference(
             self.registry, "1.2.3", allow_model_control=allow_model_control, aliases=lambda: self.aliases
@@ -67,16 +71,17 @@ class Control:
         view = self.registry.view
         empty: Mapping[Dialect, Snapshot] = MappingProxyType({})
         return ControlServices(
-            ads=AdsService(Latest(empty), self.clients, self.clock),
+            ads=AdsService(Latest(empty), self.clients, self.clock, self.gate),
             reporting=ReportingService(
                 view,
                 self.clock,
                 self.closing,
+                self.gate,
                 counts=self.counts.extend,
                 tries=self.tries.extend,
                 failures=self.failures.extend,
             ),
-            registration=RegistrationService(self.registry, self.clock, group, first_word_within=0.5),
+            registration=RegistrationService(self.registry, self.clock, group, self.gate, first_word_within=0.5),
             health=HealthService(view, self.closing, lambda: self.aliases),
             grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),
             mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),
@@ -91,17 +96,18 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
     made = Control(folder, lease, allow_model_control=allow_model_control)
     async with asyncio.TaskGroup() as group:
         services = made.services(group)
-        server = grpc_server(services)
+        server = grpc_server(services, made.gate)
         rpc.bind(server, f"unix:{made.grpc_socket}")
         await server.start()
         metrics = prometheus_client.CollectorRegistry()
         metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, made.serial))
-        rest = Rest(made.fleet, made.registry, services.registration, metrics)
+        rest = Rest(made.fleet, services.registration, metrics, made.gate)
         runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(made.http_socket)).start()
         passing = group.create_task(made.registry.run())
         async with (
+            services.ads,
             rpc.channel(f"unix:{made.grpc_socket}") as made.channel,
             ClientSession("http://inferno", connector=UnixConnector(str(made.http_socket))) as made.http,
         ):

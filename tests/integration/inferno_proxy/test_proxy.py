@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -143,7 +144,9 @@ async def test_envoy_serves_the_last_good_configuration_while_the_control_plane_
             running.child("--concurrency").kill()
             await eventually(lambda: infer(running.channel), 5, "requests are served again")
         finally:
-            control.resume()
+            # On a slow machine it may have been silent for so long that it was ended.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                control.resume()
         await eventually(lambda: nodes(running), 10, "the control plane answers again")
         assert await infer(running.channel)
 

@@ -34,6 +34,7 @@ from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests.gates import gate
 from tests.integration.inferno_proxy.envoy.world import Server, model, resource_settings, serving
 from tests.waiting import eventually
 
@@ -65,12 +66,13 @@ class World:
             self.registry.view,
             self.clock,
             closing,
+            gate(),
             counts=learning.counts,
             tries=learning.learner.tries,
             failures=lambda _: None,
         )
         server = rpc.server()
-        async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, self.clock) as ads:
+        async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, self.clock, gate()) as ads:
             tasks = [group.create_task(publisher.run()), group.create_task(learning.run())]
             ads.register(server)
             reporting.register(server)

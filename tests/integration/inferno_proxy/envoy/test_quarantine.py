@@ -34,6 +34,7 @@ from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests.gates import gate
 from tests.integration.inferno_proxy.envoy.poison import crashing
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.waiting import eventually
@@ -109,7 +110,7 @@ class World:
         """The same, with an Envoy behind it."""
         settings = EnvoySettings(self.directory, self.directory / "control.sock", self.listen, workers=1)
         server = rpc.server()
-        async with AdsService(self.publisher.snapshots, self.clients, self.clock) as ads, self.watched():
+        async with AdsService(self.publisher.snapshots, self.clients, self.clock, gate()) as ads, self.watched():
             ads.register(server)
             rpc.bind(server, f"unix:{settings.xds_socket}")
             await server.start()

@@ -31,6 +31,7 @@ from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port, spawn, terminate
+from tests.gates import gate
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.waiting import eventually
 
@@ -67,8 +68,8 @@ class World:
         server = rpc.server()
         fleet = Latest[FleetView](self.fleet)
         counts, tries, failures = self.counts.extend, self.tries.extend, self.failures.extend
-        reporting = ReportingService(fleet, clock, closing, counts=counts, tries=tries, failures=failures)
-        async with AdsService(Latest(built), clients, clock) as ads:
+        reporting = ReportingService(fleet, clock, closing, gate(), counts=counts, tries=tries, failures=failures)
+        async with AdsService(Latest(built), clients, clock, gate()) as ads:
             ads.register(server)
             reporting.register(server)
             rpc.bind(server, f"unix:{self.folder / 'control.sock'}")

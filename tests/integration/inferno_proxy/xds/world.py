@@ -48,6 +48,7 @@ from inferno_proxy.xds.order import Bounds
 from inferno_runtime import process, rpc
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
+from tests.gates import gate
 from tests.waiting import eventually
 
 Snapshots = Latest[Mapping[Dialect, Snapshot]]
@@ -157,7 +158,7 @@ class ControlPlane:
     async def __aenter__(self) -> ControlPlane:
         self.clients = ClientTable(SystemClock(), report=self.events.append)
         self.clients.published(max((s.serial for s in self.snapshots.value.values()), default=0))
-        self.ads = AdsService(self.snapshots, self.clients, SystemClock(), bounds=self._bounds)
+        self.ads = AdsService(self.snapshots, self.clients, SystemClock(), gate(), bounds=self._bounds)
         server = rpc.server()
         self.ads.register(server)
         rpc.bind(server, self.address)

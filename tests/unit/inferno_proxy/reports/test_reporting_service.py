@@ -18,6 +18,7 @@ from inferno_proxy.services.closing import Closing
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Exhausted, Unavailable
 from inferno_runtime.latest import Latest
+from tests.gates import gate
 from tests.unit.inferno_proxy.nodes import node
 from tests.unit.inferno_proxy.reports.test_load_report import GRPC, endpoint, report
 from tests.unit.inferno_proxy.reports.test_try_log import entry
@@ -32,6 +33,10 @@ class Call:
 
     def __init__(self) -> None:
         self.ended: list[Callable[[Any], None]] = []
+        self.metadata: tuple[tuple[str, str], ...] = ()
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self.metadata
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self.ended.append(callback)
@@ -50,6 +55,7 @@ class World:
             self.view,
             self.clock,
             self.closing,
+            gate(),
             counts=self.counts.extend,
             tries=self.tries.extend,
             failures=self.failures.extend,

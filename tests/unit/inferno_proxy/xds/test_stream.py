@@ -16,7 +16,7 @@ from inferno_proxy.xds.clients import ClientTable, SyncState
 from inferno_proxy.xds.order import Bounds
 from inferno_proxy.xds.stream import DELTA, Stream, dialect_of
 from inferno_runtime.clock import ManualClock, SystemClock
-from inferno_runtime.errors import InvalidInput
+from inferno_runtime.errors import Denied, InvalidInput
 from inferno_runtime.latest import Latest
 from tests.unit.inferno_proxy.xds.peers import CDS, EDS, LDS, RDS, fleet
 
@@ -32,8 +32,18 @@ class Conversation:
         self.table = ClientTable(ManualClock())
         self.requests: Requests = asyncio.Queue()
         self.stream = Stream(
-            DELTA, self.snapshots, self.table, SystemClock(), bounds=bounds or Bounds(), version=content_version
+            DELTA,
+            self.snapshots,
+            self.table,
+            SystemClock(),
+            admit=self.admit,
+            bounds=bounds or Bounds(),
+            version=content_version,
         )
+
+    def admit(self, client_id: str) -> None:
+        if client_id == "stranger":
+            raise Denied("No.", reason="NOT_YOURS")
 
     async def _read(self) -> AsyncIterator[bytes]:
         while (item := await self.requests.get()) is not None:
@@ -118,6 +128,15 @@ async def test_the_end_of_requests_ends_the_stream() -> None:
     async with talk.open() as answers:
         talk.requests.put_nowait(None)
         assert [answer async for answer in answers] == []
+
+
+async def test_a_client_that_is_not_let_in_gets_nothing_and_no_place_in_the_table() -> None:
+    talk = Conversation(fleet(1, ["a"]))
+    async with talk.open() as answers:
+        talk.ask(CDS, node="stranger")
+        with pytest.raises(Denied):
+            await anext(answers)
+        assert talk.table.clients == ()
 
 
 async def test_closing_ends_the_stream_and_the_place_in_the_table() -> None:

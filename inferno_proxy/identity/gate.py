@@ -1,0 +1,51 @@
+"""The gate of the control plane's services: who is let in, and a note of who is not."""
+
+from __future__ import annotations
+
+from inferno_proxy.audit import AuditLog
+from inferno_proxy.identity.caller import Caller
+from inferno_proxy.identity.permission import Action, permit
+from inferno_runtime import logs
+from inferno_runtime.clock import Clock
+from inferno_runtime.errors import InfernoError
+
+_LOG = logs.get("gate")
+# Seconds. A data plane that is refused asks again every second: one line tells of all that follow within this time.
+_SAME = 60.0
+# How many refusals are remembered for that; their subjects are whatever callers send.
+_MOST = 1024
+
+
+class Gate:
+    """Asks :func:`permit` and notes each refusal in the audit log."""
+
+    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._noted: dict[tuple[Caller, Action, str], float] = {}
+
+    def admit(self, caller: Caller, action: Action, subject: str = "") -> None:
+        """Let a call pass; ``subject`` as :func:`permit` takes it.
+
+        Raises:
+            Unauthenticated: Nobody knows who calls.
+            Denied: The caller may not do this, or not for this subject.
+        """
+        try:
+            permit(caller, action, subject)
+        except InfernoError as error:
+            self._note(caller, action, subject[:128], error)
+            raise
+
+    def _note(self, caller: Caller, action: Action, subject: str, error: InfernoError) -> None:
+        now, key = self._clock.monotonic(), (caller, action, subject)
+        if now - self._noted.get(key, -_SAME) < _SAME:
+            return
+        if len(self._noted) >= _MOST:
+            self._noted.clear()
+        self._noted[key] = now
+        try:
+            self._audit.refused(caller, action.name, subject, error)
+        except OSError as broken:
+            # It is refused all the same.
+            _LOG.error("a refusal is not noted", caller=str(caller), action=action.name, reason=broken.strerror)

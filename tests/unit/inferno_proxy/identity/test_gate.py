@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inferno_proxy.audit import AuditLog
+from inferno_proxy.identity.caller import ANONYMOUS, LOCAL, Caller, Kind
+from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.permission import Action
+from inferno_runtime.clock import ManualClock
+from inferno_runtime.errors import Denied, Unauthenticated
+
+PROXY = Caller(Kind.PROXY, "p")
+
+
+async def test_a_refusal_is_noted_and_one_who_asks_again_is_noted_once_a_minute(tmp_path: Path) -> None:
+    clock, path = ManualClock(), tmp_path / "audit.jsonl"
+    gate = Gate(AuditLog(path, clock), clock)
+    gate.admit(LOCAL, Action.CONFIGURE, "other")
+    assert not path.exists()
+    for _ in range(3):
+        with pytest.raises(Denied, match="as 'other'"):
+            gate.admit(PROXY, Action.CONFIGURE, "other")
+    with pytest.raises(Unauthenticated):
+        gate.admit(ANONYMOUS, Action.CONFIGURE, "other")
+    await clock.advance(60)
+    with pytest.raises(Denied):
+        gate.admit(PROXY, Action.CONFIGURE, "other")
+    noted = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [each["caller"] for each in noted] == ["proxy p", "anonymous", "proxy p"]
+    assert {each["action"] for each in noted} == {"CONFIGURE"}
+    assert noted[0]["refused"].startswith("NOT_YOURS: ")
+
+
+def test_what_is_remembered_of_refusals_is_bounded(tmp_path: Path) -> None:
+    clock, path = ManualClock(), tmp_path / "audit.jsonl"
+    gate = Gate(AuditLog(path, clock), clock)
+    for number in [*range(1025), 0]:
+        with pytest.raises(Denied):
+            gate.admit(PROXY, Action.CONFIGURE, f"n{number}")
+    assert len(path.read_text().splitlines()) == 1026
+
+
+def test_a_call_is_refused_also_when_that_cannot_be_noted(tmp_path: Path) -> None:
+    clock = ManualClock()
+    gate = Gate(AuditLog(tmp_path / "none" / "audit.jsonl", clock), clock)
+    with pytest.raises(Denied):
+        gate.admit(PROXY, Action.OPERATE)
