@@ -87,13 +87,14 @@ async def grpc_dead_unseen(cloud: Cloud, path: Route) -> Measured:
 async def _grpc_dead(cloud: Cloud, path: Route, *, unseen: bool) -> Measured:
     async with mesh_of(cloud) as view:
         await settled(cloud, view)
-        node = cloud.nodes[0]
-        command = cloud.triton_at(str(node["address"])).cmdline()
+        # Rows before this one may have had model servers started again, on other ports.
+        node = min((one.node for one in (await view.nodes()).values()), key=lambda one: one.node_id)
+        command = cloud.triton_at(node.grpc_address).cmdline()
         metrics = next(word.partition("=")[2] for word in command if word.startswith("--metrics-port="))
         async with (
-            fault_proxy(str(node["address"]), mark=_MARK) as proxy,
+            fault_proxy(node.grpc_address, mark=_MARK) as proxy,
             # An address has one owner: what the first node's agent claims is not to be claimed again.
-            fault_proxy(str(node["http_address"])) as http,
+            fault_proxy(node.http_address) as http,
             _attached(cloud, proxy.address, http.address, f"127.0.0.1:{metrics}") as agent,
         ):
             await view.until(serving(len(cloud.nodes) + 1), RECOVERY, "the attached node serves")
