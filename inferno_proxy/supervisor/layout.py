@@ -28,6 +28,11 @@ class Layout:
         return self.directory / "fleet.json"
 
     @property
+    def figures(self) -> Path:
+        """What Envoys had counted that are no more: the control plane goes on from there."""
+        return self.directory / "figures.json"
+
+    @property
     def plan(self) -> Path:
         """What the supervisor hands the control plane: settings and the public address."""
         return self.directory / "control-plane.json"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from inferno_proxy.publishing.snapshot import Dialect
+from inferno_proxy.xds.tally import Tally
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
@@ -107,13 +108,15 @@ class ClientTable:
     ``applied`` is the greatest snapshot serial that every client has answered; it never goes back, because a client
     that connects later is sent nothing older. A client that stays behind for ``patience`` seconds is left out until it
     catches up, so a hung one cannot hold up the mesh; ``report`` is told. For ``patience`` seconds after the start the
-    table assumes that clients of an earlier life of this control plane are still on their way.
+    table assumes that clients of an earlier life of this control plane are still on their way. ``tally`` counts what
+    their streams send and hear.
     """
 
     def __init__(
         self, clock: Clock, *, patience: float = 2.0, report: Callable[[ClientEvent], None] | None = None
     ) -> None:
         self.applied: Latest[int] = Latest(0)
+        self.tally = Tally()
         self._clock = clock
         self._patience = patience
         self._report = report or (lambda _: None)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import grpc
 
-from inferno_proxy.publishing.snapshot import Dialect, Snapshot
+from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.xds import delta, order, sotw, wire
 from inferno_proxy.xds.clients import ClientTable, SyncState, TypeStatus
 from inferno_proxy.xds.order import Answer, Bounds, OfferRule, Session, World
@@ -21,6 +21,7 @@ from inferno_runtime.latest import Latest
 
 _LOG = logs.get("xds")
 _MOST_TYPES = 32
+_SHORT = {kind.value: kind.short for kind in ResourceType}
 
 
 class Taken(Protocol):
@@ -103,6 +104,7 @@ class Stream:
         self._awake = asyncio.Event()
         self._over = False
         self._failure: Exception | None = None
+        self._pushed: dict[str, float] = {}
 
     def wake(self) -> None:
         """Look for something to send."""
@@ -140,6 +142,7 @@ class Stream:
             self._awake.clear()
             result = self._step()
             if result is not None and result.answer is not None:
+                self._count_push(result.session.dialect, result.answer.type)
                 yield self._variant.encode(result.answer)
                 continue
             await self._wait(None if result is None else result.look_again)
@@ -176,8 +179,19 @@ class Stream:
                 fix="Ask for clusters, endpoints, listeners and routes.",
             )
         self._session = self._session.holding(sub)
+        self._count_reply(self._session.dialect, sub.type, reply)
         if reply is Reply.NACK:
             _LOG.warning("refused", client_id=self._client_id, type=sub.type, reason=request.error)
+
+    def _count_push(self, dialect: Dialect, url: str) -> None:
+        self._pushed[url] = self._clock.monotonic()
+        self._clients.tally.pushed(dialect, _SHORT.get(url))
+
+    def _count_reply(self, dialect: Dialect, url: str, reply: Reply) -> None:
+        since = None if reply is Reply.NONE else self._pushed.pop(url, None)
+        if since is not None:
+            took = self._clock.monotonic() - since
+            self._clients.tally.answered(dialect, _SHORT.get(url), took, refused=reply is Reply.NACK)
 
     def _begin(self, request: Taken) -> Session:
         caller = request.caller

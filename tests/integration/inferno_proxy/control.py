@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import grpc
-import prometheus_client
 from aiohttp import ClientSession, UnixConnector, web
 
 from inferno_proxy.audit import AuditLog
@@ -17,7 +16,8 @@ from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.metrics import ControlPlaneCollector
+from inferno_proxy.metrics.control_plane import ControlPlaneCollector
+from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.registry.admission import Limits
 from inferno_proxy.registry.lease import Terms
@@ -31,6 +31,7 @@ from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_service import MeshService
 from inferno_proxy.services.rest import Rest
+from inferno_proxy.supervisor.layout import Layout
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc
@@ -99,9 +100,9 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         server = grpc_server(services, made.gate)
         rpc.bind(server, f"unix:{made.grpc_socket}")
         await server.start()
-        metrics = prometheus_client.CollectorRegistry()
-        metrics.register(ControlPlaneCollector(made.registry, made.clients, made.events, made.serial))
-        rest = Rest(made.fleet, services.registration, metrics, made.gate)
+        own = ControlPlaneCollector(made.registry, made.clients, made.events, made.serial)
+        page = MetricsPage([own], made.registry.view, Layout(folder))
+        rest = Rest(made.fleet, services.registration, page, made.gate)
         runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(made.http_socket)).start()

@@ -59,7 +59,7 @@ def logged(outcome: Outcome, seconds: float, *, stream: bool = False) -> Try:
     return Try("m", HERE, outcome, seconds, 0.0, stream=stream)
 
 
-def test_the_log_shows_outcomes_by_node_and_the_time_of_answers_by_model() -> None:
+def test_the_log_shows_outcomes_by_node_and_the_time_of_answers_by_node() -> None:
     world = World()
     world.figures.tries([logged(Outcome.ANSWERED, 0.001), logged(Outcome.ANSWERED, 0.02), logged(Outcome.FAILED, 9)])
     world.figures.tries([logged(Outcome.ANSWERED, 60), logged(Outcome.ANSWERED, 60, stream=True)])
@@ -67,12 +67,12 @@ def test_the_log_shows_outcomes_by_node_and_the_time_of_answers_by_model() -> No
     assert shown['inferno_logged_tries_total{model="m",node="a",outcome="answered"}'] == 4
     assert shown['inferno_logged_tries_total{model="m",node="a",outcome="failed"}'] == 1
     slots = {key: value for key, value in shown.items() if key.startswith("inferno_try_seconds_bucket")}
-    assert slots['inferno_try_seconds_bucket{le="0.001",model="m"}'] == 1
-    assert slots['inferno_try_seconds_bucket{le="0.01",model="m"}'] == 1
-    assert slots['inferno_try_seconds_bucket{le="0.025",model="m"}'] == 2
-    assert slots['inferno_try_seconds_bucket{le="30.0",model="m"}'] == 2
-    assert slots['inferno_try_seconds_bucket{le="+Inf",model="m"}'] == 3
-    assert shown['inferno_try_seconds_sum{model="m"}'] == 60.021
+    assert slots['inferno_try_seconds_bucket{le="0.001",model="m",node="a"}'] == 1
+    assert slots['inferno_try_seconds_bucket{le="0.01",model="m",node="a"}'] == 1
+    assert slots['inferno_try_seconds_bucket{le="0.025",model="m",node="a"}'] == 2
+    assert slots['inferno_try_seconds_bucket{le="30.0",model="m",node="a"}'] == 2
+    assert slots['inferno_try_seconds_bucket{le="+Inf",model="m",node="a"}'] == 3
+    assert shown['inferno_try_seconds_sum{model="m",node="a"}'] == 60.021
 
 
 def test_failed_tries_are_counted_apart_from_the_sample() -> None:
