@@ -22,8 +22,8 @@ from pathlib import Path
 import pynvml
 
 from inferno.governance.v1 import telemetry_pb2
+from inferno_backend import guarded, inventory
 from inferno_backend import identity as names
-from inferno_backend import inventory
 from inferno_backend.liveness import Patience
 from inferno_backend.meter import Meter
 from inferno_backend.node import Identity
@@ -31,6 +31,9 @@ from inferno_backend.registration import Registrar
 from inferno_backend.response_cache import ResponseCache
 from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
+from inferno_backend.sidecar.certificate import expired, mesh_of
+from inferno_backend.sidecar.configuration import Doors
+from inferno_backend.sidecar.sidecar import SecuredServer, Sidecar, Wanted, retire
 from inferno_backend.steering import Steering, applied
 from inferno_backend.supervisor import Rhythm, Supervisor
 from inferno_backend.triton import attach, installation, repository
@@ -50,6 +53,8 @@ _GOODBYE = 0.5
 _TRITON_END = 3.0
 _FLUSH = 1.2
 _LAST_READINGS = 0.1
+# A renewed certificate, or one that has ended, is noticed within this time.
+_LOOK_AT_CERTIFICATE = 1.0
 
 
 async def serve(settings: BackendSettings, stop: Stop) -> None:
@@ -64,6 +69,10 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
         probes = inventory.probes(closing, pynvml)
         identity = _identity(settings, probes)
         server = await _server(settings)
+        sidecar = await _sidecar(settings, identity.node_id, clock)
+        if sidecar is not None:
+            identity = replace(identity, doors=sidecar.endpoints)
+            server = SecuredServer(server, sidecar)
         supervisor = Supervisor(
             server,
             clock,
@@ -72,7 +81,7 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
             cache=_cache(settings),
         )
-        await _Agent(settings, identity, supervisor, probes, clock).run(stop)
+        await _Agent(settings, identity, supervisor, probes, clock, sidecar).run(stop)
 
 
 class _Agent:
@@ -85,8 +94,11 @@ class _Agent:
         supervisor: Supervisor,
         probes: Sequence[inventory.Probe],
         clock: Clock,
+        sidecar: Sidecar | None,
     ) -> None:
         self._identity = identity
+        self._sidecar = sidecar
+        self._folder = settings.identity
         self._supervisor = supervisor
         self._clock = clock
         self._drain_timeout = settings.drain_timeout
@@ -113,6 +125,8 @@ class _Agent:
                     self._judge(),
                     self._steering.run(),
                 ]
+                if self._sidecar is not None:
+                    stages += [self._sidecar.run(), self._watch_doors(self._sidecar), self._watch_certificate()]
                 stages += [registrar.run() for registrar in self._registrars]
                 if self._uplink is not None:
                     stages += [self._sampler.run(), self._uplink.run()]
@@ -126,12 +140,25 @@ class _Agent:
         except* InfernoError:
             # An end that was meant; a defect of ours leaves Triton serving for the next agent.
             await self._supervisor.stop()
+            if self._sidecar is not None:
+                await self._sidecar.stop()
             raise
 
     async def _judge(self) -> None:
         async for reading in self._meter.readings.watch():
             if reading is not None:
                 self._supervisor.take(reading)
+
+    async def _watch_doors(self, sidecar: Sidecar) -> None:
+        """Tell the mesh when TLS in front of Triton fails."""
+        async for fault in sidecar.fault.watch():
+            self._supervisor.shut(fault)
+
+    async def _watch_certificate(self) -> None:
+        """Tell the mesh when the node's certificate has ended, and when there is another."""
+        while True:
+            self._supervisor.expire(expired(self._folder, self._clock.wall()))
+            await self._clock.sleep(_LOOK_AT_CERTIFICATE)
 
     async def _announce(self) -> None:
         """Tell whoever started us that the node serves: registered, and the data planes have applied it."""
@@ -169,6 +196,8 @@ class _Agent:
             for registrar in self._registrars:
                 goodbyes.create_task(registrar.deregister(_GOODBYE))
         await self._end_triton(deadline)
+        if self._sidecar is not None:
+            await self._sidecar.stop()
         if self._uplink is not None:
             self._sampler.finish()
             await self._uplink.flushed(_FLUSH)
@@ -211,6 +240,19 @@ def _cache(settings: BackendSettings) -> ResponseCache | None:
     return ResponseCache(settings.cache, settings.model_repository.absolute())
 
 
+async def _sidecar(settings: BackendSettings, node_id: str, clock: Clock) -> Sidecar | None:
+    """TLS in front of Triton, serving; None for a node that needs none, and then none is left of an earlier life."""
+    place = guarded.Place(settings.data_dir.absolute() / "sidecar")
+    if not settings.secured:
+        await retire(place)
+        return None
+    doors = Doors(settings.host, settings.grpc_port, settings.http_port)
+    wanted = Wanted(place, doors, settings.identity, mesh_of(settings.identity, node_id), settings.leash_fd)
+    made = Sidecar(wanted, clock)
+    await made.start()
+    return made
+
+
 async def _server(settings: BackendSettings) -> Server:
     if settings.model_repository is None:
         urls = (settings.triton_url, settings.triton_http_url, settings.triton_metrics_url)
@@ -225,7 +267,9 @@ async def _server(settings: BackendSettings) -> Server:
         Place(settings.data_dir.absolute() / "triton"),
         models,
         repository.choose(models, settings.model),
-        wanted_ports=Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
+        wanted_ports=Ports("127.0.0.1", 0, 0, settings.metrics_port)
+        if settings.secured
+        else Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
         env=os.environ,
         leash_fd=settings.leash_fd,
         drain_timeout=settings.drain_timeout,

@@ -108,8 +108,8 @@ class Hardware:
 class Identity:
     """What never changes within one life of a node; the price is in millionths of a US dollar an hour.
 
-    ``advertise_host`` stands in for the host of Triton's addresses where others reach it by another name; empty: the
-    same.
+    ``advertise_host`` stands in for the host of its addresses where others reach it by another name; empty: the same.
+    ``doors`` are where members of the mesh reach it over TLS; None: at Triton's own addresses, without.
     """
 
     node_id: str
@@ -117,6 +117,7 @@ class Identity:
     hardware: Hardware
     agent_version: str
     advertise_host: str = ""
+    doors: Endpoints | None = None
     price_micros_per_hour: int = 0
     region: str = ""
     zone: str = ""

@@ -13,6 +13,7 @@ import pydantic
 from inferno_runtime import settings as runtime
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InfernoError, InvalidInput
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.settings import option, split_commas
 
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -79,11 +80,11 @@ class BackendSettings(runtime.ProcessSettings):
     triton_binary: Path | None = option(None, help="The tritonserver program to run.", metavar="FILE")
     node_id: str = option("", help="The node's name in the mesh; the host's name and a kept suffix when empty.")
     data_dir: Path = option(default_data_dir(), help="Where the node keeps its name and state.", metavar="DIR")
-    host: str = option("127.0.0.1", help="Address Triton listens on.")
+    host: str = option("127.0.0.1", help="Address the node listens on; beyond loopback with TLS.")
     advertise_host: str = option("", help="Host the proxies reach this node by; --host when empty.")
     insecure: bool = option(False, help="Allow listening beyond loopback without TLS.")
-    grpc_port: int = option(0, help="Triton's gRPC port; 0 picks a free one.", ge=0, le=65535)
-    http_port: int = option(0, help="Triton's REST port; 0 picks a free one.", ge=0, le=65535)
+    grpc_port: int = option(0, help="The node's gRPC port; 0 picks a free one.", ge=0, le=65535)
+    http_port: int = option(0, help="The node's REST port; 0 picks a free one.", ge=0, le=65535)
     metrics_port: int = option(0, help="Triton's metrics port; 0 picks a free one.", ge=0, le=65535)
     cache_bytes: int = option(0, help="Memory for answers that Triton keeps; 0 keeps none.", ge=0, metavar="BYTES")
     cache: Names = option((), help="Models with the same answer to the same tensors always: those are kept.")
@@ -113,6 +114,17 @@ class BackendSettings(runtime.ProcessSettings):
         if value and not _NODE_ID.fullmatch(value):
             raise ValueError("a node id has letters, digits, '.', '_' and '-', at most 128")
         return value
+
+    @property
+    def identity(self) -> IdentityFolder:
+        """The node's identity in the mesh, if it has one."""
+        return IdentityFolder(self.data_dir.absolute() / "identity")
+
+    @property
+    def secured(self) -> bool:
+        """True when members of the mesh reach the node over TLS and nobody else does: it listens beyond loopback, has
+        an identity, and nobody insists on less."""
+        return self.host not in _LOOPBACK and self.identity.exists and not self.insecure
 
     @property
     def price_micros_per_hour(self) -> int:
@@ -150,15 +162,18 @@ def check(settings: BackendSettings) -> None:
             reason="BAD_CONFIG",
             fix=f"Give at least {_LEAST_CACHE}.",
         )
-    if settings.host not in _LOOPBACK and not settings.triton_url and not settings.insecure:
+    exposed = settings.host not in _LOOPBACK and not settings.triton_url
+    if exposed and not settings.insecure and not settings.secured:
         raise InvalidInput(
-            f"Triton would listen on {settings.host} without TLS or authentication.",
+            f"Triton would listen on {settings.host} without TLS or authentication: this node has no certificate of "
+            "the mesh.",
             reason="INSECURE_BIND",
-            fix="Use --host 127.0.0.1, or --insecure where the network is trusted.",
+            fix="Let it join with a token (inferno token create), or use --host 127.0.0.1, or --insecure where the "
+            "network is trusted.",
         )
-    if settings.host in _WILDCARDS and not settings.triton_url and not settings.advertise_host:
+    if settings.host in _WILDCARDS and (exposed or settings.secured) and not settings.advertise_host:
         raise InvalidInput(
-            f"Triton listens on every address ({settings.host}), and no proxy can reach it by that.",
+            f"The node listens on every address ({settings.host}), and no proxy can reach it by that.",
             reason="BAD_CONFIG",
             fix="Give the name others reach this machine by: --advertise-host HOST.",
         )

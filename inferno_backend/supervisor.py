@@ -149,6 +149,14 @@ class Supervisor:
         self._know(draining=reason)
         return self.state.value.revision
 
+    def shut(self, reason: str) -> None:
+        """Say why nobody reaches this node; an empty reason: the mesh does."""
+        self._know(shut=reason)
+
+    def expire(self, reason: str) -> None:
+        """Say why its peers let no new connection pass; an empty reason: they do."""
+        self._know(expired=reason)
+
     async def counters(self) -> Mapping[Key, Counters]:
         """Triton's counters now.
 

@@ -20,7 +20,9 @@ class Facts:
         server_version: Its version.
         answered: True once it has answered for the first time in the agent's life.
         down: Why it can take no work; empty when it can.
+        shut: Why nobody reaches it; empty when the mesh does.
         draining: Why it shall take no new work; empty when it shall.
+        expired: Why its peers let no new connection pass; empty while its certificate is valid.
         models: Its models, as it says.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
@@ -31,7 +33,9 @@ class Facts:
     server_version: str = ""
     answered: bool = False
     down: str = ""
+    shut: str = ""
     draining: str = ""
+    expired: str = ""
     models: tuple[Model, ...] = ()
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
@@ -42,10 +46,11 @@ def state_of(facts: Facts) -> NodeState:
     """The node state that these facts amount to: a dead server outweighs a drain."""
     if not facts.answered:
         condition, reason = Condition.STARTING, facts.down
-    elif facts.down:
-        condition, reason = Condition.FAILED, facts.down
-    elif facts.draining:
-        condition, reason = Condition.DRAINING, facts.draining
+    elif facts.down or facts.shut:
+        condition, reason = Condition.FAILED, facts.down or facts.shut
+    elif facts.draining or facts.expired:
+        # Calls on connections that are there still pass.
+        condition, reason = Condition.DRAINING, facts.draining or facts.expired
     else:
         condition, reason = Condition.SERVING, ""
     models = tuple(_model(one, facts) for one in facts.models)

@@ -24,11 +24,13 @@ _STATES = {
 
 def node_message(identity: Identity, state: NodeState) -> node_pb2.Node:
     """The registration of a node."""
+    served = state.endpoints
+    reached = identity.doors or served
     return node_pb2.Node(
         node_id=identity.node_id,
         incarnation=identity.incarnation,
-        grpc_address=_advertised(state.endpoints.grpc, identity),
-        http_address=_advertised(state.endpoints.http, identity),
+        grpc_address=_advertised(reached.grpc, identity),
+        http_address=_advertised(reached.http, identity) if served.http else "",
         region=identity.region,
         zone=identity.zone,
         labels=dict(identity.labels),
@@ -40,6 +42,7 @@ def node_message(identity: Identity, state: NodeState) -> node_pb2.Node:
         spot=identity.spot,
         condition=_CONDITIONS[state.condition],
         condition_reason=state.reason,
+        tls=identity.doors is not None,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inferno_backend.guarded import Command
 from inferno_backend.triton.installation import Installation, library_path
 
 
@@ -17,14 +18,6 @@ class Ports:
     grpc: int
     http: int
     metrics: int
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to execute."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
 
 
 def command(

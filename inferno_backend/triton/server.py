@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import secrets
 from collections.abc import Mapping
 from typing import Protocol
 
+from inferno_backend.guarded import Terms, cause
 from inferno_backend.node import Endpoints
+from inferno_backend.ports import choose
 from inferno_backend.triton import installation, process, repository
 from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.follow import LogFollower
 from inferno_backend.triton.process import Place, TritonProcess
-from inferno_runtime.errors import Unavailable
-from inferno_runtime.process import port_holder
-
-# Below the range the kernel takes ports for outgoing connections from: those must not take ours between two lives.
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
 
 
 class Life(Protocol):
@@ -120,7 +116,7 @@ class OwnLife:
         """The reason of its end."""
         status = await self._triton.ended()
         self._log.read()
-        return process.cause(status, self._log.errors)
+        return cause(status, self._log.errors)
 
     def kill(self) -> None:
         """End it now."""
@@ -184,7 +180,9 @@ class OwnServer:
                 return OwnLife(adopted, LogFollower(self._place.log, from_end=True))
         if self._installation.wheel and backends is not None:
             await asyncio.to_thread(installation.lay_out_backends, self._installation.wheel, backends)
-        self._ports = _ports(self._wanted_ports, self._ports)
+        wanted, last = self._wanted_ports, self._ports
+        before = (last.grpc, last.http, last.metrics) if last else (0, 0, 0)
+        self._ports = Ports(wanted.host, *choose(wanted.host, (wanted.grpc, wanted.http, wanted.metrics), before))
         prefix = f"inferno-{secrets.token_hex(6)}-"
         made = command(
             self._installation,
@@ -196,15 +194,8 @@ class OwnServer:
             exit_seconds=self._exit_seconds,
             env=self._env,
         )
-        triton = await TritonProcess.launch(
-            made,
-            self._place,
-            ports=self._ports,
-            shm_prefix=prefix,
-            print_of=self._fingerprint(),
-            grace=self._exit_seconds + 1.0,
-            leash_fd=self._leash_fd,
-        )
+        terms = Terms(self._fingerprint(), self._exit_seconds + 1.0, self._leash_fd, prefix)
+        triton = await TritonProcess.launch(made, self._place, terms, self._ports)
         return OwnLife(triton, LogFollower(self._place.log))
 
     def _fingerprint(self) -> str:
@@ -219,36 +210,6 @@ class OwnServer:
             env={},
         )
         return process.fingerprint(made)
-
-
-def _ports(wanted: Ports, last: Ports | None) -> Ports:
-    """The wanted ports; for those left open the last life's ones if nobody took them, or free ones.
-
-    Raises:
-        Unavailable: A wanted port is taken; the sentence says by whom.
-    """
-    chosen: list[int] = []
-    for port, before in (
-        (wanted.grpc, last and last.grpc),
-        (wanted.http, last and last.http),
-        (wanted.metrics, last and last.metrics),
-    ):
-        if port and (holder := port_holder(wanted.host, port)):
-            raise Unavailable(
-                f"{wanted.host}:{port} is used by {holder}.",
-                reason="PORT_IN_USE",
-                fix="Stop it, or choose another port (0 picks a free one).",
-            )
-        chosen.append(port or _free(wanted.host, before or 0, chosen))
-    return Ports(wanted.host, *chosen)
-
-
-def _free(host: str, preferred: int, taken: list[int]) -> int:
-    choice = random.SystemRandom()
-    port = preferred or choice.randint(_FIRST_PORT, _LAST_PORT)
-    while port in taken or port_holder(host, port):
-        port = choice.randint(_FIRST_PORT, _LAST_PORT)
-    return port
 
 
 class AttachedLife:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from inferno_backend.guarded import Command, Terms
 from inferno_backend.node import Endpoints
-from inferno_backend.triton.command import Command, Ports
+from inferno_backend.triton.command import Ports
 from inferno_backend.triton.installation import Installation
 from inferno_backend.triton.process import Place, TritonProcess
 from inferno_backend.triton.repository import Repository
@@ -27,13 +28,13 @@ SLEEPER = Command((sys.executable, "-c", "import time; time.sleep(60)"), dict(os
 
 async def launch(place: Place, command: Command = SLEEPER, prefix: str = "process-test-") -> TritonProcess:
     place.folder.mkdir(exist_ok=True)
-    return await TritonProcess.launch(command, place, ports=PORTS, shm_prefix=prefix, print_of="p", grace=2)
+    return await TritonProcess.launch(command, place, Terms("p", 2, shm_prefix=prefix), PORTS)
 
 
 async def test_a_guard_that_cannot_write_is_told(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (tmp_path / "status.json.new").mkdir()
-    with pytest.raises(Unavailable, match="guard ended at once with status 1") as failed:
+    with pytest.raises(Unavailable, match=r"guard of .* ended at once with status 1") as failed:
         await launch(place)
     assert str(place.log) in failed.value.fix
 

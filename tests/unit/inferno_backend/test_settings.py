@@ -9,6 +9,7 @@ import pytest
 
 from inferno_backend.settings import BackendSettings, check, default_data_dir
 from inferno_runtime.errors import InvalidInput
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.settings import load
 
 
@@ -82,6 +83,17 @@ def test_what_does_not_fit_together_is_refused(flags: dict[str, object], reason:
 )
 def test_what_fits_together_is_taken(flags: dict[str, object]) -> None:
     check(of(**flags))
+
+
+def test_a_node_with_an_identity_takes_tls_beyond_loopback_unless_somebody_insists(tmp_path: Path) -> None:
+    flags: dict[str, object] = {"model_repository": "/models", "data_dir": str(tmp_path), "host": "10.0.0.7"}
+    IdentityFolder(tmp_path / "identity").write(b"", b"", b"")
+    check(of(**flags))
+    assert of(**flags).secured
+    assert not of(**flags, insecure=True).secured
+    assert not of(**{**flags, "host": "127.0.0.1"}).secured
+    with pytest.raises(InvalidInput, match="every address"):
+        check(of(**{**flags, "host": "0.0.0.0"}))
 
 
 def test_the_data_folder_follows_the_xdg_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ FAILED_VERSION = ModelVersion("2", ModelState.UNAVAILABLE, "no weights")
         (Facts(answered=True, down="dead"), Condition.FAILED, "dead"),
         (Facts(answered=True, down="dead", draining="asked"), Condition.FAILED, "dead"),
         (Facts(down="dead", draining="asked"), Condition.STARTING, "dead"),
+        (Facts(answered=True, shut="no door", draining="asked"), Condition.FAILED, "no door"),
+        (Facts(answered=True, expired="too old"), Condition.DRAINING, "too old"),
     ],
 )
 def test_a_dead_server_outweighs_a_drain_and_a_drain_outweighs_service(

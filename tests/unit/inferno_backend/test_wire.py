@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inferno.registration.v1 import node_pb2
 from inferno_backend.node import (
     Condition,
@@ -99,3 +101,10 @@ def test_load_keeps_every_fact_on_the_wire() -> None:
     assert load_message([ModelLoad("m", 1, 2, 3, 4)]) == node_pb2.Load(
         models=[node_pb2.ModelLoad(model="m", queued=1, completed=2, failed=3, latency_micros=4)]
     )
+
+
+def test_a_node_behind_tls_is_reached_at_its_doors() -> None:
+    behind = replace(IDENTITY, doors=Endpoints("0.0.0.0:7", "0.0.0.0:8"), advertise_host="10.0.0.7")
+    message = node_message(behind, STATE)
+    assert (message.grpc_address, message.http_address, message.tls) == ("10.0.0.7:7", "10.0.0.7:8", True)
+    assert not node_message(behind, replace(STATE, endpoints=Endpoints("127.0.0.1:1"))).http_address

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inferno_backend.guarded import Command
 from inferno_backend.triton import process
-from inferno_backend.triton.command import Command, Ports, command
+from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.installation import Installation
 
 PORTS = Ports("127.0.0.1", 1, 2, 3)
@@ -84,10 +85,3 @@ def test_a_triton_on_every_address_is_reached_on_loopback() -> None:
     assert process.endpoints_of(Ports("0.0.0.0", 1, 2, 3)).grpc == "127.0.0.1:1"
     assert process.endpoints_of(Ports("::", 1, 2, 3)).http == "[::1]:2"
     assert process.endpoints_of(Ports("gpu-7", 1, 2, 3)).metrics == "gpu-7:3"
-
-
-def test_the_cause_of_an_end_is_a_sentence() -> None:
-    assert process.cause(None, []) == "Triton was killed together with its guard."
-    assert process.cause(-11, []) == "Triton was killed by SIGSEGV."
-    assert process.cause(1, ["first.", "port taken."]) == "Triton ended with status 1: port taken."
-    assert process.cause(0, []) == "Triton ended with status 0."

@@ -1,0 +1,13 @@
+"""What is said of a program under guard."""
+
+from __future__ import annotations
+
+from inferno_backend.guarded import cause
+
+
+def test_the_cause_of_an_end_is_a_sentence() -> None:
+    assert cause(None, []) == "Triton was killed together with its guard."
+    assert cause(-11, []) == "Triton was killed by SIGSEGV."
+    assert cause(1, ["first.", "port taken."]) == "Triton ended with status 1: port taken."
+    assert cause(0, []) == "Triton ended with status 0."
+    assert cause(-9, [], "Envoy") == "Envoy was killed by SIGKILL."
