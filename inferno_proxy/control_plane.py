@@ -31,6 +31,7 @@ from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.membership import Membership
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
@@ -83,15 +84,15 @@ async def serve(
 
     ``supervisor`` is the socket over which the supervisor says what it heals; it is closed at the end.
     """
-    clock = SystemClock()
+    clock, hangups = SystemClock(), hangup.count(stop)
     settings, listen = handed.settings, handed.listen
-    hangups = hangup.count(stop)
     events = EventLog(clock)
     governator = await _governator(settings.governator)
-    registry = Registry(_terms(settings, listen, governator), clock, events)
-    memory, discovery = Memory(layout.fleet), Discovery(settings, registry, clock, events)
+    member = Membership.read(layout.identity)
+    registry = Registry(_terms(settings, listen, governator, member), clock, events)
+    memory, discovery = Memory(layout.fleet), Discovery(settings, registry, clock, events, member)
     remembered = await _remember(memory, registry, discovery)
-    recipes = Latest(_recipe(settings, listen, layout, governator))
+    recipes = Latest(_recipe(settings, listen, layout, governator, member))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
     advice = Latest(Advice())
@@ -109,7 +110,11 @@ async def serve(
         return recipes.value.routing.aliases
 
     fleet = FleetInference(
-        registry, version("inferno-mesh"), allow_model_control=settings.allow_model_control, aliases=aliases
+        registry,
+        version("inferno-mesh"),
+        allow_model_control=settings.allow_model_control,
+        aliases=aliases,
+        proxy=member,
     )
     closing, gate = Closing(), Gate(AuditLog(layout.audit, clock), clock)
     figures = ReportedFigures(registry.view, clock)
@@ -120,7 +125,7 @@ async def serve(
         layout,
         Watched(registry, publisher, recipes, clients, events, alarms),
         clock,
-        lambda chosen: _recipe(chosen, listen, layout, governator),
+        lambda chosen: _recipe(chosen, listen, layout, governator, member),
         kept.book,
     )
     desk = OrderDesk(kept, reloader, clock, events)
@@ -204,15 +209,23 @@ def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], Non
     return take
 
 
-def _terms(settings: ProxySettings, listen: Address, governator: Address | str | None) -> Terms:
+def _terms(
+    settings: ProxySettings, listen: Address, governator: Address | str | None, member: Membership | None
+) -> Terms:
     reserved = {Address(host, listen.port): "the mesh's own public port" for host in {listen.host, "127.0.0.1", "::1"}}
     if isinstance(governator, Address):
         reserved[governator] = "the governator's own port"
-    limits = Limits(nodes=settings.max_nodes, reserved=reserved)
+    limits = Limits(nodes=settings.max_nodes, reserved=reserved, secured=member is not None)
     return Terms(lease=settings.lease_duration, forget_after=settings.forget_after, limits=limits)
 
 
-def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator: Address | str | None) -> Recipe:
+def _recipe(
+    settings: ProxySettings,
+    listen: Address,
+    layout: Layout,
+    governator: Address | str | None,
+    member: Membership | None,
+) -> Recipe:
     traffic = traffic_table(settings.models)
     return Recipe(
         settings.routing,
@@ -230,6 +243,8 @@ def _recipe(settings: ProxySettings, listen: Address, layout: Layout, governator
             priority_header=settings.priority_header.lower(),
             asked_for=settings.asked_for,
             trusted=settings.trusted,
+            identity=member.folder.path if member else None,
+            trust_domain=member.domain if member else "",
         ),
     )
 

@@ -66,7 +66,7 @@ def server(
 
 
 def channel(
-    target: str, options: Sequence[tuple[str, int]] = (), credentials: grpc.ChannelCredentials | None = None
+    target: str, options: Sequence[tuple[str, int | str]] = (), credentials: grpc.ChannelCredentials | None = None
 ) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:/path`` that finds a dead peer within seconds and reconnects soon; over TLS
     with ``credentials``."""

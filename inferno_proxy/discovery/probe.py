@@ -9,8 +9,8 @@ import grpc
 
 from inferno_proxy.discovery.reading import Reader
 from inferno_proxy.fleet import Address, Node, Source
+from inferno_proxy.identity.membership import Membership, dial
 from inferno_proxy.registry.registry import Registry
-from inferno_runtime import rpc
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
 
@@ -40,11 +40,14 @@ class Target:
     address: Address
     source: Source
     models: tuple[str, ...]
+    tls: bool = False
 
     @classmethod
     def of(cls, node: Node, source: Source) -> Target:
         """The target a node is; its models are named only once they matter (see :class:`Reader`)."""
-        return cls(node.node_id, node.incarnation, node.grpc_address, source, tuple(m.name for m in node.models))
+        return cls(
+            node.node_id, node.incarnation, node.grpc_address, source, tuple(m.name for m in node.models), node.tls
+        )
 
     @property
     def key(self) -> tuple[str, int, Address]:
@@ -55,10 +58,13 @@ class Target:
 class Prober:
     """One task for each server without an agent's word, as the registry's view says."""
 
-    def __init__(self, registry: Registry, clock: Clock, pace: Pace | None = None) -> None:
+    def __init__(
+        self, registry: Registry, clock: Clock, pace: Pace | None = None, proxy: Membership | None = None
+    ) -> None:
         self._registry = registry
         self._clock = clock
         self._pace = pace or Pace()
+        self._proxy = proxy
         self._watched: dict[tuple[str, int, Address], asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -79,7 +85,7 @@ class Prober:
             await self._clock.sleep(_AGENTS_RETURN_WITHIN)
         waits = Backoff(self._pace.shortest, self._pace.slowest)
         misses = 0
-        async with rpc.channel(str(target.address)) as channel:
+        async with dial(target.address, tls=target.tls, member=self._proxy) as channel:
             reader = Reader(channel, target.models)
             while True:
                 try:

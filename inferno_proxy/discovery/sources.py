@@ -10,6 +10,7 @@ from inferno_proxy.discovery.probe import Prober
 from inferno_proxy.discovery.static import static_nodes
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Node, Source
+from inferno_proxy.identity.membership import Membership
 from inferno_proxy.registry.membership import Record
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.settings import ProxySettings
@@ -20,11 +21,19 @@ from inferno_runtime.latest import Latest
 class Discovery:
     """The sources that the settings name, and the probe of every node that no agent speaks for."""
 
-    def __init__(self, settings: ProxySettings, registry: Registry, clock: Clock, events: EventLog) -> None:
+    def __init__(
+        self,
+        settings: ProxySettings,
+        registry: Registry,
+        clock: Clock,
+        events: EventLog,
+        proxy: Membership | None = None,
+    ) -> None:
         self._settings = settings
         self._registry = registry
         self._clock = clock
         self._events = events
+        self._proxy = proxy
         self._static = static_nodes(settings.backends)
 
     def remembers(self, record: Record) -> bool:
@@ -37,7 +46,7 @@ class Discovery:
     async def run(self) -> None:
         """Follow every source until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(Prober(self._registry, self._clock).run(), name="prober")
+            group.create_task(Prober(self._registry, self._clock, proxy=self._proxy).run(), name="prober")
             group.create_task(self._listing(Source.STATIC, Latest(self._static)).run(), name="static")
             if self._settings.discovery_file is not None:
                 named: Latest[Named | None] = Latest(None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_proxy.fleet import Address
+from inferno_runtime.identity.folder import IdentityFolder
 
 _TYPE = "type.googleapis.com/envoy"
 XDS_CLUSTER = "inferno_xds"
@@ -111,8 +112,9 @@ def external_bootstrap(control: Address, node_id: str, admin: Json | None = None
     }
 
 
-def grpc_bootstrap(control: Address, node_id: str) -> Json:
-    """For gRPC libraries (``GRPC_XDS_BOOTSTRAP``, ``GRPC_XDS_BOOTSTRAP_CONFIG``).
+def grpc_bootstrap(control: Address, node_id: str, identity: IdentityFolder | None = None) -> Json:
+    """For gRPC libraries (``GRPC_XDS_BOOTSTRAP``, ``GRPC_XDS_BOOTSTRAP_CONFIG``); with ``identity`` the client also
+    reaches nodes that take TLS only.
 
     ``ignore_resource_deletion``: a resource that disappears keeps its last value, so a control plane that lost its
     memory fails no call.
@@ -126,7 +128,19 @@ def grpc_bootstrap(control: Address, node_id: str) -> Json:
             }
         ],
         "node": {"id": node_id, "cluster": "inferno", "locality": {}},
+        **({"certificate_providers": {PEER_CERTIFICATES: _watched(identity)}} if identity else {}),
     }
+
+
+def _watched(identity: IdentityFolder) -> Json:
+    """An identity as gRPC libraries read it, again and again (gRFC A29)."""
+    files = {
+        "certificate_file": str(identity.certificate),
+        "private_key_file": str(identity.key),
+        "ca_certificate_file": str(identity.authority),
+        "refresh_interval": "10s",
+    }
+    return {"plugin_name": "file_watcher", "config": files}
 
 
 def encode(bootstrap: Json) -> str:

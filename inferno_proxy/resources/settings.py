@@ -43,5 +43,5 @@ class ResourceSettings:
     asked_for: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     identity: Path | None = None
-    trust_domain: str = "inferno"
+    trust_domain: str = ""
     door: Door = Door.OPEN

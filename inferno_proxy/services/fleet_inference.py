@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView, Member, ModelState
+from inferno_proxy.identity.membership import Membership
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.routing.aliases import Aliases, in_force, no_aliases, stands_for
 from inferno_proxy.services.health import Status, summarize
@@ -51,15 +52,22 @@ class Statistics:
 
 
 class FleetInference:
-    """Answers for the fleet. ``version`` is Inferno's own."""
+    """Answers for the fleet. ``version`` is Inferno's own; nodes are asked as ``proxy``."""
 
     def __init__(
-        self, registry: Registry, version: str, *, allow_model_control: bool, aliases: Aliases = no_aliases
+        self,
+        registry: Registry,
+        version: str,
+        *,
+        allow_model_control: bool,
+        aliases: Aliases = no_aliases,
+        proxy: Membership | None = None,
     ) -> None:
         self._registry = registry
         self._version = version
         self._allow_model_control = allow_model_control
         self._aliases = aliases
+        self._proxy = proxy
 
     @property
     def ready(self) -> bool:
@@ -111,7 +119,7 @@ class FleetInference:
             self.refuse_model(model)
         timeout = min(_NODE_ANSWERS_WITHIN, within or _NODE_ANSWERS_WITHIN)
         request = service_pb2.ModelStatisticsRequest(name=model, version=version)
-        answers = await ask(members, lambda stub: stub.ModelStatistics(request, timeout=timeout))
+        answers = await ask(members, lambda stub: stub.ModelStatistics(request, timeout=timeout), self._proxy)
         if answers.failed and not answers.given:
             raise _worst(answers.failed)
         missing = [name for name, error in answers.failed.items() if not isinstance(error, NotFound)]

@@ -11,6 +11,7 @@ import grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_proxy.fleet import Member
+from inferno_proxy.identity.membership import Membership, dial
 from inferno_runtime import rpc
 from inferno_runtime.errors import InfernoError
 
@@ -28,8 +29,10 @@ class Answers(Generic[T]):
     failed: Mapping[str, InfernoError]
 
 
-async def ask(members: Iterable[Member], question: Callable[[Stub], Awaitable[T]]) -> Answers[T]:
-    """Put a question to every member's model server; the question carries its own time-out.
+async def ask(
+    members: Iterable[Member], question: Callable[[Stub], Awaitable[T]], proxy: Membership | None = None
+) -> Answers[T]:
+    """Put a question to every member's model server, as ``proxy``; the question carries its own time-out.
 
     A connection lives for one question: it is asked rarely, and fleets change.
     """
@@ -39,7 +42,7 @@ async def ask(members: Iterable[Member], question: Callable[[Stub], Awaitable[T]
 
     async def one(member: Member) -> None:
         node = member.node
-        async with gate, rpc.channel(str(node.grpc_address)) as channel:
+        async with gate, dial(node.grpc_address, tls=node.tls, member=proxy) as channel:
             try:
                 given[node.node_id] = await question(service_pb2_grpc.GRPCInferenceServiceStub(channel))
             except grpc.aio.AioRpcError as error:

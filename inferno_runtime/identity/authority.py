@@ -29,6 +29,8 @@ AUTHORITY_SECONDS = 10 * 365 * 86_400.0
 # What a member calls the proxies by, whatever address it reaches them at: each proxy's certificate carries it. A name
 # below .internal belongs to nobody (ICANN resolution 2024.07.29.06).
 PROXY_HOST = "proxy.inferno.internal"
+# What callers that compare host names only call every node; each node's certificate carries it.
+NODE_HOST = "node.inferno.internal"
 # Clocks of two machines differ: a certificate is valid for those that go behind, by this many seconds.
 BACKDATED = 300.0
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -246,7 +248,7 @@ def _names(grant: Grant) -> list[_AlternativeName]:
     found: dict[_AlternativeName, None] = {}
     if grant.name is not None:
         found[x509.UniformResourceIdentifier(str(grant.name))] = None
-    for host in grant.hosts:
+    for host in (*grant.hosts, NODE_HOST) if grant.name and grant.name.role is Role.NODE else grant.hosts:
         try:
             found[x509.IPAddress(ipaddress.ip_address(host))] = None
         except ValueError:

@@ -18,11 +18,9 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_backend.guarded import Place
-from inferno_backend.node import Endpoints
 from inferno_backend.sidecar.configuration import Doors
 from inferno_backend.sidecar.sidecar import Sidecar, Wanted, retire
 from inferno_proxy.envoy import admin
-from inferno_proxy.fleet import Address, Member
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import Unavailable
@@ -30,49 +28,9 @@ from inferno_runtime.identity.authority import Authority
 from inferno_runtime.identity.folder import IdentityFolder
 from tests.certificates import DOMAIN
 from tests.integration.inferno_backend.members import identified, mesh_authority, ready, trusting
-from tests.integration.inferno_proxy.envoy.world import Server, member, model, proxied, serving, view
+from tests.integration.inferno_backend.secured import Node, node
+from tests.integration.inferno_proxy.envoy.world import proxied, view
 from tests.waiting import eventually
-
-MODELS = [model("magika")]
-
-
-@dataclass
-class Node:
-    """A model server and the sidecar in front of it."""
-
-    server: Server
-    sidecar: Sidecar
-    wanted: Wanted
-    folder: Path
-
-    @property
-    def member(self) -> Member:
-        """It as the fleet knows it."""
-        where = self.sidecar.endpoints
-        plain = member(self.server, MODELS)
-        grpc_address, http_address = (Address(*parse_address(each)) for each in (where.grpc, where.http))
-        node = replace(plain.node, grpc_address=grpc_address, http_address=http_address, tls=True)
-        return replace(plain, node=node)
-
-
-@contextlib.asynccontextmanager
-async def node(
-    folder: Path, by: Authority, name: str, *, role: str = "node", ends_in: float = 3600.0, watched: bool = True
-) -> AsyncIterator[Node]:
-    """A node that takes TLS; its sidecar is ended with it. Not ``watched``: nobody starts it again."""
-    folder.mkdir()
-    identity = identified(folder / "identity", by, f"{role}/{name}", ends_in=ends_in)
-    wanted = Wanted(Place(folder / "sidecar"), Doors("127.0.0.1", 0, 0), identity, DOMAIN)
-    async with serving(Server(name)) as server:
-        sidecar = Sidecar(wanted, SystemClock())
-        await sidecar.start()
-        sidecar.lead_to(Endpoints(str(server.address), str(server.http)))
-        running = asyncio.create_task(sidecar.run() if watched else asyncio.sleep(0))
-        try:
-            yield Node(server, sidecar, wanted, folder)
-        finally:
-            await sidecar.stop()
-            await running
 
 
 @dataclass

@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -23,8 +25,12 @@ from inferno_proxy.resources import build
 from inferno_proxy.routing.advised import advised
 from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_proxy.routing.traffic import Balance, Split, Traffic, TrafficTable
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests.certificates import DOMAIN
+from tests.integration.inferno_backend.members import identified, mesh_authority
+from tests.integration.inferno_backend.secured import node
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.integration.inferno_proxy.xds.world import ControlPlane
 
@@ -32,11 +38,14 @@ MODELS = [model("magika"), model("counter", stateful=True)]
 
 # A program that knows nothing of Inferno but the address it is given: prints the node that answered each call.
 _CLIENT = """
-import sys, grpc
+import os, sys, grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 name, sequence, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
+secured = grpc.xds_channel_credentials() if "certificate_providers" in os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] else None
+target = f"xds:///{name}"
+channel = grpc.secure_channel(target, secured) if secured else grpc.insecure_channel(target)
 metadata = [("x-inferno-sequence", sequence), ("x-session", sequence)] if sequence else []
-stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(f"xds:///{name}"))
+stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 request = service_pb2.ModelInferRequest(model_name=name)
 for _ in range(calls):
     try:
@@ -48,18 +57,24 @@ for _ in range(calls):
 
 @contextlib.asynccontextmanager
 async def controlled(
-    directory: Path, fleet: FleetView, routing: RoutingSettings | None = None, advice: Advice | None = None
+    directory: Path,
+    fleet: FleetView,
+    routing: RoutingSettings | None = None,
+    advice: Advice | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[ControlPlane, Address]]:
     address = Address("127.0.0.1", free_port())
     planned = advised(plan(fleet, routing or RoutingSettings()), advice or Advice())
-    built = build(planned, resource_settings(directory, address), 1, {})
+    built = build(planned, replace(resource_settings(directory, address), **settings), 1, {})
     snapshots: Latest[Mapping[Dialect, Snapshot]] = Latest(built)
     async with ControlPlane(str(address), snapshots) as control:
         yield control, address
 
 
-async def answers(address: Address, name: str, *, sequence: str = "", calls: int = 20) -> list[str]:
-    bootstrap = json.dumps(grpc_bootstrap(address, "client"))
+async def answers(
+    address: Address, name: str, *, sequence: str = "", calls: int = 20, identity: IdentityFolder | None = None
+) -> list[str]:
+    bootstrap = json.dumps(grpc_bootstrap(address, "client", identity))
     client = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _CLIENT, name, sequence, str(calls)),
         env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap},
@@ -80,6 +95,20 @@ async def test_every_resource_is_accepted_and_calls_are_spread(socket_dir: Path,
     async with controlled(socket_dir, fleet) as (control, address):
         assert set(await answers(address, "magika")) == {"n1", "n2"}
         assert {event.kind for event in control.events} <= {"CLIENT_CONNECTED", "CLIENT_DISCONNECTED"}
+
+
+async def test_nodes_that_take_tls_are_reached_with_a_certificate_of_the_mesh(
+    socket_dir: Path, tmp_path: Path, pair: tuple[Server, Server]
+) -> None:
+    by = mesh_authority()
+    client = identified(tmp_path / "client", by, "client/c")
+    async with node(tmp_path / "one", by, "one") as one, node(tmp_path / "foreign", mesh_authority(), "x") as foreign:
+        fleet = view(one.member, foreign.member, member(pair[0], MODELS))
+        async with controlled(socket_dir, fleet, identity=tmp_path, trust_domain=DOMAIN) as (control, address):
+            assert set(await answers(address, "magika", identity=client)) == {"one"}
+            # Whose bootstrap names no certificates refuses the cluster.
+            assert set(await answers(address, "magika", calls=1)) == {"UNAVAILABLE"}
+            assert "CLIENT_REFUSED" in {event.kind for event in control.events}
 
 
 async def test_a_sequence_named_in_metadata_stays_on_one_node(socket_dir: Path, pair: tuple[Server, Server]) -> None:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from inferno_runtime.errors import Denied, InvalidInput
 from inferno_runtime.identity.authority import (
     AUTHORITY_SECONDS,
+    NODE_HOST,
     Authority,
     Grant,
     KeyPair,
@@ -75,7 +76,7 @@ def test_a_certificate_says_what_was_granted_and_not_what_was_asked_for() -> Non
         ca.sign(csr.public_bytes(serialization.Encoding.PEM), Grant(NODE, ("10.0.0.7", "10.0.0.7"), 60), NOW)
     )
     found = facts(signed)
-    assert found.names == ("spiffe://inferno/node/a", "10.0.0.7")
+    assert found.names == ("spiffe://inferno/node/a", NODE_HOST, "10.0.0.7")
     assert found.subject == "O=Inferno"
     assert not found.authority
     assert (found.not_before, found.not_after) == (NOW - 300, NOW + 60)

@@ -117,7 +117,7 @@ def test_a_chain_leads_from_one_signer_to_the_next(tmp_path: Path) -> None:
     ca, other = authority(), authority()
     pair = issued(ca, "node/a")
     good = written(tmp_path, KeyPair(pair.certificate + ca.trusted, pair.key))
-    assert check_pair(good.certificate, good.key, NOW).names == ("spiffe://inferno/node/a",)
+    assert check_pair(good.certificate, good.key, NOW).label == "spiffe://inferno/node/a"
     bad = written(tmp_path, KeyPair(pair.certificate + other.trusted, pair.key))
     assert "certificate 1 is not signed by certificate 2" in refused("CHAIN_BROKEN", bad.certificate, bad.key)
 
