@@ -43,6 +43,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
         Unavailable: The port is taken (by whom), another proxy has the data folder, or a child cannot start.
     """
     settings.refuse_exposure()
+    settings.refuse_what_is_missing()
     layout = Layout(settings.directory())
     layout.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.directory.chmod(0o700)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pydantic
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from inferno_proxy.discovery.kubernetes_settings import KubernetesSettings, require_client
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.aliases import Alias, parse_alias
 from inferno_proxy.routing.places import Place
@@ -57,6 +58,7 @@ class ProxySettings(ProcessSettings):
     discovery_file: Path | None = option(
         None, help="Watched list of model servers without an agent, YAML or JSON.", metavar="FILE"
     )
+    kubernetes: KubernetesSettings | None = option(None, help="Nodes that are endpoints of a Kubernetes service.")
     data_dir: Path | None = option(
         None,
         help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",
@@ -273,6 +275,15 @@ class ProxySettings(ProcessSettings):
                 fix="Give a shorter one with --data-dir.",
             )
         return folder
+
+    def refuse_what_is_missing(self) -> None:
+        """Find out before the start whether what an option needs is installed.
+
+        Raises:
+            InvalidInput: It is not; the sentence says how to install it.
+        """
+        if self.kubernetes is not None:
+            require_client()
 
     def refuse_exposure(self) -> None:
         """Hold the public port on loopback unless the operator insists.

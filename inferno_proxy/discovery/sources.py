@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from inferno_proxy.discovery.kubernetes_watch import ServiceWatch
 from inferno_proxy.discovery.listing import Listing, Named
 from inferno_proxy.discovery.node_file import follow_file
 from inferno_proxy.discovery.probe import Prober
@@ -41,7 +42,8 @@ class Discovery:
         if record.source is Source.STATIC:
             named = self._static.nodes.get(record.node.node_id)
             return named is not None and _rest_port(named) == _rest_port(record.node)
-        return record.source is not Source.FILE or self._settings.discovery_file is not None
+        asked = {Source.FILE: self._settings.discovery_file, Source.KUBERNETES: self._settings.kubernetes}
+        return asked.get(record.source, record.source) is not None
 
     async def run(self) -> None:
         """Follow every source until cancelled."""
@@ -53,6 +55,11 @@ class Discovery:
                 reading = follow_file(self._settings.discovery_file, named, self._events, self._clock)
                 group.create_task(reading, name="discovery-file")
                 group.create_task(self._listing(Source.FILE, named).run(), name="file")
+            if self._settings.kubernetes is not None:
+                pods: Latest[Named | None] = Latest(None)
+                watch = ServiceWatch(self._settings.kubernetes, pods, self._events, self._clock)
+                group.create_task(watch.run(), name="kubernetes-watch")
+                group.create_task(self._listing(Source.KUBERNETES, pods).run(), name="kubernetes")
 
     def _listing(self, source: Source, named: Latest[Named | None]) -> Listing:
         return Listing(source, named, self._registry, self._clock, self._events)
