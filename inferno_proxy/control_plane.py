@@ -26,6 +26,7 @@ from inferno_proxy.discovery.sources import Discovery
 from inferno_proxy.envoy.bootstrap import standby_path
 from inferno_proxy.envoy.standby import write_standby
 from inferno_proxy.events import EventLog
+from inferno_proxy.explain.recent import RecentTries
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
@@ -47,6 +48,7 @@ from inferno_proxy.reloading.safeguards import Watched, safeguards
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
 from inferno_proxy.routing.traffic_settings import traffic_table
@@ -56,7 +58,8 @@ from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_proxy.services.grpc_server import ControlServices, grpc_server
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
-from inferno_proxy.services.mesh_service import MeshService
+from inferno_proxy.services.mesh_explain import Decisions, Explainer
+from inferno_proxy.services.mesh_service import Mesh, MeshService
 from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
@@ -95,7 +98,7 @@ async def serve(
     recipes = Latest(_recipe(settings, listen, layout, governator, member))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
-    advice = Latest(Advice())
+    advice, recent = Latest(Advice()), RecentTries()
     kept = await asyncio.to_thread(Kept.at, layout.orders)
     publisher = Publisher(
         Sources(registry.view, recipes, advice, kept.steering),
@@ -116,7 +119,8 @@ async def serve(
         aliases=aliases,
         proxy=member,
     )
-    closing, gate = Closing(), Gate(AuditLog(layout.audit, clock), clock)
+    closing, audit = Closing(), AuditLog(layout.audit, clock)
+    gate = Gate(audit, clock)
     figures = ReportedFigures(registry.view, clock)
     learning = Learning(registry, recipes, advice, events, clock)
     quarantine = Quarantine(registry.view, advice, events, clock)
@@ -129,6 +133,28 @@ async def serve(
         kept.book,
     )
     desk = OrderDesk(kept, reloader, clock, events)
+    decisions = Decisions(
+        registry.view,
+        lambda: publisher.planned,
+        publisher.snapshots,
+        recipes,
+        advice,
+        learning.learner.observations,
+        recent,
+    )
+    mesh = Mesh(
+        registry,
+        clients,
+        events,
+        desk,
+        audit,
+        gate,
+        Explainer(decisions, desk, events, clock),
+        clock,
+        closing,
+        named=lambda: recipes.value.routing.traffic.models,
+        aliases=aliases,
+    )
     async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, clock, gate) as ads:
         registration = RegistrationService(registry, clock, group, gate)
         services = ControlServices(
@@ -139,13 +165,16 @@ async def serve(
                 closing,
                 gate,
                 counts=_each(figures.counts, learning.counts),
-                tries=_each(figures.tries, learning.learner.tries, quarantine.tries),
-                failures=_each(figures.failures, quarantine.tries),
+                tries={
+                    TRIES: _each(figures.tries, learning.learner.tries, quarantine.tries, recent.sampled),
+                    FAILED_TRIES: _each(figures.failures, quarantine.tries, recent.kept),
+                    ASKED_TRIES: recent.kept,
+                },
             ),
             registration=registration,
             health=HealthService(registry.view, closing, aliases),
             grpc_health=GrpcHealth(registry.view, closing, aliases),
-            mesh=MeshService(registry, clients, events, clock, closing),
+            mesh=MeshService(mesh),
             inference=InferenceService(fleet),
             governed=governator is not None,
         )
@@ -190,15 +219,19 @@ async def serve(
                 tasks.append(group.create_task(warden.run(), name="warden"))
             notify.ready(grpc=str(layout.control_grpc), http=str(layout.control_http))
             await stop.wait()
-            notify.stopping()
-            # Streams return with a reason of ours before the server cancels what is left.
-            registry.close()
-            closing.begin()
-            await ads.close()
+            await _end_streams(registry, closing, ads)
         for task in tasks:
             task.cancel()
     # A cancelled task leaves the file it was writing to its thread: this returns once the folder is at rest.
     await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def _end_streams(registry: Registry, closing: Closing, ads: AdsService) -> None:
+    """Streams return with a reason of ours before the server cancels what is left."""
+    notify.stopping()
+    registry.close()
+    closing.begin()
+    await ads.close()
 
 
 def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], None]:

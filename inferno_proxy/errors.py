@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Collection, Iterable
 
 from inferno_proxy.fleet import Node
 from inferno_runtime.errors import Exhausted, Fenced, NotFound, Unavailable
 
 _NAMES_SHOWN = 20
+# Characters of a name that a caller sent, and the most names that it is compared with.
+_NAME_SHOWN = 128
+_MOST_COMPARED = 2000
 
 
 def fenced_by(node: Node) -> Fenced:
@@ -60,23 +64,23 @@ def taken_out(node_id: str, why: str) -> Fenced:
     )
 
 
-def unknown_node(node_id: str, known: Iterable[str]) -> NotFound:
+def unknown_node(node_id: str, known: Collection[str]) -> NotFound:
     """The error for a node that is not in the mesh; it names those that are."""
     return NotFound(
-        f"There is no node {node_id!r}.",
+        f"There is no node {node_id[:_NAME_SHOWN]!r}.",
         reason="UNKNOWN_NODE",
-        fix=f"Nodes: {_listed(known)}.",
-        metadata={"node_id": node_id},
+        fix=f"{_near(node_id, known)}Nodes: {_listed(known)}.",
+        metadata={"node_id": node_id[:_NAME_SHOWN]},
     )
 
 
-def unknown_model(name: str, known: Iterable[str]) -> NotFound:
+def unknown_model(name: str, known: Collection[str]) -> NotFound:
     """The error for a model that no node has; it names those that exist."""
     return NotFound(
-        f"There is no model {name!r}.",
+        f"There is no model {name[:_NAME_SHOWN]!r}.",
         reason="UNKNOWN_MODEL",
-        fix=f"Models of the fleet: {_listed(known)}.",
-        metadata={"model": name},
+        fix=f"{_near(name, known)}Models of the fleet: {_listed(known)}.",
+        metadata={"model": name[:_NAME_SHOWN]},
     )
 
 
@@ -93,6 +97,16 @@ def table_full(nodes: int) -> Exhausted:
 def stopping() -> Unavailable:
     """What every stream ends with when the control plane stops."""
     return Unavailable("The control plane stops.", reason="STOPPING", fix="Connect again.", retry_after=0.1)
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """The question whether another name was meant; nothing where none is alike, or there are too many to compare.
+
+    >>> _near("gpu-l", ["gpu-1", "cpu"]), _near("x", ["gpu-1"])
+    ("Did you mean 'gpu-1'? ", '')
+    """
+    near = difflib.get_close_matches(name[:_NAME_SHOWN], known, n=1) if len(known) <= _MOST_COMPARED else []
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
+from inferno_proxy.events import Event
 from inferno_proxy.supervisor.act import Act
 from inferno_runtime import logs
 
 _LOG = logs.get("envoy")
+# An ejection lasts no longer (resources/clusters.py), with some time for the word of its end to come; in seconds.
+_LONGEST = 15.0
+_ABOUT = re.compile(r"endpoint (\S+) of model (.+?)(?:: .*| has been out)")
 _CAUSES = {
     "CONSECUTIVE_5XX": "it kept answering with errors",
     "CONSECUTIVE_GATEWAY_FAILURE": "it kept refusing or breaking calls",
@@ -49,6 +54,19 @@ def ejection(line: str) -> Act | None:
         return Act("ENDPOINT_EJECTED", endpoint, cause, number, "Envoy sends it no calls of this model for a while")
     seconds = float(said.get("secs_since_last_action", 0))
     return Act("ENDPOINT_BACK", endpoint, f"{what} has been out", number, "Envoy sends it calls again", seconds)
+
+
+def ejected(events: Iterable[Event], now: float) -> frozenset[tuple[str, str]]:
+    """The endpoints (address, model) that are out at ``now`` (Unix seconds), from what was reported of ejections.
+
+    An Envoy that ends says nothing of those it had ejected: after the longest time that an ejection lasts, none counts.
+    """
+    out: dict[tuple[str, str], bool] = {}
+    for event in events:
+        about = _ABOUT.fullmatch(event.cause) if event.kind in ("ENDPOINT_EJECTED", "ENDPOINT_BACK") else None
+        if about is not None:
+            out[about[1], about[2]] = event.kind == "ENDPOINT_EJECTED" and now - event.time < _LONGEST
+    return frozenset(endpoint for endpoint, is_out in out.items() if is_out)
 
 
 async def follow(stream: asyncio.StreamReader, report: Callable[[Act], None]) -> None:

@@ -19,7 +19,7 @@ from inferno_proxy.feedback.brownout import BrownOuts
 from inferno_proxy.feedback.claims import Seen
 from inferno_proxy.feedback.latency import Level
 from inferno_proxy.feedback.limits import Limits, admissions
-from inferno_proxy.feedback.observed import Counts, Try
+from inferno_proxy.feedback.observed import Counts, Observation, Try
 from inferno_proxy.feedback.sightings import EndpointSightings, ModelSightings
 from inferno_proxy.feedback.weights import Evidence, Share
 from inferno_proxy.fleet import Address, FleetView, Load
@@ -111,6 +111,11 @@ class Learner:
             limits=self._limits.limits,
             hopeless=self.hopeless,
         )
+
+    def observations(self, model: str, now: float) -> Mapping[str, Observation]:
+        """What is known of a model's endpoints, by node_id: what advice is made of."""
+        known = self._models.get(model)
+        return known.observations(now) if known else {}
 
     def take_acts(self) -> list[Act]:
         """What was begun and ended since the last time this was asked."""

@@ -36,6 +36,8 @@ class Try:
     ``seconds`` is the time from the try's first byte sent to its end. ``attempt`` counts the tries of the call from 1.
     ``request_bytes`` is the size of the request's body as sent. ``stream``: it had more than one answer, so its
     duration says nothing about the node. ``fingerprint`` names the request's content, empty when nothing asked for it.
+    ``request_id`` is what the caller calls the call, empty when it did not say; ``status`` what the server answered
+    (``gRPC 14``, ``HTTP 503``), empty for nothing; ``flag`` why Envoy ended the try, in Envoy's word.
     ``at``: monotonic seconds of the control plane's clock.
     """
 
@@ -48,6 +50,9 @@ class Try:
     request_bytes: int = 0
     stream: bool = False
     fingerprint: str = ""
+    request_id: str = ""
+    status: str = ""
+    flag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +69,19 @@ class Counts:
     under_way: int
     seconds: float
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is known of one endpoint of late. ``seconds`` is the mean time of its last ``samples`` answered tries (older
+    ones count less), 0 samples when none was seen. ``times_slower``: than the best of the model's endpoints, at equal
+    sizes, 0 when not known. ``failed`` is the failed part of its tries. Ages are in seconds, None without any.
+    """
+
+    seconds: float = 0.0
+    samples: float = 0.0
+    times_slower: float = 0.0
+    failed: float = 0.0
+    in_flight: int = 0
+    latency_age: float | None = None
+    report_age: float | None = None

@@ -12,7 +12,7 @@ import math
 from inferno_proxy.feedback import stuck, weights
 from inferno_proxy.feedback.hedging import Calls, Hedging
 from inferno_proxy.feedback.latency import Distribution, FadingMean, Histogram, Level
-from inferno_proxy.feedback.observed import Counts, Outcome, Try
+from inferno_proxy.feedback.observed import Counts, Observation, Outcome, Try
 from inferno_proxy.feedback.stuck import Spell, Standing
 from inferno_proxy.feedback.weights import Share
 
@@ -53,6 +53,9 @@ class EndpointSightings:
         self.answered = 0
         self.answered_at = -math.inf
         self.excused_at = -math.inf
+        self.timed_at = -math.inf
+        self.reported_at = -math.inf
+        self.failures = FadingMean(_NOW)
         self.share = Share()
         self.standing: Standing | None = None
         self._spells: dict[str, tuple[Spell, float]] = {}
@@ -74,6 +77,9 @@ class EndpointSightings:
         spell = spell.counted(counts.issued, counts.succeeded, counts.under_way, counts.at)
         self._spells[counts.client_id] = (spell, counts.at)
         self._under_way[counts.client_id] = (counts.under_way, counts.at)
+        self.reported_at = counts.at
+        self.failures.add(1.0, counts.at, counts.failed)
+        self.failures.add(0.0, counts.at, counts.succeeded)
 
     @property
     def out(self) -> bool:
@@ -94,6 +100,19 @@ class EndpointSightings:
             return Spell()
         since = max(min(since for since, _ in waiting), self.answered_at, self.excused_at)
         return Spell(since, sum(calls for _, calls in waiting))
+
+    def observation(self, now: float, times_slower: float) -> Observation:
+        """What is known of it now."""
+        level = self.seconds.level(now)
+        return Observation(
+            seconds=level.mean,
+            samples=level.count,
+            times_slower=times_slower,
+            failed=self.failures.level(now).mean,
+            in_flight=self.under_way(now),
+            latency_age=now - self.timed_at if level.count else None,
+            report_age=None if self.reported_at == -math.inf else now - self.reported_at,
+        )
 
     def take_fresh(self) -> int:
         """How many tries were judged since the last time this was asked."""
@@ -147,6 +166,7 @@ class ModelSightings:
             case Outcome.ANSWERED:
                 usual.add(logarithm, seen.at)
                 endpoint.seconds.add(seen.seconds, seen.at)
+                endpoint.timed_at = max(endpoint.timed_at, seen.at)
                 endpoint.latency.add(seen.seconds, seen.at)
                 if known:
                     endpoint.judge(residual, seen.at)
@@ -168,6 +188,12 @@ class ModelSightings:
     def levels(self, now: float) -> dict[str, Level]:
         """How slow each endpoint is of late, by node_id."""
         return {node: endpoint.level.level(now) for node, endpoint in self.endpoints.items()}
+
+    def observations(self, now: float) -> dict[str, Observation]:
+        """What is known of each endpoint, by node_id."""
+        compared = weights.compare(self.levels(now), {})
+        slower = {node: math.exp(max(0.0, each.excess)) for node, each in compared.items()}
+        return {node: each.observation(now, slower.get(node, 0.0)) for node, each in self.endpoints.items()}
 
     def patience(self, now: float) -> float:
         """Seconds without an answer after which an endpoint is stuck; infinite while too little is known."""

@@ -7,7 +7,7 @@ from inferno_proxy.identity.caller import Caller
 from inferno_proxy.identity.permission import Action, permit
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError
+from inferno_runtime.errors import InfernoError, Unavailable
 
 _LOG = logs.get("gate")
 # Seconds. A data plane that is refused asks again every second: one line tells of all that follow within this time.
@@ -22,10 +22,10 @@ class Gate:
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
-        self._noted: dict[tuple[Caller, Action, str], float] = {}
+        self._noted: dict[tuple[Caller, str, str], float] = {}
 
-    def admit(self, caller: Caller, action: Action, subject: str = "") -> None:
-        """Let a call pass; ``subject`` as :func:`permit` takes it.
+    def admit(self, caller: Caller, action: Action, subject: str = "", act: str = "") -> None:
+        """Let a call pass; ``subject`` as :func:`permit` takes it, ``act`` what a refusal is noted as.
 
         Raises:
             Unauthenticated: Nobody knows who calls.
@@ -34,10 +34,10 @@ class Gate:
         try:
             permit(caller, action, subject)
         except InfernoError as error:
-            self._note(caller, action, subject[:128], error)
+            self._note(caller, act or action.name, subject[:128], error)
             raise
 
-    def _note(self, caller: Caller, action: Action, subject: str, error: InfernoError) -> None:
+    def _note(self, caller: Caller, action: str, subject: str, error: InfernoError) -> None:
         now, key = self._clock.monotonic(), (caller, action, subject)
         if now - self._noted.get(key, -_SAME) < _SAME:
             return
@@ -45,7 +45,7 @@ class Gate:
             self._noted.clear()
         self._noted[key] = now
         try:
-            self._audit.refused(caller, action.name, subject, error)
-        except OSError as broken:
+            self._audit.refused(caller, action, subject, error)
+        except Unavailable as broken:
             # It is refused all the same.
-            _LOG.error("a refusal is not noted", caller=str(caller), action=action.name, reason=broken.strerror)
+            _LOG.error("a refusal is not noted", caller=str(caller), action=action, reason=broken.message)

@@ -7,7 +7,7 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -20,6 +20,7 @@ from inferno_proxy.identity.permission import Action
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
 from inferno_proxy.reports.try_log import TryLog
+from inferno_proxy.resources.names import TRIES
 from inferno_proxy.services.closing import Closing
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 class ReportingService:
     """Reads what data planes report of the fleet in ``view``.
 
-    ``counts`` takes what each load report says, ``tries`` a fair sample of single tries, and ``failures`` those that
-    failed, the ones in the sample among them. A data plane reports for the node id that ``gate`` lets it have.
+    ``counts`` takes what each load report says, ``tries`` those of each log by its name: a fair sample of single tries,
+    those that failed, the ones in the sample among them, and those of calls that ask to be explained. A data plane
+    reports for the node id that ``gate`` lets it have.
     """
 
     def __init__(
@@ -54,8 +56,7 @@ class ReportingService:
         gate: Gate,
         *,
         counts: Callable[[Sequence[Counts]], None],
-        tries: Callable[[Sequence[Try]], None],
-        failures: Callable[[Sequence[Try]], None],
+        tries: Mapping[str, Callable[[Sequence[Try]], None]],
         most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._view = view
@@ -64,7 +65,6 @@ class ReportingService:
         self._gate = gate
         self._counts = counts
         self._tries = tries
-        self._failures = failures
         self._most_streams = most_streams
         self._streams = 0
         self._places: tuple[FleetView | None, Places] = (None, Places())
@@ -103,7 +103,8 @@ class ReportingService:
                 self._gate.admit(caller_of(context), Action.CONFIGURE, log.client_id)
                 admitted = True
             if tries:
-                (self._failures if log.failures else self._tries)(tries)
+                # A foreign Envoy may have named its log otherwise.
+                self._tries.get(log.name, self._tries[TRIES])(tries)
         return b""
 
     def _enter(self, context: Context) -> None:

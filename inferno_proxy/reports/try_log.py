@@ -31,7 +31,14 @@ from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.protobuf_subset import Description, messages
 from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.calls import GRPC_STREAM
-from inferno_proxy.resources.names import ATTEMPT_HEADER, FAILED_TRIES, FINGERPRINT_HEADER, model_of
+from inferno_proxy.resources.names import (
+    ATTEMPT_HEADER,
+    FAILED_TRIES,
+    FINGERPRINT_HEADER,
+    REQUEST_ID_HEADER,
+    TRACE_HEADER,
+    model_of,
+)
 from inferno_runtime.errors import InvalidInput
 
 # Bounds of what an entry may claim.
@@ -39,6 +46,7 @@ _LONGEST = 86_400.0
 _MOST_BYTES = 1 << 40
 _MOST_ATTEMPTS = 100
 _LONGEST_FINGERPRINT = 128
+LONGEST_REQUEST_ID = 128
 
 # gRPC statuses of a server that could not do its work; all others are answers.
 _SERVER_ERRORS = frozenset({2, 8, 13, 14, 15})  # UNKNOWN, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS
@@ -91,6 +99,9 @@ _FIELDS: Description = {
 }
 
 
+_FLAGS = tuple(_FIELDS["ResponseFlags"])
+
+
 @functools.cache
 def _messages() -> Callable[[str], Any]:
     return messages("inferno_try_log", _FIELDS)
@@ -98,11 +109,11 @@ def _messages() -> Callable[[str], Any]:
 
 class TryLog:
     """One stream of entries. As its first message says: ``client_id`` is the node id of the data plane whose it is, and
-    ``failures`` whether it is the log of failed tries."""
+    ``name`` which log it is."""
 
     def __init__(self) -> None:
         self.client_id = ""
-        self.failures = False
+        self.name = ""
         self._begun = False
 
     def take(self, raw: bytes, fleet: Places, now: float) -> list[Try]:
@@ -123,10 +134,10 @@ class TryLog:
                 fix="Speak ALS v3 (envoy.service.accesslog.v3), with HTTP entries.",
             ) from error
         if not self._begun:
-            self._begun, self.failures = True, message.identifier.log_name == FAILED_TRIES
+            self._begun, self.name = True, str(message.identifier.log_name)
             self.client_id = str(message.identifier.node.id)
         tries = (_try(entry, fleet, now) for entry in message.http_logs.log_entry)
-        return [each for each in tries if each is not None and (not self.failures or each.outcome in _FAILURES)]
+        return [each for each in tries if each is not None and (self.name != FAILED_TRIES or each.outcome in _FAILURES)]
 
 
 def _try(entry: Any, fleet: Places, now: float) -> Try | None:
@@ -149,7 +160,24 @@ def _try(entry: Any, fleet: Places, now: float) -> Try | None:
         request_bytes=min(max(entry.response.response_body_bytes, 0), _MOST_BYTES),
         stream=path == GRPC_STREAM.encode() or path.endswith(b"/generate_stream"),
         fingerprint=fingerprint[:_LONGEST_FINGERPRINT].decode(errors="replace"),
+        request_id=_request_id(entry.request.request_headers),
+        status=_status(entry.response, grpc=common.upstream_cluster.endswith("/grpc")),
+        flag=next((name for name in _FLAGS if getattr(common.response_flags, name)), ""),
     )
+
+
+def _request_id(headers: Iterable[Any]) -> str:
+    """The caller's name of the call: its request id, or else the id of its trace (W3C: ``00-TRACE-SPAN-FLAGS``)."""
+    pairs = list(headers)
+    found = _value(pairs, REQUEST_ID_HEADER) or _value(pairs, TRACE_HEADER)[3:35]
+    return found[:LONGEST_REQUEST_ID].decode(errors="replace")
+
+
+def _status(response: Any, *, grpc: bool) -> str:
+    answered = _grpc_status(response) if grpc else b""
+    if answered.isdigit():
+        return f"gRPC {int(answered)}"
+    return f"HTTP {response.response_code.value}" if response.response_code.value else ""
 
 
 def _attempt(header: bytes, *, overtaken: bool) -> int:
@@ -162,7 +190,7 @@ def _attempt(header: bytes, *, overtaken: bool) -> int:
 def _outcome(flags: Any, response: Any, *, grpc: bool) -> Outcome:
     """An answer in full says more than a flag: a stream may be reset after its end."""
     code = int(response.response_code.value)
-    status = _value(response.response_trailers, "grpc-status") or _value(response.response_headers, "grpc-status")
+    status = _grpc_status(response)
     if grpc and status.isdigit():
         return _of_status(int(status))
     if flags.upstream_connection_failure or flags.upstream_overflow:
@@ -186,6 +214,12 @@ def _outcome(flags: Any, response: Any, *, grpc: bool) -> Outcome:
     ):
         return Outcome.TIMED_OUT
     return Outcome.CANCELLED
+
+
+def _grpc_status(response: Any) -> bytes:
+    """At most ten digits of it: a server may send what it likes."""
+    sent = _value(response.response_trailers, "grpc-status") or _value(response.response_headers, "grpc-status")
+    return sent[:10]
 
 
 def _of_status(status: int) -> Outcome:

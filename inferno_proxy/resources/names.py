@@ -17,9 +17,14 @@ FINGERPRINT_HEADER = "x-inferno-fingerprint"
 # its token. Its name and role are in headers of identity/caller.py.
 ACCESS_HEADER = "x-inferno-access"
 SUBJECT_HEADER = "x-inferno-subject"
-# The logs of tries: a fair sample of all, and those that failed.
+# The logs of tries: a fair sample of all, those that failed, and those of calls that ask for it.
 TRIES = "inferno.tries"
 FAILED_TRIES = "inferno.failed-tries"
+ASKED_TRIES = "inferno.asked-tries"
+# A client's own name of a call, and how it has the tries of a call kept.
+REQUEST_ID_HEADER = "x-request-id"
+TRACE_HEADER = "traceparent"
+EXPLAIN_HEADER = "x-inferno-explain"
 # Envoy sets it, to 1 for the first try; what a caller sends is overwritten.
 ATTEMPT_HEADER = "x-envoy-attempt-count"
 

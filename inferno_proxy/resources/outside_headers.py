@@ -1,8 +1,8 @@
 """Headers that steer the data plane are not taken from outside: Envoy drops them before a route is chosen or a filter
 sees them.
 
-A client may send what its calls are found and kept together by (:data:`FROM_CLIENTS`), and what the settings ask it
-for. A trusted peer, a gateway that has done the same, may send all but those that say who calls.
+A client may send what its calls are found, kept together and explained by (:data:`FROM_CLIENTS`), and what the settings
+ask it for. A trusted peer, a gateway that has done the same, may send all but those that say who calls.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 
 from inferno_proxy.identity.caller import CLIENT, DOOR, ROLE
-from inferno_proxy.resources.names import ACCESS_HEADER, MODEL_HEADER, SEQUENCE_HEADER, SUBJECT_HEADER
+from inferno_proxy.resources.names import ACCESS_HEADER, EXPLAIN_HEADER, MODEL_HEADER, SEQUENCE_HEADER, SUBJECT_HEADER
 from inferno_proxy.resources.packing import packed
 
-FROM_CLIENTS = (MODEL_HEADER, SEQUENCE_HEADER)
+FROM_CLIENTS = (MODEL_HEADER, SEQUENCE_HEADER, EXPLAIN_HEADER)
 _PREFIX = "x-inferno-"
 # Who calls: Envoy finds that out itself, whoever the peer is.
 _IDENTITY = (DOOR, CLIENT, ROLE, ACCESS_HEADER, SUBJECT_HEADER)

@@ -28,13 +28,13 @@ def grouped(serving: Sequence[tuple[Member, Model]], traffic: Traffic) -> tuple[
     """
     copies, sharing = [], []
     for member, model in serving:
-        if traffic.mirror is not None and _group(traffic.mirror.by, member, model) == traffic.mirror.to:
+        if traffic.mirror is not None and group_of(traffic.mirror.by, member, model) == traffic.mirror.to:
             copies.append(member)
             if not _share(traffic, member, model):
                 continue
         sharing.append((member, model))
     placed = [
-        Placed(member, _group(traffic.split.by, member, model), share)
+        Placed(member, group_of(traffic.split.by, member, model), share)
         for member, model in sharing
         if traffic.split is not None and (share := _share(traffic, member, model))
     ]
@@ -55,10 +55,10 @@ def locality_weight(share: int, here: int, everywhere: int) -> int:
 def _share(traffic: Traffic, member: Member, model: Model) -> int:
     if traffic.split is None:
         return 0
-    return dict(traffic.split.weights).get(_group(traffic.split.by, member, model), 0)
+    return dict(traffic.split.weights).get(group_of(traffic.split.by, member, model), 0)
 
 
-def _group(by: str, member: Member, model: Model) -> str:
+def group_of(by: str, member: Member, model: Model) -> str:
     """The member's group: its newest ready version of the model, which answers calls that name none, or a label."""
     if by == VERSION:
         return _newest(v.version for v in model.versions if v.state is ModelState.READY)

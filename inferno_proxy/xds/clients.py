@@ -105,8 +105,9 @@ def judge(clients: Iterable[Client], published: int, now: float, patience: float
 class ClientTable:
     """Every connected client, and how far they all are.
 
-    ``applied`` is the greatest snapshot serial that every client has answered; it never goes back, because a client
-    that connects later is sent nothing older. A client that stays behind for ``patience`` seconds is left out until it
+    ``changes`` counts what happened to clients and what they said. ``applied`` is the greatest snapshot serial that
+    every client has answered; it never goes back, because a client that connects later is sent nothing older. A client
+    that stays behind for ``patience`` seconds is left out until it
     catches up, so a hung one cannot hold up the mesh; ``report`` is told. For ``patience`` seconds after the start the
     table assumes that clients of an earlier life of this control plane are still on their way. ``tally`` counts what
     their streams send and hear.
@@ -117,6 +118,7 @@ class ClientTable:
     ) -> None:
         self.applied: Latest[int] = Latest(0)
         self.tally = Tally()
+        self.changes: Latest[int] = Latest(0)
         self._clock = clock
         self._patience = patience
         self._report = report or (lambda _: None)
@@ -150,6 +152,7 @@ class ClientTable:
         self._clients[stream] = Client(
             stream, client_id, dialect, user_agent, self._clock.wall(), {}, behind_since=self._clock.monotonic()
         )
+        self._changed()
         self._tell("CLIENT_CONNECTED", client_id, f"{user_agent or dialect.value} takes configuration from here.")
         return stream
 
@@ -167,7 +170,7 @@ class ClientTable:
             self._tell("CLIENT_CAUGHT_UP", before.client_id, "It answers again and counts again.")
         left_out = before.left_out and behind is not None
         self._clients[stream] = replace(before, types=dated, applied=applied, behind_since=behind, left_out=left_out)
-        self._touched.set()
+        self._changed()
 
     def disconnected(self, stream: int) -> None:
         """Mark a stream as ended; ending it twice changes nothing."""
@@ -179,7 +182,7 @@ class ClientTable:
             del self._clients[stream]
         else:
             self._clients[stream] = replace(client, left_at=self._clock.monotonic())
-        self._touched.set()
+        self._changed()
         self._tell("CLIENT_DISCONNECTED", client.client_id, "Its stream ended; it keeps the configuration it has.")
 
     async def run(self) -> None:
@@ -192,6 +195,10 @@ class ClientTable:
                 await self._touched.wait()
             else:
                 await self._touched_within(verdict.look_again - self._clock.monotonic())
+
+    def _changed(self) -> None:
+        self.changes.set(self.changes.value + 1)
+        self._touched.set()
 
     async def _touched_within(self, seconds: float) -> None:
         async with asyncio.TaskGroup() as group:

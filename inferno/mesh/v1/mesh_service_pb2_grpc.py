@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class MeshServiceStub:
     """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
     """
 
     def __init__(self, channel):
@@ -40,15 +44,55 @@ class MeshServiceStub:
                 request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesResponse.FromString,
                 _registered_method=True)
+        self.WatchNodes = channel.unary_stream(
+                '/inferno.mesh.v1.MeshService/WatchNodes',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/inferno.mesh.v1.MeshService/ListModels',
                 request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.WatchModels = channel.unary_stream(
+                '/inferno.mesh.v1.MeshService/WatchModels',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsResponse.FromString,
+                _registered_method=True)
+        self.ListEndpoints = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ListEndpoints',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsResponse.FromString,
+                _registered_method=True)
+        self.WatchEndpoints = channel.unary_stream(
+                '/inferno.mesh.v1.MeshService/WatchEndpoints',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsResponse.FromString,
+                _registered_method=True)
         self.ListClients = channel.unary_unary(
                 '/inferno.mesh.v1.MeshService/ListClients',
                 request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsRequest.SerializeToString,
                 response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsResponse.FromString,
+                _registered_method=True)
+        self.WatchClients = channel.unary_stream(
+                '/inferno.mesh.v1.MeshService/WatchClients',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ListEvents',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/inferno.mesh.v1.MeshService/WatchEvents',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/Explain',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
         self.DrainNode = channel.unary_unary(
                 '/inferno.mesh.v1.MeshService/DrainNode',
@@ -60,15 +104,64 @@ class MeshServiceStub:
                 request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.UndrainNodeRequest.SerializeToString,
                 response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.UndrainNodeResponse.FromString,
                 _registered_method=True)
-        self.WatchEvents = channel.unary_stream(
-                '/inferno.mesh.v1.MeshService/WatchEvents',
-                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.SerializeToString,
-                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.FromString,
+        self.SetNodeWeight = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/SetNodeWeight',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightResponse.FromString,
+                _registered_method=True)
+        self.QuarantineNode = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/QuarantineNode',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeResponse.FromString,
+                _registered_method=True)
+        self.ReleaseNode = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ReleaseNode',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeResponse.FromString,
+                _registered_method=True)
+        self.SetSplit = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/SetSplit',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitResponse.FromString,
+                _registered_method=True)
+        self.SetLimit = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/SetLimit',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitResponse.FromString,
+                _registered_method=True)
+        self.QuarantineModel = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/QuarantineModel',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelResponse.FromString,
+                _registered_method=True)
+        self.ReleaseModel = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ReleaseModel',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelResponse.FromString,
+                _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ListOrders',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
+        self.ClearOrders = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ClearOrders',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/inferno.mesh.v1.MeshService/ListAudit',
+                request_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditResponse.FromString,
                 _registered_method=True)
 
 
 class MeshServiceServicer:
     """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
     """
 
     def ListNodes(self, request, context):
@@ -78,8 +171,36 @@ class MeshServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchNodes(self, request, context):
+        """WatchNodes sends what ListNodes answers, again after each change of a node's state; its load alone is no change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """ListModels lists every model with the nodes that have it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchModels(self, request, context):
+        """WatchModels sends what ListModels answers, again after each change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEndpoints(self, request, context):
+        """ListEndpoints lists every place that has a model, with the share of calls it gets and why, and what was observed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEndpoints(self, request, context):
+        """WatchEndpoints sends what ListEndpoints answers, again after each change of shares; observations alone are none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,16 +214,15 @@ class MeshServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DrainNode(self, request, context):
-        """DrainNode stops new work to a node and lets what runs finish. Fails with NOT_FOUND. Draining a drained node
-        changes nothing.
+    def WatchClients(self, request, context):
+        """WatchClients sends what ListClients answers, again after each change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def UndrainNode(self, request, context):
-        """UndrainNode lets a drained node take work again. Fails with NOT_FOUND.
+    def ListEvents(self, request, context):
+        """ListEvents lists the last events, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +236,99 @@ class MeshServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Explain says where calls go and why: for a model its candidates, for a node its models, for a call that was made
+        its tries. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainNode(self, request, context):
+        """DrainNode stops new work to a node and lets what runs finish; its agent is told. Fails with NOT_FOUND. Draining a
+        drained node changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainNode(self, request, context):
+        """UndrainNode lets a drained node take work again. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetNodeWeight(self, request, context):
+        """SetNodeWeight gives a node more or fewer calls than it would get, whatever is learned of it. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuarantineNode(self, request, context):
+        """QuarantineNode keeps all calls from a node; its agent is not told. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseNode(self, request, context):
+        """ReleaseNode ends a node's quarantine. Fails with NOT_FOUND when there is neither.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSplit(self, request, context):
+        """SetSplit shares a model's calls out among groups of nodes. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimit(self, request, context):
+        """SetLimit bounds how often a model is called, and how many calls are under way. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuarantineModel(self, request, context):
+        """QuarantineModel has every call of a model answered UNAVAILABLE. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseModel(self, request, context):
+        """ReleaseModel ends a model's quarantine. Fails with NOT_FOUND when there is neither.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrders(self, request, context):
+        """ListOrders lists what operators ordered and what still holds, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearOrders(self, request, context):
+        """ClearOrders takes orders back. Fails with NOT_FOUND when a subject is named and no order is about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """ListAudit lists who did what to the mesh, newest first. For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,15 +337,55 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesRequest.FromString,
                     response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesResponse.SerializeToString,
             ),
+            'WatchNodes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchNodes,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesResponse.SerializeToString,
+            ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListModelsRequest.FromString,
                     response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'WatchModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchModels,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsResponse.SerializeToString,
+            ),
+            'ListEndpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEndpoints,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsResponse.SerializeToString,
+            ),
+            'WatchEndpoints': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEndpoints,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsResponse.SerializeToString,
+            ),
             'ListClients': grpc.unary_unary_rpc_method_handler(
                     servicer.ListClients,
                     request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsRequest.FromString,
                     response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsResponse.SerializeToString,
+            ),
+            'WatchClients': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchClients,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainResponse.SerializeToString,
             ),
             'DrainNode': grpc.unary_unary_rpc_method_handler(
                     servicer.DrainNode,
@@ -144,10 +397,55 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.UndrainNodeRequest.FromString,
                     response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.UndrainNodeResponse.SerializeToString,
             ),
-            'WatchEvents': grpc.unary_stream_rpc_method_handler(
-                    servicer.WatchEvents,
-                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.FromString,
-                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.SerializeToString,
+            'SetNodeWeight': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNodeWeight,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightResponse.SerializeToString,
+            ),
+            'QuarantineNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuarantineNode,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeResponse.SerializeToString,
+            ),
+            'ReleaseNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseNode,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeResponse.SerializeToString,
+            ),
+            'SetSplit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSplit,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitResponse.SerializeToString,
+            ),
+            'SetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimit,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitResponse.SerializeToString,
+            ),
+            'QuarantineModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuarantineModel,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelResponse.SerializeToString,
+            ),
+            'ReleaseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseModel,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelResponse.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'ClearOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearOrders,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -159,6 +457,10 @@ def add_MeshServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class MeshService:
     """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
     """
 
     @staticmethod
@@ -178,6 +480,33 @@ class MeshService:
             '/inferno.mesh.v1.MeshService/ListNodes',
             inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesRequest.SerializeToString,
             inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/WatchNodes',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -216,6 +545,87 @@ class MeshService:
             _registered_method=True)
 
     @staticmethod
+    def WatchModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/WatchModels',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ListEndpoints',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/WatchEndpoints',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListClients(request,
             target,
             options=(),
@@ -232,6 +642,114 @@ class MeshService:
             '/inferno.mesh.v1.MeshService/ListClients',
             inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsRequest.SerializeToString,
             inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListClientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchClients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/WatchClients',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchClientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ListEvents',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/WatchEvents',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/Explain',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -297,7 +815,7 @@ class MeshService:
             _registered_method=True)
 
     @staticmethod
-    def WatchEvents(request,
+    def SetNodeWeight(request,
             target,
             options=(),
             channel_credentials=None,
@@ -307,12 +825,255 @@ class MeshService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
-            '/inferno.mesh.v1.MeshService/WatchEvents',
-            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsRequest.SerializeToString,
-            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.WatchEventsResponse.FromString,
+            '/inferno.mesh.v1.MeshService/SetNodeWeight',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetNodeWeightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuarantineNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/QuarantineNode',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ReleaseNode',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSplit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/SetSplit',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetSplitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/SetLimit',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.SetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuarantineModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/QuarantineModel',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.QuarantineModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ReleaseModel',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ReleaseModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ListOrders',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ClearOrders',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ClearOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.mesh.v1.MeshService/ListAudit',
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditRequest.SerializeToString,
+            inferno_dot_mesh_dot_v1_dot_mesh__service__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

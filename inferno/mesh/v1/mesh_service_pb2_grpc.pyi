@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MeshServiceStub:
-    """MeshService is the operator's view of the mesh, and the operator's hand on it."""
+    """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,49 +40,131 @@ class MeshServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MeshServiceAsyncStub: ...
     ListNodes: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListNodesRequest, _mesh_service_pb2.ListNodesResponse]
     """ListNodes lists every node of the mesh with its state and load."""
+    WatchNodes: _grpc.UnaryStreamMultiCallable[_mesh_service_pb2.WatchNodesRequest, _mesh_service_pb2.WatchNodesResponse]
+    """WatchNodes sends what ListNodes answers, again after each change of a node's state; its load alone is no change."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListModelsRequest, _mesh_service_pb2.ListModelsResponse]
     """ListModels lists every model with the nodes that have it."""
+    WatchModels: _grpc.UnaryStreamMultiCallable[_mesh_service_pb2.WatchModelsRequest, _mesh_service_pb2.WatchModelsResponse]
+    """WatchModels sends what ListModels answers, again after each change."""
+    ListEndpoints: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListEndpointsRequest, _mesh_service_pb2.ListEndpointsResponse]
+    """ListEndpoints lists every place that has a model, with the share of calls it gets and why, and what was observed."""
+    WatchEndpoints: _grpc.UnaryStreamMultiCallable[_mesh_service_pb2.WatchEndpointsRequest, _mesh_service_pb2.WatchEndpointsResponse]
+    """WatchEndpoints sends what ListEndpoints answers, again after each change of shares; observations alone are none."""
     ListClients: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListClientsRequest, _mesh_service_pb2.ListClientsResponse]
     """ListClients lists the data planes (Envoys and proxyless gRPC clients) that take configuration from this control
     plane, with what each has accepted.
     """
-    DrainNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.DrainNodeRequest, _mesh_service_pb2.DrainNodeResponse]
-    """DrainNode stops new work to a node and lets what runs finish. Fails with NOT_FOUND. Draining a drained node
-    changes nothing.
-    """
-    UndrainNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.UndrainNodeRequest, _mesh_service_pb2.UndrainNodeResponse]
-    """UndrainNode lets a drained node take work again. Fails with NOT_FOUND."""
+    WatchClients: _grpc.UnaryStreamMultiCallable[_mesh_service_pb2.WatchClientsRequest, _mesh_service_pb2.WatchClientsResponse]
+    """WatchClients sends what ListClients answers, again after each change."""
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListEventsRequest, _mesh_service_pb2.ListEventsResponse]
+    """ListEvents lists the last events, oldest first."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_mesh_service_pb2.WatchEventsRequest, _mesh_service_pb2.WatchEventsResponse]
     """WatchEvents streams what the mesh does by itself and what is done to it: the events kept so far, then each new
     one, until the client cancels.
     """
+    Explain: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ExplainRequest, _mesh_service_pb2.ExplainResponse]
+    """Explain says where calls go and why: for a model its candidates, for a node its models, for a call that was made
+    its tries. Fails with NOT_FOUND.
+    """
+    DrainNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.DrainNodeRequest, _mesh_service_pb2.DrainNodeResponse]
+    """DrainNode stops new work to a node and lets what runs finish; its agent is told. Fails with NOT_FOUND. Draining a
+    drained node changes nothing.
+    """
+    UndrainNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.UndrainNodeRequest, _mesh_service_pb2.UndrainNodeResponse]
+    """UndrainNode lets a drained node take work again. Fails with NOT_FOUND."""
+    SetNodeWeight: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.SetNodeWeightRequest, _mesh_service_pb2.SetNodeWeightResponse]
+    """SetNodeWeight gives a node more or fewer calls than it would get, whatever is learned of it. Fails with NOT_FOUND."""
+    QuarantineNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.QuarantineNodeRequest, _mesh_service_pb2.QuarantineNodeResponse]
+    """QuarantineNode keeps all calls from a node; its agent is not told. Fails with NOT_FOUND."""
+    ReleaseNode: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ReleaseNodeRequest, _mesh_service_pb2.ReleaseNodeResponse]
+    """ReleaseNode ends a node's quarantine. Fails with NOT_FOUND when there is neither."""
+    SetSplit: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.SetSplitRequest, _mesh_service_pb2.SetSplitResponse]
+    """SetSplit shares a model's calls out among groups of nodes. Fails with NOT_FOUND."""
+    SetLimit: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.SetLimitRequest, _mesh_service_pb2.SetLimitResponse]
+    """SetLimit bounds how often a model is called, and how many calls are under way. Fails with NOT_FOUND."""
+    QuarantineModel: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.QuarantineModelRequest, _mesh_service_pb2.QuarantineModelResponse]
+    """QuarantineModel has every call of a model answered UNAVAILABLE. Fails with NOT_FOUND."""
+    ReleaseModel: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ReleaseModelRequest, _mesh_service_pb2.ReleaseModelResponse]
+    """ReleaseModel ends a model's quarantine. Fails with NOT_FOUND when there is neither."""
+    ListOrders: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListOrdersRequest, _mesh_service_pb2.ListOrdersResponse]
+    """ListOrders lists what operators ordered and what still holds, oldest first."""
+    ClearOrders: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ClearOrdersRequest, _mesh_service_pb2.ClearOrdersResponse]
+    """ClearOrders takes orders back. Fails with NOT_FOUND when a subject is named and no order is about it."""
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_mesh_service_pb2.ListAuditRequest, _mesh_service_pb2.ListAuditResponse]
+    """ListAudit lists who did what to the mesh, newest first. For operators."""
 
 @_typing.type_check_only
 class MeshServiceAsyncStub(MeshServiceStub):
-    """MeshService is the operator's view of the mesh, and the operator's hand on it."""
+    """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListNodes: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListNodesRequest, _mesh_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """ListNodes lists every node of the mesh with its state and load."""
+    WatchNodes: _aio.UnaryStreamMultiCallable[_mesh_service_pb2.WatchNodesRequest, _mesh_service_pb2.WatchNodesResponse]  # type: ignore[assignment]
+    """WatchNodes sends what ListNodes answers, again after each change of a node's state; its load alone is no change."""
     ListModels: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListModelsRequest, _mesh_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """ListModels lists every model with the nodes that have it."""
+    WatchModels: _aio.UnaryStreamMultiCallable[_mesh_service_pb2.WatchModelsRequest, _mesh_service_pb2.WatchModelsResponse]  # type: ignore[assignment]
+    """WatchModels sends what ListModels answers, again after each change."""
+    ListEndpoints: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListEndpointsRequest, _mesh_service_pb2.ListEndpointsResponse]  # type: ignore[assignment]
+    """ListEndpoints lists every place that has a model, with the share of calls it gets and why, and what was observed."""
+    WatchEndpoints: _aio.UnaryStreamMultiCallable[_mesh_service_pb2.WatchEndpointsRequest, _mesh_service_pb2.WatchEndpointsResponse]  # type: ignore[assignment]
+    """WatchEndpoints sends what ListEndpoints answers, again after each change of shares; observations alone are none."""
     ListClients: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListClientsRequest, _mesh_service_pb2.ListClientsResponse]  # type: ignore[assignment]
     """ListClients lists the data planes (Envoys and proxyless gRPC clients) that take configuration from this control
     plane, with what each has accepted.
     """
-    DrainNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.DrainNodeRequest, _mesh_service_pb2.DrainNodeResponse]  # type: ignore[assignment]
-    """DrainNode stops new work to a node and lets what runs finish. Fails with NOT_FOUND. Draining a drained node
-    changes nothing.
-    """
-    UndrainNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.UndrainNodeRequest, _mesh_service_pb2.UndrainNodeResponse]  # type: ignore[assignment]
-    """UndrainNode lets a drained node take work again. Fails with NOT_FOUND."""
+    WatchClients: _aio.UnaryStreamMultiCallable[_mesh_service_pb2.WatchClientsRequest, _mesh_service_pb2.WatchClientsResponse]  # type: ignore[assignment]
+    """WatchClients sends what ListClients answers, again after each change."""
+    ListEvents: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListEventsRequest, _mesh_service_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """ListEvents lists the last events, oldest first."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_mesh_service_pb2.WatchEventsRequest, _mesh_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """WatchEvents streams what the mesh does by itself and what is done to it: the events kept so far, then each new
     one, until the client cancels.
     """
+    Explain: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ExplainRequest, _mesh_service_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Explain says where calls go and why: for a model its candidates, for a node its models, for a call that was made
+    its tries. Fails with NOT_FOUND.
+    """
+    DrainNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.DrainNodeRequest, _mesh_service_pb2.DrainNodeResponse]  # type: ignore[assignment]
+    """DrainNode stops new work to a node and lets what runs finish; its agent is told. Fails with NOT_FOUND. Draining a
+    drained node changes nothing.
+    """
+    UndrainNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.UndrainNodeRequest, _mesh_service_pb2.UndrainNodeResponse]  # type: ignore[assignment]
+    """UndrainNode lets a drained node take work again. Fails with NOT_FOUND."""
+    SetNodeWeight: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.SetNodeWeightRequest, _mesh_service_pb2.SetNodeWeightResponse]  # type: ignore[assignment]
+    """SetNodeWeight gives a node more or fewer calls than it would get, whatever is learned of it. Fails with NOT_FOUND."""
+    QuarantineNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.QuarantineNodeRequest, _mesh_service_pb2.QuarantineNodeResponse]  # type: ignore[assignment]
+    """QuarantineNode keeps all calls from a node; its agent is not told. Fails with NOT_FOUND."""
+    ReleaseNode: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ReleaseNodeRequest, _mesh_service_pb2.ReleaseNodeResponse]  # type: ignore[assignment]
+    """ReleaseNode ends a node's quarantine. Fails with NOT_FOUND when there is neither."""
+    SetSplit: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.SetSplitRequest, _mesh_service_pb2.SetSplitResponse]  # type: ignore[assignment]
+    """SetSplit shares a model's calls out among groups of nodes. Fails with NOT_FOUND."""
+    SetLimit: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.SetLimitRequest, _mesh_service_pb2.SetLimitResponse]  # type: ignore[assignment]
+    """SetLimit bounds how often a model is called, and how many calls are under way. Fails with NOT_FOUND."""
+    QuarantineModel: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.QuarantineModelRequest, _mesh_service_pb2.QuarantineModelResponse]  # type: ignore[assignment]
+    """QuarantineModel has every call of a model answered UNAVAILABLE. Fails with NOT_FOUND."""
+    ReleaseModel: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ReleaseModelRequest, _mesh_service_pb2.ReleaseModelResponse]  # type: ignore[assignment]
+    """ReleaseModel ends a model's quarantine. Fails with NOT_FOUND when there is neither."""
+    ListOrders: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListOrdersRequest, _mesh_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
+    """ListOrders lists what operators ordered and what still holds, oldest first."""
+    ClearOrders: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ClearOrdersRequest, _mesh_service_pb2.ClearOrdersResponse]  # type: ignore[assignment]
+    """ClearOrders takes orders back. Fails with NOT_FOUND when a subject is named and no order is about it."""
+    ListAudit: _aio.UnaryUnaryMultiCallable[_mesh_service_pb2.ListAuditRequest, _mesh_service_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """ListAudit lists who did what to the mesh, newest first. For operators."""
 
 class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
-    """MeshService is the operator's view of the mesh, and the operator's hand on it."""
+    """MeshService is the operator's view of the mesh, and the operator's hand on it.
+
+    The views (Watch...) send the whole once and again after each change, gathered for a while; a reader that is slow
+    misses what lies between. Acts can be repeated: what holds already is left as it is. Each act is noted in the audit
+    log with the caller's name, also when it is refused.
+    """
 
     @_abc_1.abstractmethod
     def ListNodes(
@@ -88,12 +175,44 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListNodes lists every node of the mesh with its state and load."""
 
     @_abc_1.abstractmethod
+    def WatchNodes(
+        self,
+        request: _mesh_service_pb2.WatchNodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchNodesResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchNodesResponse]]:
+        """WatchNodes sends what ListNodes answers, again after each change of a node's state; its load alone is no change."""
+
+    @_abc_1.abstractmethod
     def ListModels(
         self,
         request: _mesh_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mesh_service_pb2.ListModelsResponse, _abc.Awaitable[_mesh_service_pb2.ListModelsResponse]]:
         """ListModels lists every model with the nodes that have it."""
+
+    @_abc_1.abstractmethod
+    def WatchModels(
+        self,
+        request: _mesh_service_pb2.WatchModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchModelsResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchModelsResponse]]:
+        """WatchModels sends what ListModels answers, again after each change."""
+
+    @_abc_1.abstractmethod
+    def ListEndpoints(
+        self,
+        request: _mesh_service_pb2.ListEndpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ListEndpointsResponse, _abc.Awaitable[_mesh_service_pb2.ListEndpointsResponse]]:
+        """ListEndpoints lists every place that has a model, with the share of calls it gets and why, and what was observed."""
+
+    @_abc_1.abstractmethod
+    def WatchEndpoints(
+        self,
+        request: _mesh_service_pb2.WatchEndpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchEndpointsResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchEndpointsResponse]]:
+        """WatchEndpoints sends what ListEndpoints answers, again after each change of shares; observations alone are none."""
 
     @_abc_1.abstractmethod
     def ListClients(
@@ -106,13 +225,49 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def WatchClients(
+        self,
+        request: _mesh_service_pb2.WatchClientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchClientsResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchClientsResponse]]:
+        """WatchClients sends what ListClients answers, again after each change."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _mesh_service_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ListEventsResponse, _abc.Awaitable[_mesh_service_pb2.ListEventsResponse]]:
+        """ListEvents lists the last events, oldest first."""
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _mesh_service_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchEventsResponse]]:
+        """WatchEvents streams what the mesh does by itself and what is done to it: the events kept so far, then each new
+        one, until the client cancels.
+        """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _mesh_service_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ExplainResponse, _abc.Awaitable[_mesh_service_pb2.ExplainResponse]]:
+        """Explain says where calls go and why: for a model its candidates, for a node its models, for a call that was made
+        its tries. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def DrainNode(
         self,
         request: _mesh_service_pb2.DrainNodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mesh_service_pb2.DrainNodeResponse, _abc.Awaitable[_mesh_service_pb2.DrainNodeResponse]]:
-        """DrainNode stops new work to a node and lets what runs finish. Fails with NOT_FOUND. Draining a drained node
-        changes nothing.
+        """DrainNode stops new work to a node and lets what runs finish; its agent is told. Fails with NOT_FOUND. Draining a
+        drained node changes nothing.
         """
 
     @_abc_1.abstractmethod
@@ -124,13 +279,83 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
         """UndrainNode lets a drained node take work again. Fails with NOT_FOUND."""
 
     @_abc_1.abstractmethod
-    def WatchEvents(
+    def SetNodeWeight(
         self,
-        request: _mesh_service_pb2.WatchEventsRequest,
+        request: _mesh_service_pb2.SetNodeWeightRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_mesh_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_mesh_service_pb2.WatchEventsResponse]]:
-        """WatchEvents streams what the mesh does by itself and what is done to it: the events kept so far, then each new
-        one, until the client cancels.
-        """
+    ) -> _typing.Union[_mesh_service_pb2.SetNodeWeightResponse, _abc.Awaitable[_mesh_service_pb2.SetNodeWeightResponse]]:
+        """SetNodeWeight gives a node more or fewer calls than it would get, whatever is learned of it. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def QuarantineNode(
+        self,
+        request: _mesh_service_pb2.QuarantineNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.QuarantineNodeResponse, _abc.Awaitable[_mesh_service_pb2.QuarantineNodeResponse]]:
+        """QuarantineNode keeps all calls from a node; its agent is not told. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ReleaseNode(
+        self,
+        request: _mesh_service_pb2.ReleaseNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ReleaseNodeResponse, _abc.Awaitable[_mesh_service_pb2.ReleaseNodeResponse]]:
+        """ReleaseNode ends a node's quarantine. Fails with NOT_FOUND when there is neither."""
+
+    @_abc_1.abstractmethod
+    def SetSplit(
+        self,
+        request: _mesh_service_pb2.SetSplitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.SetSplitResponse, _abc.Awaitable[_mesh_service_pb2.SetSplitResponse]]:
+        """SetSplit shares a model's calls out among groups of nodes. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SetLimit(
+        self,
+        request: _mesh_service_pb2.SetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.SetLimitResponse, _abc.Awaitable[_mesh_service_pb2.SetLimitResponse]]:
+        """SetLimit bounds how often a model is called, and how many calls are under way. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def QuarantineModel(
+        self,
+        request: _mesh_service_pb2.QuarantineModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.QuarantineModelResponse, _abc.Awaitable[_mesh_service_pb2.QuarantineModelResponse]]:
+        """QuarantineModel has every call of a model answered UNAVAILABLE. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ReleaseModel(
+        self,
+        request: _mesh_service_pb2.ReleaseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ReleaseModelResponse, _abc.Awaitable[_mesh_service_pb2.ReleaseModelResponse]]:
+        """ReleaseModel ends a model's quarantine. Fails with NOT_FOUND when there is neither."""
+
+    @_abc_1.abstractmethod
+    def ListOrders(
+        self,
+        request: _mesh_service_pb2.ListOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ListOrdersResponse, _abc.Awaitable[_mesh_service_pb2.ListOrdersResponse]]:
+        """ListOrders lists what operators ordered and what still holds, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ClearOrders(
+        self,
+        request: _mesh_service_pb2.ClearOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ClearOrdersResponse, _abc.Awaitable[_mesh_service_pb2.ClearOrdersResponse]]:
+        """ClearOrders takes orders back. Fails with NOT_FOUND when a subject is named and no order is about it."""
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _mesh_service_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_service_pb2.ListAuditResponse, _abc.Awaitable[_mesh_service_pb2.ListAuditResponse]]:
+        """ListAudit lists who did what to the mesh, newest first. For operators."""
 
 def add_MeshServiceServicer_to_server(servicer: MeshServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

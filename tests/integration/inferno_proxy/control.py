@@ -14,23 +14,37 @@ from aiohttp import ClientSession, UnixConnector, web
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.events import EventLog
+from inferno_proxy.explain.recent import RecentTries
+from inferno_proxy.feedback.advice import Advice
+from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts, Try
+from inferno_proxy.fleet import Address
 from inferno_proxy.identity.gate import Gate
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
+from inferno_proxy.orders.desk import Kept, OrderDesk
+from inferno_proxy.publishing.publisher import Recipe
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.registry.admission import Limits
 from inferno_proxy.registry.lease import Terms
 from inferno_proxy.registry.registry import Registry
+from inferno_proxy.reloading.reload import Comparison, Reloader
 from inferno_proxy.reports.reporting_service import ReportingService
+from inferno_proxy.resources import ResourceSettings
+from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
+from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias
+from inferno_proxy.routing.plan import RoutePlan, RoutingSettings
 from inferno_proxy.services.closing import Closing
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_proxy.services.grpc_server import ControlServices, grpc_server
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
-from inferno_proxy.services.mesh_service import MeshService
+from inferno_proxy.services.mesh_explain import Decisions, Explainer
+from inferno_proxy.services.mesh_service import Mesh, MeshService
 from inferno_proxy.services.rest import Rest
+from inferno_proxy.settings import ProxySettings
+from inferno_proxy.supervisor.handover import HandOver
 from inferno_proxy.supervisor.layout import Layout
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
@@ -55,10 +69,28 @@ class Control:
             self.registry, "1.2.3", allow_model_control=allow_model_control, aliases=lambda: self.aliases
         )
         self.lease = lease
+        self.settings = Latest(ProxySettings())
+        self.recent = RecentTries()
+        self.learner = Learner(lambda _: 0.0)
+        self.desk = self._desk(folder)
+        self.published: object = 3
+        self.planned: Latest[int] = Latest(0)
+        self.mesh = Mesh(
+            self.registry,
+            self.clients,
+            self.events,
+            self.desk,
+            AuditLog(self.audit, self.clock),
+            self.gate,
+            Explainer(self._decisions(), self.desk, self.events, self.clock),
+            self.clock,
+            self.closing,
+            named=lambda: self.settings.value.models,
+            aliases=lambda: self.aliases,
+        )
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
         self.failures: list[Try] = []
-        self.published: object = 3
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
         self.channel: grpc.aio.Channel
         self.http: ClientSession
@@ -67,6 +99,40 @@ class Control:
         """The newest snapshot's serial; a test may break it."""
         assert isinstance(self.published, int)
         return self.published
+
+    def _desk(self, folder: Path) -> OrderDesk:
+        """A desk over settings that are never tried: there is no Envoy."""
+
+        async def rehearse(_before: ProxySettings, _comparison: Comparison) -> None:
+            return
+
+        self.kept = Kept.at(folder / "orders.json")
+        reloader = Reloader(
+            HandOver(self.settings.value, Address("127.0.0.1", 1)),
+            self.events,
+            rehearse=rehearse,
+            put=self.settings.set,
+            keep=lambda _: None,
+            env={},
+            orders=self.kept.book,
+        )
+        return OrderDesk(self.kept, reloader, self.clock, self.events)
+
+    def plan(self) -> RoutePlan:
+        """What the fleet, the settings and the orders lead to now."""
+        return Planner()(self.registry.view.value, self.settings.value.routing, Advice(), self.kept.steering.value)
+
+    def _decisions(self) -> Decisions:
+        recipe = Recipe(RoutingSettings(), ResourceSettings("", ""))
+        return Decisions(
+            self.registry.view,
+            self.plan,
+            self.planned,
+            Latest(recipe),
+            Latest(Advice()),
+            self.learner.observations,
+            self.recent,
+        )
 
     def services(self, group: asyncio.TaskGroup) -> ControlServices:
         view = self.registry.view
@@ -79,13 +145,12 @@ class Control:
                 self.closing,
                 self.gate,
                 counts=self.counts.extend,
-                tries=self.tries.extend,
-                failures=self.failures.extend,
+                tries={TRIES: self.tries.extend, FAILED_TRIES: self.failures.extend, ASKED_TRIES: self.recent.kept},
             ),
             registration=RegistrationService(self.registry, self.clock, group, self.gate, first_word_within=0.5),
             health=HealthService(view, self.closing, lambda: self.aliases),
             grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),
-            mesh=MeshService(self.registry, self.clients, self.events, self.clock, self.closing),
+            mesh=MeshService(self.mesh),
             inference=InferenceService(self.fleet),
             governed=True,
         )

@@ -25,6 +25,7 @@ from inferno_proxy.registry.lease import Terms
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import build
+from inferno_proxy.resources.names import FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.plan import RoutingSettings
 from inferno_proxy.services.closing import Closing
@@ -68,8 +69,7 @@ class World:
             closing,
             gate(),
             counts=learning.counts,
-            tries=learning.learner.tries,
-            failures=lambda _: None,
+            tries={TRIES: learning.learner.tries, FAILED_TRIES: lambda _: None},
         )
         server = rpc.server()
         async with asyncio.TaskGroup() as group, AdsService(publisher.snapshots, clients, self.clock, gate()) as ads:

@@ -22,6 +22,7 @@ from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources import build
+from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_proxy.routing.traffic import Balance, Traffic, TrafficTable
 from inferno_proxy.services.closing import Closing
@@ -52,6 +53,7 @@ class World:
         self.fleet = view(*(member(server, MODELS) for server in servers))
         self.counts: list[Counts] = []
         self.tries: list[Try] = []
+        self.asked: list[Try] = []
         self.failures: list[Try] = []
         self.stub: Any = None
         # What is in here is the control plane; it may be closed and entered again.
@@ -67,8 +69,8 @@ class World:
         clients.published(1)
         server = rpc.server()
         fleet = Latest[FleetView](self.fleet)
-        counts, tries, failures = self.counts.extend, self.tries.extend, self.failures.extend
-        reporting = ReportingService(fleet, clock, closing, gate(), counts=counts, tries=tries, failures=failures)
+        tries = {TRIES: self.tries.extend, FAILED_TRIES: self.failures.extend, ASKED_TRIES: self.asked.extend}
+        reporting = ReportingService(fleet, clock, closing, gate(), counts=self.counts.extend, tries=tries)
         async with AdsService(Latest(built), clients, clock, gate()) as ads:
             ads.register(server)
             reporting.register(server)

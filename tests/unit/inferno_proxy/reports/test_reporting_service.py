@@ -13,7 +13,7 @@ from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import FleetView, Member, Phase, Source
 from inferno_proxy.reports.load_report import report_request
 from inferno_proxy.reports.reporting_service import ReportingService
-from inferno_proxy.resources.names import FAILED_TRIES
+from inferno_proxy.resources.names import FAILED_TRIES, TRIES
 from inferno_proxy.services.closing import Closing
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Exhausted, Unavailable
@@ -57,8 +57,7 @@ class World:
             self.closing,
             gate(),
             counts=self.counts.extend,
-            tries=self.tries.extend,
-            failures=self.failures.extend,
+            tries={TRIES: self.tries.extend, FAILED_TRIES: self.failures.extend},
             most_streams=most_streams,
         )
 

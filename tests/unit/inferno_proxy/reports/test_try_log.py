@@ -87,6 +87,7 @@ def test_an_entry_becomes_a_try() -> None:
         request_bytes=1011,
         stream=False,
         fingerprint="ab12",
+        status="gRPC 0",
     )
 
 
@@ -207,7 +208,7 @@ def test_the_log_of_failures_holds_failures_only() -> None:
     )
     first = log.take(message(*entries, name=FAILED_TRIES), fleet(), 7.0)
     later = log.take(message(*entries), fleet(), 7.0)
-    assert log.failures
+    assert log.name == FAILED_TRIES
     assert [each.outcome for each in first] == [Outcome.FAILED, Outcome.RESET, Outcome.REFUSED]
     assert later == first
 

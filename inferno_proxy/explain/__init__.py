@@ -1,0 +1,1 @@
+"""Why calls go where they go: said from the plan and the figures that decided it."""
