@@ -101,8 +101,8 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path, the sharing out of calls, the way from ready to reached and the intake of telemetry."""
-    for part in session.posargs or ("proxy_path", "balancing", "propagation", "telemetry_ingest"):
+    """Measure the request path, TLS to nodes, the sharing out of calls, the way to the first call, telemetry."""
+    for part in session.posargs or ("proxy_path", "node_tls", "balancing", "propagation", "telemetry_ingest"):
         python(session, "-m", f"benchmarks.{part}")
 
 

@@ -61,6 +61,7 @@ class Sidecar:
         self._doors = wanted.doors
         self._life: GuardedProcess | None = None
         self._stopping = asyncio.Event()
+        self._starting = asyncio.Lock()
         self._backoff = Backoff(0.1, 10.0)
 
     @property
@@ -108,7 +109,9 @@ class Sidecar:
                     self._backoff.reset()
             await self._clock.sleep(self._backoff.next())
             try:
-                await self._launch()
+                async with self._starting:
+                    if not self._stopping.is_set():
+                        await self._launch()
             except InfernoError as error:
                 self._life = None
                 self.fault.set(error.message)
@@ -117,8 +120,9 @@ class Sidecar:
     async def stop(self) -> None:
         """End it, and :meth:`run` with it."""
         self._stopping.set()
-        if self._life is not None:
-            await self._life.stop()
+        async with self._starting:
+            if self._life is not None:
+                await self._life.stop()
 
     async def _launch(self) -> None:
         # Chosen once: the mesh knows the node by these ports for as long as the agent lives.
@@ -143,8 +147,8 @@ class Sidecar:
         until = self._clock.monotonic() + _READY_WITHIN
         ended = asyncio.create_task(life.gone())
         try:
-            while not (await _answers(self._doors.host, self._doors.grpc)):
-                if ended.done() or self._clock.monotonic() > until:
+            while not await self._answers():
+                if ended.done() or self._stopping.is_set() or self._clock.monotonic() > until:
                     await life.stop()
                     said = " ".join(_last_words(self._place.log))
                     raise Unavailable(
@@ -155,6 +159,9 @@ class Sidecar:
                 await self._clock.sleep(_POLL)
         finally:
             ended.cancel()
+
+    async def _answers(self) -> bool:
+        return all([await _listens(self._doors.host, port) for port in (self._doors.grpc, self._doors.http)])
 
     def _fingerprint(self) -> str:
         """Changes with everything it is started with but the ports that were left open."""
@@ -201,7 +208,7 @@ async def retire(place: Place) -> None:
     await GuardedProcess.adopt(place, "")
 
 
-async def _answers(host: str, port: int) -> bool:
+async def _listens(host: str, port: int) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
         _, writer = await asyncio.open_connection(host, port)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import grpc
+import psutil
 import pytest
 from cryptography import x509
 from tritonclient.grpc import service_pb2 as pb
@@ -182,6 +183,27 @@ async def test_it_outlives_its_agent_and_is_taken_over_or_ended_by_the_next(tmp_
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection(*parse_address(other.endpoints.grpc))
         await other.stop()
+
+
+async def test_a_port_that_somebody_took_is_waited_for(tmp_path: Path) -> None:
+    by = mesh_authority()
+    async with node(tmp_path / "one", by, "one", watched=False) as one:
+        proxy, sidecar = identified(tmp_path / "proxy", by, "proxy/p"), one.sidecar
+        where = sidecar.endpoints
+        dead = psutil.Process(sidecar.pid)
+        dead.kill()
+        host, port = parse_address(where.grpc)
+        await eventually(lambda: not dead.is_running(), 5, "it is gone")
+        squatter = await asyncio.start_server(lambda *_: None, host, port)
+        running = asyncio.create_task(sidecar.run())
+        await eventually(lambda: f":{port} is used by" in sidecar.fault.value, 5, "who holds the port is told")
+        squatter.close()
+        await squatter.wait_closed()
+        await eventually(lambda: not sidecar.fault.value, 10, "it serves again")
+        assert sidecar.endpoints == where
+        assert await ready(where.http, proxy)
+        await sidecar.stop()
+        await running
 
 
 async def test_one_that_does_not_serve_says_why(tmp_path: Path) -> None:

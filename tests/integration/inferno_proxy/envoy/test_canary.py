@@ -19,6 +19,8 @@ from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import Origin
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InvalidInput, Unavailable
+from tests.certificates import DOMAIN
+from tests.integration.inferno_backend.members import identified, mesh_authority
 from tests.integration.inferno_proxy.envoy.poison import crashing
 from tests.unit.inferno_proxy.nodes import model, node
 
@@ -74,6 +76,14 @@ async def test_settings_of_every_kind_pass_and_leave_nothing(socket_dir: Path) -
     (socket_dir / "canary" / "sink.sock").write_text("left behind")
     await tried(socket_dir, EVERYTHING)
     assert not (socket_dir / "canary").exists()
+
+
+async def test_clusters_with_tls_lead_a_canary_nowhere_else(socket_dir: Path) -> None:
+    identified(socket_dir / "identity", mesh_authority(), "proxy/p")
+    taking = FleetView(1, {"a": Member(node("a", tls=True), Phase.SERVING, Source.AGENT, 1.0)})
+    resources = ResourceSettings("/nowhere/g", "/nowhere/h", identity=socket_dir / "identity", trust_domain=DOMAIN)
+    secured = build(plan(taking, RoutingSettings()), resources, 1, {})[Dialect.ENVOY]
+    assert await canary(socket_dir).verdict(secured, probes(["m"])) == ""
 
 
 async def test_of_several_changes_the_one_that_envoy_refuses_is_named_with_its_line(socket_dir: Path) -> None:
