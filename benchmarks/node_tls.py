@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,20 +24,12 @@ from typing import Any
 
 import grpc
 
+from benchmarks.members import fronted, identified, new_authority
 from benchmarks.proxied import proxy
 from benchmarks.proxy_path import EFFORT, HEADER, MODEL, RESULTS, SIZES, Way, child, cpu_seconds, load, message
 from inferno.registration.v1 import node_pb2, registration_service_pb2, registration_service_pb2_grpc
-from inferno_backend.guarded import Place
-from inferno_backend.node import Endpoints
-from inferno_backend.sidecar.configuration import Doors
-from inferno_backend.sidecar.sidecar import Sidecar, Wanted
 from inferno_runtime import logs, rpc
-from inferno_runtime.clock import SystemClock
-from inferno_runtime.identity.authority import Authority, Grant, make_authority, make_request
-from inferno_runtime.identity.folder import IdentityFolder
-from inferno_runtime.identity.names import MeshName, Role
-
-_DOMAIN = "bench"
+from inferno_runtime.identity.names import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +47,10 @@ class Cost:
         return self.proxy_us + self.sidecar_us
 
 
-def identified(folder: Path, by: Authority, role: Role) -> IdentityFolder:
-    """A member's identity, valid for an hour."""
-    request = make_request()
-    certificate = by.sign(request.csr, Grant(MeshName(_DOMAIN, role, "bench"), seconds=3600), time.time())
-    made = IdentityFolder(folder)
-    made.write(certificate, request.key, by.trusted)
-    return made
-
-
 @contextlib.asynccontextmanager
 async def ways(scratch: Path) -> AsyncIterator[list[tuple[Way, int]]]:
     """Both ways to one server, each with the process id of the Envoy beside the server, 0 for none."""
-    by = Authority.load(make_authority(_DOMAIN, time.time()))
+    by = new_authority()
     async with contextlib.AsyncExitStack() as stack:
         echo = await stack.enter_async_context(
             child(sys.executable, "-m", "benchmarks.proxy_path", "--serve", stdout=subprocess.PIPE)
@@ -76,11 +58,7 @@ async def ways(scratch: Path) -> AsyncIterator[list[tuple[Way, int]]]:
         assert echo.stdout is not None
         upstream = int(await echo.stdout.readline())
         identity = identified(scratch / "identity", by, Role.NODE)
-        wanted = Wanted(Place(scratch / "sidecar"), Doors("127.0.0.1", 0, 0), identity, _DOMAIN)
-        sidecar = Sidecar(wanted, SystemClock())
-        await sidecar.start()
-        stack.push_async_callback(sidecar.stop)
-        sidecar.lead_to(Endpoints(f"127.0.0.1:{upstream}"))
+        sidecar = await stack.enter_async_context(fronted(scratch, identity, f"127.0.0.1:{upstream}"))
         plain = await stack.enter_async_context(proxy(scratch / "plain", [upstream], [MODEL], ""))
         identified(scratch / "secured" / "identity", by, Role.PROXY)
         secured = await stack.enter_async_context(proxy(scratch / "secured", [], [], ""))
