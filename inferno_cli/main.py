@@ -28,6 +28,11 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
     ),
     "Find out what is wrong": (
         Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),
+        Entry(
+            "config",
+            "Check, show or describe the settings file, without starting anything.",
+            "inferno_cli.commands.config:command",
+        ),
     ),
 }
 

@@ -187,7 +187,9 @@ def _from_file(cls: type[Settings], file: Path | None) -> tuple[dict[str, tuple[
     if file is None:
         return {}, {}
     document = _document(file)
-    section = document.get(cls.section) or {}
+    section = document.get(cls.section)
+    if section is None:
+        return {}, {}
     if not isinstance(section, Mapping):
         raise InvalidInput(
             f"{file}: section {cls.section!r} is not a mapping.",
