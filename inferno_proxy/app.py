@@ -74,7 +74,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
                 if settings.healing:
                     keepers.append(group.create_task(control.keep(), name="control"))
                     keepers.append(group.create_task(_replace_on_signal(envoys, control), name="replacement"))
-                keepers.append(group.create_task(_pass_on(hangups, control), name="hangups"))
+                keepers.append(group.create_task(_pass_on(hangups, envoys, control), name="hangups"))
                 _LOG.info("the proxy serves", endpoint=str(_reachable(listen)), data=str(layout.directory))
                 notify.ready(
                     endpoint=str(_reachable(listen)),
@@ -102,9 +102,11 @@ def _envoys(settings: ProxySettings, layout: Layout, listen: Address, control: C
     return [EnvoyProcess(replace(each, node_id=name), control.ready, report=control.tell) for name in names]
 
 
-async def _pass_on(hangups: Latest[int], control: ControlProcess) -> None:
+async def _pass_on(hangups: Latest[int], envoys: Envoys, control: ControlProcess) -> None:
+    """At each hangup log files are opened anew, which may have been moved away, and the settings are read again."""
     async for count in hangups.watch():
         if count:
+            await envoys.reopen_logs()
             await control.reload()
 
 

@@ -274,6 +274,8 @@ def _recipe(
             rate_limit_service=settings.rate_limits_at,
             aliases=bool(settings.aliases),
             priority_header=settings.priority_header.lower(),
+            access_log=settings.access_log_file,
+            traces=settings.traces,
             asked_for=settings.asked_for,
             trusted=settings.trusted,
             identity=member.folder.path if member else None,

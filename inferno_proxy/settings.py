@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pydantic
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from inferno_proxy.call_records import STDOUT, Traces
 from inferno_proxy.discovery.kubernetes_settings import KubernetesSettings, require_client
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.aliases import Alias, parse_alias
@@ -126,6 +127,26 @@ class ProxySettings(ProcessSettings):
         metavar="NAME",
         live=True,
     )
+    access_log: str = option(
+        "off",
+        help="Where each call is written as a line of JSON: off, stdout or a file's absolute path.",
+        metavar="off|stdout|PATH",
+        live=True,
+    )
+    otlp: str = option(
+        "",
+        help="OpenTelemetry collector that gets spans of calls over OTLP/gRPC: HOST:PORT.",
+        metavar="HOST:PORT",
+        live=True,
+    )
+    otlp_percent: float = option(
+        100.0,
+        help="How many of a hundred calls are traced that bring no trace of their caller's.",
+        ge=0,
+        le=100,
+        metavar="PERCENT",
+        live=True,
+    )
     models: Mapping[str, ModelSettings] = option(
         {}, help="How calls of each model are treated; '*' is every other.", live=True
     )
@@ -182,9 +203,16 @@ class ProxySettings(ProcessSettings):
                 raise ValueError(f"{error} {error.fix} Or unix:/path") from error
         return governator
 
-    @pydantic.field_validator("rate_limit_service")
+    @pydantic.field_validator("access_log")
     @classmethod
-    def _rate_limit_service_is_an_address(cls, where: str) -> str:
+    def _access_log_is_a_place(cls, where: str) -> str:
+        if where not in ("off", "stdout") and not (where.startswith("/") and where.isprintable()):
+            raise ValueError("it must be off, stdout or the absolute path of a file")
+        return where
+
+    @pydantic.field_validator("rate_limit_service", "otlp")
+    @classmethod
+    def _service_is_an_address(cls, where: str) -> str:
         if where:
             try:
                 parse_address(where)
@@ -221,6 +249,16 @@ class ProxySettings(ProcessSettings):
             nearest_first=self.prefer == "near",
             hedge_budget=self.hedge_budget / 100,
         )
+
+    @property
+    def access_log_file(self) -> str:
+        """The file that Envoy writes its access log to; empty for none."""
+        return {"off": "", "stdout": STDOUT}.get(self.access_log, self.access_log)
+
+    @property
+    def traces(self) -> Traces | None:
+        """Where spans go, None when nobody wants them."""
+        return Traces(Address(*parse_address(self.otlp)), self.otlp_percent) if self.otlp else None
 
     @property
     def rate_limits_at(self) -> Address | None:

@@ -73,6 +73,11 @@ async def figures(socket: Path) -> str:
     return (await call(socket, f"/stats/prometheus?usedonly&filter={kinds}", within=5.0))[1]
 
 
+async def reopen_logs(socket: Path) -> None:
+    """Open log files anew, after they were moved away."""
+    await call(socket, "/reopen_logs", method="POST")
+
+
 async def drain(socket: Path) -> None:
     """Ask clients to take their next calls elsewhere, within the time for draining that Envoy was started with; running
     calls go on, and so do listeners."""

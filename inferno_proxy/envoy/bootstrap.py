@@ -22,7 +22,10 @@ PEER_CERTIFICATES = "inferno"
 MAX_CONNECTIONS = 10_000
 # What an Envoy that was replaced had counted lies beside its admin socket, under the socket's name with this ending.
 LAST_FIGURES = ".figures"
+# Runtime value: the access log is written with this percentage, 100 when nobody says so.
+ACCESS_LOG_SWITCH = "inferno.access_log"
 Json = Mapping[str, object]
+_QUIET: Json = {"name": "quiet", "static_layer": {ACCESS_LOG_SWITCH: 0}}
 _LOAD_REPORTS: Json = {
     "load_stats_config": {
         "api_type": "GRPC",
@@ -47,6 +50,7 @@ class EnvoySettings:
     the public address, which the control plane's listener also has. ``node_id`` tells it from others that share the
     folder and the address. ``workers`` is the number of worker threads. ``max_connections`` bounds the connections of
     all clients together. ``life`` counts its processes: when one is replaced, two live at the same time.
+    ``quiet``: it writes no access log.
     """
 
     directory: Path
@@ -56,6 +60,7 @@ class EnvoySettings:
     workers: int = 2
     max_connections: int = MAX_CONNECTIONS
     life: int = 0
+    quiet: bool = False
 
     @property
     def admin_socket(self) -> Path:
@@ -83,6 +88,7 @@ def local_base(settings: EnvoySettings) -> Json:
         "stats_config": _HISTOGRAMS,
         "node": {"id": settings.node_id, "cluster": "inferno"},
         **_limits(settings.max_connections),
+        **_runtime(*([_QUIET] if settings.quiet else [])),
     }
 
 

@@ -149,7 +149,7 @@ class Canary:
 
     def _settings(self) -> EnvoySettings:
         return EnvoySettings(
-            self._directory, self._directory / "none", Address("127.0.0.1", 0), node_id="canary", workers=1
+            self._directory, self._directory / "none", Address("127.0.0.1", 0), node_id="canary", workers=1, quiet=True
         )
 
     @asynccontextmanager

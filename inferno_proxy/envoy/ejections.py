@@ -8,8 +8,10 @@ envoy/data/cluster/v3/outlier_detection_event.proto.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 from inferno_proxy.events import Event
@@ -20,6 +22,8 @@ _LOG = logs.get("envoy")
 # An ejection lasts no longer (resources/clusters.py), with some time for the word of its end to come; in seconds.
 _LONGEST = 15.0
 _ABOUT = re.compile(r"endpoint (\S+) of model (.+?)(?:: .*| has been out)")
+# How a line of the access log begins (resources/access_log.py): Envoy sorts the names.
+ACCESS_LINE = b'{"bytes_received":'
 _CAUSES = {
     "CONSECUTIVE_5XX": "it kept answering with errors",
     "CONSECUTIVE_GATEWAY_FAILURE": "it kept refusing or breaking calls",
@@ -70,8 +74,11 @@ def ejected(events: Iterable[Event], now: float) -> frozenset[tuple[str, str]]:
 
 
 async def follow(stream: asyncio.StreamReader, report: Callable[[Act], None]) -> None:
-    """Report every ejection and every return until the stream ends."""
+    """Report every ejection and every return until the stream ends; lines of the access log go to our own output."""
     while raw := await stream.readline():
+        if raw.startswith(ACCESS_LINE):
+            _pass_on(raw)
+            continue
         try:
             act = ejection(raw.decode(errors="replace"))
         except ValueError as error:
@@ -79,3 +86,10 @@ async def follow(stream: asyncio.StreamReader, report: Callable[[Act], None]) ->
             continue
         if act is not None:
             report(act)
+
+
+def _pass_on(line: bytes) -> None:
+    # Nobody may have to read it: what cannot be written is lost, and the proxy goes on.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()

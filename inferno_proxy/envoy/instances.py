@@ -67,6 +67,11 @@ class Envoys:
             except Unavailable as error:
                 _LOG.error("envoy is not replaced", reason=str(error))
 
+    async def reopen_logs(self) -> None:
+        """Open log files anew, after they were moved away."""
+        for envoy in self._envoys:
+            await envoy.reopen_logs()
+
     async def _follow(self, envoy: EnvoyProcess) -> None:
         async for _ in envoy.life.watch():
             self.serving.set(bool(self.pids))

@@ -153,6 +153,12 @@ class EnvoyProcess:
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
 
+    async def reopen_logs(self) -> None:
+        """Open log files anew, in every process that still has calls."""
+        for life in tuple(self._lives):
+            with contextlib.suppress(Unavailable):
+                await admin.reopen_logs(life.admin)
+
     async def stop(self) -> None:
         """Drain, then stop: clients are sent elsewhere, model calls under way get ``grace`` seconds. Idempotent."""
         for retiring in tuple(self._retiring):

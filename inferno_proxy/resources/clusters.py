@@ -61,6 +61,7 @@ from envoy_data_plane.google.protobuf import Any
 from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import (
+    COLLECTOR,
     CONTROL_GRPC,
     CONTROL_HTTP,
     GOVERNATOR,
@@ -126,13 +127,16 @@ def cluster_resources(route: ModelRoute, settings: ResourceSettings) -> Iterator
 
 
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
-    """The control plane's two sockets and, when there are any, the governator and the rate limit service."""
+    """The control plane's two sockets and, when there are any, the governator, the rate limit service and
+    the collector of traces."""
     yield _service_cluster(CONTROL_GRPC, settings.control_grpc, http2=True)
     yield _service_cluster(CONTROL_HTTP, settings.control_http, http2=False)
     if settings.governator is not None:
         yield _service_cluster(GOVERNATOR, settings.governator, http2=True)
     if settings.rate_limit_service is not None:
         yield _service_cluster(RATE_LIMITS, settings.rate_limit_service, http2=True, named=True)
+    if settings.traces is not None:
+        yield _service_cluster(COLLECTOR, settings.traces.collector, http2=True, named=True)
 
 
 @lru_cache(maxsize=4096)

@@ -96,7 +96,8 @@ def encoded(endpoint: Endpoint, keyed: bool) -> bytes:
         metadata[MATCH] = TAKES_TLS
     return bytes(
         LbEndpoint(
-            endpoint=EnvoyEndpoint(address=envoy_address(endpoint.address)),
+            # The name is for logs and traces.
+            endpoint=EnvoyEndpoint(address=envoy_address(endpoint.address), hostname=endpoint.node),
             health_status=HealthStatus.DRAINING if endpoint.draining else HealthStatus.UNKNOWN,
             load_balancing_weight=endpoint.weight,
             metadata=Metadata(filter_metadata=metadata) if metadata else None,

@@ -29,6 +29,7 @@ from envoy_data_plane.google.protobuf import StringValue
 
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources import call_filter
+from inferno_proxy.resources.access_log import access_log
 from inferno_proxy.resources.call_stats import call_stats
 from inferno_proxy.resources.clusters import ads
 from inferno_proxy.resources.global_rates import global_rate_filter
@@ -40,6 +41,7 @@ from inferno_proxy.resources.rate_limits import rate_filter
 from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import size_filter
+from inferno_proxy.resources.tracing import request_ids, tracing
 from inferno_proxy.resources.try_log import try_logs
 
 ROUTER = "envoy.filters.http.router"
@@ -91,7 +93,9 @@ def _manager(settings: ResourceSettings, *, trusted: bool) -> Filter:
         normalize_path=True,
         merge_slashes=True,
         local_reply_config=local_replies(),
-        access_log=call_stats(),
+        access_log=[*call_stats(), *access_log(settings.access_log)],
+        tracing=tracing(settings.traces),
+        request_id_extension=request_ids(settings.traces),
         common_http_protocol_options=HttpProtocolOptions(idle_timeout=seconds(3600), max_headers_count=100),
         http2_protocol_options=Http2ProtocolOptions(
             # Windows stay at Envoy's own 16 and 24 MiB: 1 MiB a stream cost a tenth more CPU for a body of 600 kB.

@@ -9,6 +9,7 @@ CONTROL_GRPC = "inferno_control"
 CONTROL_HTTP = "inferno_control_http"
 GOVERNATOR = "inferno_governator"
 RATE_LIMITS = "inferno_rate_limits"
+COLLECTOR = "inferno_collector"
 
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"

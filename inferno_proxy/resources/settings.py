@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inferno_proxy.call_records import Traces
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.caller import Door
 
@@ -27,6 +28,7 @@ class ResourceSettings:
     address ranges of ``trusted`` may send headers that steer.
     ``identity`` is the folder of the proxy's identity in the mesh of ``trust_domain``, with the files of
     :func:`inferno_runtime.identity.secrets.write_secrets`; None: it has none, and reaches no node that takes TLS only.
+    ``access_log`` is the file that Envoy writes its access log to, empty for none; ``traces`` says where spans go.
     """
 
     control_grpc: str
@@ -45,3 +47,5 @@ class ResourceSettings:
     identity: Path | None = None
     trust_domain: str = ""
     door: Door = Door.OPEN
+    access_log: str = ""
+    traces: Traces | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from inferno_proxy.call_records import Traces
 from inferno_proxy.fleet import Address
 from inferno_proxy.settings import ProxySettings, split_backend
 from inferno_runtime.errors import InvalidInput
@@ -43,6 +44,9 @@ def test_a_malformed_backend_is_refused(text: str) -> None:
         ("host", "localhost", "IP address"),
         ("governator", "nowhere", "unix:/path"),
         ("rate_limit_service", "nowhere", "host:port"),
+        ("otlp", "nowhere", "host:port"),
+        ("otlp_percent", 101, "otlp_percent"),
+        ("access_log", "calls.log", "absolute path"),
         ("port", 70000, "port"),
         ("lease_duration", 0.1, "lease_duration"),
     ],
@@ -65,6 +69,15 @@ def test_a_global_limit_needs_somebody_who_counts(tmp_path: Path) -> None:
         load(ProxySettings, file=file)
     file.write_text(f"proxy:\n  rate_limit_service: limits.example:8081\n{model}")
     assert load(ProxySettings, file=file).value.rate_limits_at == Address("limits.example", 8081)
+
+
+def test_calls_are_recorded_where_somebody_asked_for_it() -> None:
+    silent = ProxySettings()
+    assert (silent.access_log_file, silent.traces) == ("", None)
+    asked = ProxySettings(access_log="stdout", otlp="collector.example:4317", otlp_percent=5)
+    assert asked.access_log_file == "/dev/stdout"
+    assert asked.traces == Traces(Address("collector.example", 4317), 5)
+    assert ProxySettings(access_log="/var/log/calls").access_log_file == "/var/log/calls"
 
 
 def test_nobody_is_asked_who_has_nothing_to_count() -> None:

@@ -21,6 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_proxy.call_records import Traces
 from inferno_proxy.envoy.bootstrap import EnvoySettings
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.envoy.standby import write_standby
@@ -243,6 +244,8 @@ async def proxied(
     routing: RoutingSettings | None = None,
     rate_limit_service: Address | None = None,
     priority_header: str = "",
+    access_log: str = "",
+    traces: Traces | None = None,
     advice: Advice | None = None,
     report: Callable[[Act], None] = lambda _: None,
     **more: Any,
@@ -259,6 +262,8 @@ async def proxied(
         rate_limit_service=rate_limit_service,
         aliases=bool(routing.aliases),
         priority_header=priority_header,
+        access_log=access_log,
+        traces=traces,
         **more,
     )
     built = build(advised(plan(fleet, routing), advice or Advice()), resources, 1, {})

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from inferno_proxy.envoy.ejections import ejection, follow
+from inferno_proxy.envoy.ejections import ACCESS_LINE, ejection, follow
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 from inferno_proxy.supervisor.act import Act
 
@@ -53,3 +53,14 @@ async def test_what_is_no_ejection_stops_nobody_from_reading_on() -> None:
     told: list[Act] = []
     await follow(stream, told.append)
     assert [act.kind for act in told] == ["ENDPOINT_BACK"]
+
+
+async def test_lines_of_the_access_log_are_passed_on_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    line = ACCESS_LINE + b'1,"component":"access"}\n'
+    stream = asyncio.StreamReader()
+    stream.feed_data(line + json.dumps(BACK).encode() + b"\n" + line)
+    stream.feed_eof()
+    told: list[Act] = []
+    await follow(stream, told.append)
+    assert len(told) == 1
+    assert capfdbinary.readouterr().out == line * 2
