@@ -26,7 +26,17 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
         ),
         Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
     ),
+    "Operate the mesh": (
+        Entry("drain", "Stop new work to a node and let what runs finish.", "inferno_cli.commands.drain:drain"),
+        Entry("undrain", "Let a drained node take work again.", "inferno_cli.commands.drain:undrain"),
+        Entry(
+            "mesh",
+            "Order weights, splits, limits and quarantines; see orders, events and acts.",
+            "inferno_cli.commands.mesh:command",
+        ),
+    ),
     "Find out what is wrong": (
+        Entry("explain", "Say where calls go and why, or what became of one.", "inferno_cli.commands.explain:command"),
         Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),
         Entry(
             "config",

@@ -59,6 +59,7 @@ from inferno_proxy.services.grpc_server import ControlServices, grpc_server
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_explain import Decisions, Explainer
+from inferno_proxy.services.mesh_json import MeshJson
 from inferno_proxy.services.mesh_service import Mesh, MeshService
 from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
@@ -112,15 +113,16 @@ async def serve(
     def aliases() -> Mapping[str, Alias]:
         return recipes.value.routing.aliases
 
+    closing, audit = Closing(), AuditLog(layout.audit, clock)
+    gate = Gate(audit, clock)
     fleet = FleetInference(
         registry,
         version("inferno-mesh"),
         allow_model_control=settings.allow_model_control,
+        audit=audit,
         aliases=aliases,
         proxy=member,
     )
-    closing, audit = Closing(), AuditLog(layout.audit, clock)
-    gate = Gate(audit, clock)
     figures = ReportedFigures(registry.view, clock)
     learning = Learning(registry, recipes, advice, events, clock)
     quarantine = Quarantine(registry.view, advice, events, clock)
@@ -186,7 +188,7 @@ async def serve(
             registry.view,
             layout,
         )
-        rest = Rest(fleet, registration, metrics, gate)
+        rest = Rest(fleet, registration, metrics, gate, MeshJson(services.mesh))
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),

@@ -7,14 +7,17 @@ messages are those of the protocol, and what goes wrong is raised.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tritonclient.grpc import service_pb2
 
+from inferno_proxy.audit import AuditLog
 from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView, Member, ModelState
+from inferno_proxy.identity.caller import Caller
 from inferno_proxy.identity.membership import Membership
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.routing.aliases import Aliases, in_force, no_aliases, stands_for
@@ -60,12 +63,14 @@ class FleetInference:
         version: str,
         *,
         allow_model_control: bool,
+        audit: AuditLog,
         aliases: Aliases = no_aliases,
         proxy: Membership | None = None,
     ) -> None:
         self._registry = registry
         self._version = version
         self._allow_model_control = allow_model_control
+        self._audit = audit
         self._aliases = aliases
         self._proxy = proxy
 
@@ -125,7 +130,9 @@ class FleetInference:
         missing = [name for name, error in answers.failed.items() if not isinstance(error, NotFound)]
         return Statistics(add_up(answers.given.values()), tuple(sorted(missing)))
 
-    async def load(self, model: str, parameters: Mapping[str, object], within: float | None = None) -> None:
+    async def load(
+        self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None = None
+    ) -> None:
         """Have every agent load a model; returns once each has it ready or has said why not, and one has it.
 
         Raises:
@@ -134,8 +141,13 @@ class FleetInference:
             Unavailable: No agent is there, or no node could load it; the server's reason is in the sentence.
             TimedOut: Neither happened in time.
         """
+        with self._noting(caller, "LOAD_MODEL", model):
+            await self._load(model, parameters, caller, within)
+
+    async def _load(self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None) -> None:
         self._allowed("load", model, parameters)
         before = {name: m.node.revision for name, m in self._registry.view.value.members.items()}
+        self._audit.write(caller, "LOAD_MODEL", model)
         asked = self._registry.want_model(model, loaded=True)
         if not asked:
             raise Unavailable(
@@ -163,7 +175,9 @@ class FleetInference:
                 metadata={"model": model},
             )
 
-    async def unload(self, model: str, parameters: Mapping[str, object], within: float | None = None) -> None:
+    async def unload(
+        self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None = None
+    ) -> None:
         """Have every agent withdraw and unload a model; returns once no node has it.
 
         Raises:
@@ -172,6 +186,10 @@ class FleetInference:
             Unsupported: The call carries parameters, or a node without an agent serves it.
             TimedOut: A node still had it at the deadline.
         """
+        with self._noting(caller, "UNLOAD_MODEL", model):
+            await self._unload(model, parameters, caller, within)
+
+    async def _unload(self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None) -> None:
         self._allowed("unload", model, parameters)
         view = self._registry.view.value
         if model not in summarize(view).models:
@@ -184,6 +202,7 @@ class FleetInference:
                 reason="NO_AGENT",
                 fix="Unload it on those servers directly.",
             )
+        self._audit.write(caller, "UNLOAD_MODEL", model)
         asked = self._registry.want_model(model, loaded=False)
 
         def gone(view: FleetView) -> bool:
@@ -204,6 +223,15 @@ class FleetInference:
             raise unknown_model(model, summary.models)
         why = summary.models[model].reason or "its nodes have just come; call again"
         raise Unavailable(f"No node serves {model!r} now: {why}", reason="MODEL_NOT_SERVED", retry_after=1)
+
+    @contextmanager
+    def _noting(self, caller: Caller, act: str, model: str) -> Iterator[None]:
+        """Note what is refused, or fails, of an act."""
+        try:
+            yield
+        except InfernoError as error:
+            self._audit.refused(caller, act, model, error)
+            raise
 
     def _allowed(self, what: str, model: str, parameters: Mapping[str, object]) -> None:
         if not self._allow_model_control:

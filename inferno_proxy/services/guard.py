@@ -39,6 +39,7 @@ _PATHS: Mapping[str, Action | None] = MappingProxyType(
         "/healthz": None,
         "/readyz": None,
         "/register": None,
+        "/mesh": None,
         "/v2": Action.INFER,
         "/v2/repository/models": Action.OPERATE,
         "/metrics": Action.READ,

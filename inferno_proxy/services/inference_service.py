@@ -12,6 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc as stubs
 
+from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_runtime.errors import Unsupported
 
@@ -66,12 +67,12 @@ class InferenceService(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc
 
     async def RepositoryModelLoad(self, request: Message, context: Context) -> Message:
         """Load on every node with an agent."""
-        await self.fleet.load(request.model_name, request.parameters, context.time_remaining())
+        await self.fleet.load(request.model_name, request.parameters, caller_of(context), context.time_remaining())
         return wire.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(self, request: Message, context: Context) -> Message:
         """Unload everywhere."""
-        await self.fleet.unload(request.model_name, request.parameters, context.time_remaining())
+        await self.fleet.unload(request.model_name, request.parameters, caller_of(context), context.time_remaining())
         return wire.RepositoryModelUnloadResponse()
 
     async def ModelStreamInfer(

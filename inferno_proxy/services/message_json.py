@@ -9,7 +9,18 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from inferno_runtime.errors import InfernoError
+
 Json = dict[str, Any]
+
+
+def error_json(error: InfernoError) -> Json:
+    """An error in Triton's JSON form, with our reason beside it."""
+    return {
+        "error": error.sentence(),
+        "reason": error.reason,
+        **({"details": dict(error.metadata)} if error.metadata else {}),
+    }
 
 
 def as_json(message: Message) -> Json:

@@ -16,7 +16,8 @@ from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_proxy.services.guard import action_of
 from inferno_proxy.services.inference_service import one_node_only
-from inferno_proxy.services.message_json import as_json
+from inferno_proxy.services.mesh_json import MeshJson
+from inferno_proxy.services.message_json import as_json, error_json
 from inferno_proxy.services.register_json import parse_announcement
 from inferno_runtime import logs
 from inferno_runtime.errors import Broken, Exhausted, InfernoError, InvalidInput, NotFound, Unavailable, Unsupported
@@ -35,11 +36,13 @@ class Rest:
         registration: RegistrationService,
         metrics: MetricsPage,
         gate: Gate,
+        mesh: MeshJson,
     ) -> None:
         self._fleet = fleet
         self._registration = registration
         self._metrics = metrics
         self._gate = gate
+        self._mesh = mesh
 
     def application(self) -> web.Application:
         """The routes, for a runner."""
@@ -59,6 +62,7 @@ class Rest:
         app.router.add_route("*", "/v2/models/{model}{rest:(/.*)?}", self._model)
         app.router.add_post("/register", self._register)
         app.router.add_delete("/register/{node_id}", self._deregister)
+        self._mesh.add_to(app)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._prometheus)
@@ -96,7 +100,7 @@ class Rest:
                 "'parameters' is not an object.", reason="MALFORMED_REQUEST", metadata={"field": "parameters"}
             )
         act = self._fleet.load if request.match_info["action"] == "load" else self._fleet.unload
-        await act(request.match_info["model"], parameters)
+        await act(request.match_info["model"], parameters, _caller(request))
         return web.Response()
 
     async def _statistics(self, request: web.Request) -> web.Response:
@@ -196,9 +200,4 @@ def _answer(error: InfernoError, status: int | None = None, allow: str = "") -> 
     headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
     if allow:
         headers["allow"] = allow
-    body = {
-        "error": error.sentence(),
-        "reason": error.reason,
-        **({"details": dict(error.metadata)} if error.metadata else {}),
-    }
-    return web.json_response(body, status=status or error.http_status, headers=headers)
+    return web.json_response(error_json(error), status=status or error.http_status, headers=headers)

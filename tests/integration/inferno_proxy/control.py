@@ -41,6 +41,7 @@ from inferno_proxy.services.grpc_server import ControlServices, grpc_server
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_explain import Decisions, Explainer
+from inferno_proxy.services.mesh_json import MeshJson
 from inferno_proxy.services.mesh_service import Mesh, MeshService
 from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
@@ -63,10 +64,15 @@ class Control:
         self.clients = ClientTable(self.clock)
         self.closing = Closing()
         self.audit = folder / "audit.jsonl"
-        self.gate = Gate(AuditLog(self.audit, self.clock), self.clock)
+        audit = AuditLog(self.audit, self.clock)
+        self.gate = Gate(audit, self.clock)
         self.aliases: Mapping[str, Alias] = {}
         self.fleet = FleetInference(
-            self.registry, "1.2.3", allow_model_control=allow_model_control, aliases=lambda: self.aliases
+            self.registry,
+            "1.2.3",
+            allow_model_control=allow_model_control,
+            audit=audit,
+            aliases=lambda: self.aliases,
         )
         self.lease = lease
         self.settings = Latest(ProxySettings())
@@ -80,7 +86,7 @@ class Control:
             self.clients,
             self.events,
             self.desk,
-            AuditLog(self.audit, self.clock),
+            audit,
             self.gate,
             Explainer(self._decisions(), self.desk, self.events, self.clock),
             self.clock,
@@ -167,7 +173,7 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         await server.start()
         own = ControlPlaneCollector(made.registry, made.clients, made.events, made.serial)
         page = MetricsPage([own], made.registry.view, Layout(folder))
-        rest = Rest(made.fleet, services.registration, page, made.gate)
+        rest = Rest(made.fleet, services.registration, page, made.gate, MeshJson(services.mesh))
         runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(made.http_socket)).start()
