@@ -51,6 +51,7 @@ from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
+from inferno_proxy.routing.mixed import report_mixed
 from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.routing.unserved import Rules, report_unserved
 from inferno_proxy.services.closing import Closing
@@ -192,6 +193,7 @@ async def serve(
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
+            *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
             group.create_task(desk.run(), name="orders"),
             group.create_task(discovery.run(), name="discovery"),
