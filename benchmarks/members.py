@@ -17,7 +17,7 @@ from inferno_runtime.identity.authority import Authority, Grant, make_authority,
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.names import MeshName, Role
 
-DOMAIN = "bench"
+DOMAIN = "inferno"
 
 
 def new_authority() -> Authority:
