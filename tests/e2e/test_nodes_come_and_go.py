@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 @asynccontextmanager
-async def _program(*argv: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(*argv: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name(argv[0])),
         *argv[1:],
@@ -101,7 +101,7 @@ async def test_a_node_that_joins_takes_traffic_and_one_that_leaves_loses_none(
     async with cloud(tmp_path / "data", nodes=1, model_repository=models) as running, mesh_of(running) as view:
         async with load(running.endpoint) as traffic:
             joining = ("inferno-backend", "--model-repository", str(models), "--discovery-lb", running.endpoint)
-            async with _program(*joining, "--node-id", "late", "--data-dir", str(tmp_path / "late")):
+            async with program(*joining, "--node-id", "late", "--data-dir", str(tmp_path / "late")):
                 await view.until(lambda nodes: _serves(nodes, "late"), 60, "the late node serves")
                 await view.until(lambda nodes: _completed(nodes, "late") > 10, 20, "the late node takes traffic")
             await view.until(lambda nodes: "late" not in nodes, 15, "the late node has left")
@@ -138,7 +138,7 @@ async def test_a_triton_without_an_agent_joins_by_json_and_by_flag_and_by_attach
         attached = ("inferno-proxy", "--port", "0", "--data-dir", str(tmp_path / "attached"))
         async with _proxy(*attached) as endpoint:
             agent = ("inferno-backend", "--triton-url", triton, "--discovery-lb", endpoint)
-            async with _program(*agent, "--data-dir", str(tmp_path / "agent")):
+            async with program(*agent, "--data-dir", str(tmp_path / "agent")):
                 await _ready(endpoint, "whoami")
         await _ready(owner.endpoint, "whoami")
 

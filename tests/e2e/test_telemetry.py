@@ -31,18 +31,18 @@ async def _report(endpoint: str) -> governance.GetCostReportResponse | None:
             return None
 
 
-def _requests(report: governance.GetCostReportResponse) -> int:
+def requests(report: governance.GetCostReportResponse) -> int:
     return sum(line.requests for line in report.lines if line.model == "whoami")
 
 
-async def _billed(endpoint: str, requests: int, within: float = 40) -> governance.GetCostReportResponse:
+async def billed(endpoint: str, count: int, within: float = 40) -> governance.GetCostReportResponse:
     """Wait until the bill knows of this many requests, or more."""
 
     async def known() -> governance.GetCostReportResponse | None:
         report = await _report(endpoint)
-        return report if report is not None and _requests(report) >= requests else None
+        return report if report is not None and requests(report) >= count else None
 
-    found = await eventually(known, within, f"the bill knows of {requests} requests")
+    found = await eventually(known, within, f"the bill knows of {count} requests")
     assert found is not None
     return found
 
@@ -59,15 +59,15 @@ async def test_every_request_is_billed_once_though_the_governator_was_away(
     config = "backend:\n  price_per_hour: 3.60\n"
     async with cloud(tmp_path / "data", model_repository=repository("whoami"), config=config) as running:
         async with load(running.endpoint, rate=50) as traffic:
-            before = _requests(await _billed(running.endpoint, 1))
+            before = requests(await billed(running.endpoint, 1))
             away = _governator(running)
             away.kill()
             await wait_until(lambda: not away.is_running() or away.status() == psutil.STATUS_ZOMBIE, 5, "it is dead")
-            await _billed(running.endpoint, before + 1)
+            await billed(running.endpoint, before + 1)
             report = await traffic.finish()
         assert report.failed == 0, report.failures[:3]
-        bill = await _billed(running.endpoint, report.succeeded)
-        assert _requests(bill) == report.succeeded, "requests were counted twice"
+        bill = await billed(running.endpoint, report.succeeded)
+        assert requests(bill) == report.succeeded, "requests were counted twice"
         assert {line.node_id for line in bill.lines if line.model == "whoami"} == {n["id"] for n in running.nodes}
         assert bill.dropped_samples == 0
         assert sum(line.cost_micros for line in bill.lines) == bill.total_cost_micros
