@@ -98,6 +98,7 @@ class Control:
         self.tries: list[Try] = []
         self.failures: list[Try] = []
         self.grpc_socket, self.http_socket = folder / "g.sock", folder / "h.sock"
+        self.endpoint = ""
         self.channel: grpc.aio.Channel
         self.http: ClientSession
 
@@ -170,6 +171,7 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         services = made.services(group)
         server = grpc_server(services, made.gate)
         rpc.bind(server, f"unix:{made.grpc_socket}")
+        made.endpoint = rpc.bind(server, "127.0.0.1:0")
         await server.start()
         own = ControlPlaneCollector(made.registry, made.clients, made.events, made.serial)
         page = MetricsPage([own], made.registry.view, Layout(folder))
