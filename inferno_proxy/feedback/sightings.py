@@ -193,7 +193,11 @@ class ModelSightings:
         """What is known of each endpoint, by node_id."""
         compared = weights.compare(self.levels(now), {})
         slower = {node: math.exp(max(0.0, each.excess)) for node, each in compared.items()}
-        return {node: each.observation(now, slower.get(node, 0.0)) for node, each in self.endpoints.items()}
+        # Nothing has come since one was found slow: then what was found holds.
+        found = {node: each.share.ratio for node, each in self.endpoints.items() if not each.share.full}
+        return {
+            node: each.observation(now, {**found, **slower}.get(node, 0.0)) for node, each in self.endpoints.items()
+        }
 
     def patience(self, now: float) -> float:
         """Seconds without an answer after which an endpoint is stuck; infinite while too little is known."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from inferno_proxy.audit import AuditLog
 from inferno_proxy.identity.caller import LOCAL, Caller, Kind
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Denied, Unavailable
+from tests.waiting import eventually_sync
 
 
 def test_each_action_is_one_line_whoever_names_it(tmp_path: Path) -> None:
@@ -69,3 +73,34 @@ def test_what_cannot_be_noted_or_read_is_an_error_with_a_remedy(tmp_path: Path) 
     (tmp_path / "audit.jsonl").mkdir()
     with pytest.raises(Unavailable, match="cannot be read"):
         AuditLog(tmp_path / "audit.jsonl", ManualClock()).newest()
+
+
+def test_a_writer_that_waited_while_the_file_was_put_away_writes_into_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(path, ManualClock())
+    path.touch()
+    with path.open("rb") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = pool.submit(audit.write, LOCAL, "DRAIN", "n")
+        waits = re.compile(rf"-> FLOCK .*:{path.stat().st_ino} ")
+        eventually_sync(lambda: waits.search(Path("/proc/locks").read_text()), 5, "the writer waits")
+        path.rename(tmp_path / "audit.jsonl.1")
+        fcntl.flock(held, fcntl.LOCK_UN)
+        waiting.result(5)
+    assert "DRAIN" in path.read_text()
+    assert (tmp_path / "audit.jsonl.1").read_text() == ""
+
+
+def test_what_goes_away_between_two_looks_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(path, ManualClock())
+    path.touch()
+    with path.open("rb") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = pool.submit(audit.write, LOCAL, "DRAIN", "n")
+        waits = re.compile(rf"-> FLOCK .*:{path.stat().st_ino} ")
+        eventually_sync(lambda: waits.search(Path("/proc/locks").read_text()), 5, "the writer waits")
+        path.unlink()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        waiting.result(5)
+    assert "DRAIN" in path.read_text()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 
 import pytest
 
-from inferno_proxy.envoy.ejections import ACCESS_LINE, ejection, follow
+from inferno_proxy.envoy.ejections import ACCESS_LINE, ejected, ejection, follow
+from inferno_proxy.events import EventLog
 from inferno_proxy.resources.names import grpc_cluster, http_cluster
 from inferno_proxy.supervisor.act import Act
+from inferno_runtime.clock import ManualClock
 
 OUT = {
     "type": "CONSECUTIVE_GATEWAY_FAILURE",
@@ -64,3 +67,23 @@ async def test_lines_of_the_access_log_are_passed_on_as_they_are(capfdbinary: py
     await follow(stream, told.append)
     assert len(told) == 1
     assert capfdbinary.readouterr().out == line * 2
+
+
+def test_who_is_out_now_follows_from_what_was_reported() -> None:
+    clock = ManualClock(wall=1000.0)
+    events = EventLog(clock)
+
+    def report(told: dict[str, object]) -> None:
+        act = ejection(json.dumps(told))
+        assert act is not None
+        events.healed(**asdict(act))
+
+    report(OUT)
+    events.add("NODE_JOINED", "n", "It came.")
+    key = (str(OUT["upstream_url"]), "a/b")
+    assert ejected(events.kept, 1001.0) == {key}
+    assert ejected(events.kept, 1016.0) == frozenset()
+    report(BACK)
+    assert ejected(events.kept, 1001.0) == {key}
+    report({**BACK, "cluster_name": OUT["cluster_name"]})
+    assert ejected(events.kept, 1001.0) == frozenset()

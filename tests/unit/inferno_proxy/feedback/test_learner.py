@@ -297,3 +297,26 @@ def test_the_least_weight_is_a_call_now_and_then() -> None:
         learner.tries(answered("b", 10.0, 1000.0 + second) for _ in range(50))
         advice = learner.advise(view, 1000.0 + second)
     assert advice.weights == {(MODEL, "b"): LEAST_WEIGHT}
+
+
+def test_what_is_known_of_endpoints_is_what_advice_is_made_of() -> None:
+    sim = Simulation(three(), 300)
+    sim.run(10)
+    sim.nodes[2].seconds = SLOW
+    sim.run(5)
+    known = sim.learner.observations(MODEL, sim.now)
+    assert known["a"].seconds < known["c"].seconds
+    assert known["a"].times_slower < 1.5 < known["c"].times_slower
+    assert known["a"].samples > 100
+    assert all(each.latency_age is not None and each.latency_age < 10 for each in known.values())
+    assert all(each.report_age is not None and each.report_age < 2 for each in known.values())
+    assert sim.learner.observations("unknown", sim.now) == {}
+
+
+def test_the_failed_part_and_the_calls_under_way_are_those_reported() -> None:
+    learner = Learner(lambda _: 0.0)
+    learner.advise(FleetView(1, {"a": member("a", address("a"))}), 0.0)
+    learner.counts([Counts("envoy", MODEL, address("a"), 10, 6, 2, 2, 0.5, 1.0)])
+    (known,) = learner.observations(MODEL, 2.0).values()
+    assert (known.failed, known.in_flight, known.report_age) == (0.25, 2, 1.0)
+    assert (known.samples, known.latency_age, known.times_slower) == (0.0, None, 0.0)

@@ -231,3 +231,35 @@ def test_a_callers_text_need_not_be_utf8() -> None:
 def test_bytes_that_are_no_access_log_are_refused() -> None:
     with pytest.raises(InvalidInput, match="no access log"):
         TryLog().take(b"\xff\xff\xff", fleet(), 7.0)
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({}, ""),
+        ({"x-request-id": "call-7"}, "call-7"),
+        ({"traceparent": TRACE}, "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ({"x-request-id": "call-7", "traceparent": TRACE}, "call-7"),
+        ({"x-request-id": "x" * 999}, "x" * 128),
+        ({"traceparent": "00"}, ""),
+    ],
+)
+def test_a_call_is_known_by_its_callers_name_or_its_trace(headers: dict[str, str], name: str) -> None:
+    (found,) = read(entry(trailer="0", headers=headers))
+    assert found.request_id == name
+
+
+def test_a_try_says_what_was_answered_and_why_envoy_ended_it() -> None:
+    tries = [
+        *read(entry(trailer="14")),
+        *read(entry(code=503, cluster=http_cluster("m"), where=REST, path="/v2/models/m/infer")),
+        *read(entry(code=None, flag="upstream_connection_failure")),
+    ]
+    assert [(each.status, each.flag) for each in tries] == [
+        ("gRPC 14", ""),
+        ("HTTP 503", ""),
+        ("", "upstream_connection_failure"),
+    ]
