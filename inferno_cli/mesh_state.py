@@ -66,6 +66,7 @@ class MeshState:
     data_planes: tuple[DataPlane, ...]
     cost_micros_per_hour: int
     problems: tuple[str, ...]
+    orders: tuple[str, ...] = ()
 
 
 async def ask(endpoint: str, timeout: float) -> MeshState:
@@ -93,7 +94,8 @@ def state_of(
     clients: Iterable[mesh.ClientView],
 ) -> MeshState:
     """Join the answers into one value."""
-    versions = {one.model: tuple(one.ready_versions) for one in models}
+    listed, served = tuple(nodes), tuple(models)
+    versions = {one.model: tuple(one.ready_versions) for one in served}
     model_states = tuple(
         ModelState(
             name=one.model,
@@ -105,7 +107,7 @@ def state_of(
         )
         for one in report.models
     )
-    node_states = tuple(_node(one) for one in nodes)
+    node_states = tuple(_node(one) for one in listed)
     planes = tuple(_data_plane(one) for one in clients)
     return MeshState(
         endpoint=endpoint,
@@ -115,6 +117,10 @@ def state_of(
         data_planes=planes,
         cost_micros_per_hour=sum(one.price_micros_per_hour for one in node_states),
         problems=tuple(_problems(model_states, node_states, planes)),
+        orders=tuple(
+            [_order(order) for view in listed for order in view.orders]
+            + [_order(order) for one in served for order in one.orders]
+        ),
     )
 
 
@@ -130,6 +136,12 @@ def _node(view: mesh.NodeView) -> NodeState:
         since=_moment(view.since),
         reason=view.reason,
     )
+
+
+def _order(order: mesh.Order) -> str:
+    why = f" ({order.reason})" if order.reason else ""
+    until = f" until {_moment(order.expires)}" if order.HasField("expires") else ""
+    return f"{order.subject}: {order.summary}{until}, ordered by {order.by}{why}"
 
 
 def _data_plane(view: mesh.ClientView) -> DataPlane:
@@ -211,5 +223,7 @@ def show(state: MeshState, form: output.Format) -> None:
     if state.nodes:
         output.print_line("")
         output.print_table(_NODES, document["nodes"])
+    for at, order in enumerate(state.orders):
+        output.print_line(("\n" if at == 0 else "") + f"* {order}")
     for at, problem in enumerate(state.problems):
         output.print_line(("\n" if at == 0 else "") + f"! {problem}")

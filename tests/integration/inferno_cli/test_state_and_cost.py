@@ -41,6 +41,7 @@ def busy(fake: FakeMesh) -> FakeMesh:
             load=node_pb2.Load(models=[node_pb2.ModelLoad(model="filetype", queued=3)]),
             source=mesh.NODE_SOURCE_AGENT,
             since=STAMP,
+            orders=[mesh.Order(subject="node-1", summary="0.1 times the weight", by="local", reason="new")],
         ),
         mesh.NodeView(
             node=node_pb2.Node(node_id="node-2", price_micros_per_hour=600_000),
@@ -48,7 +49,8 @@ def busy(fake: FakeMesh) -> FakeMesh:
             reason="No progress for 2 s.",
         ),
     ]
-    fake.models = [mesh.ModelView(model="filetype", ready_versions=["1"])]
+    limit = mesh.Order(subject="filetype", summary="at most 4 calls under way", by="operator ada", expires=STAMP)
+    fake.models = [mesh.ModelView(model="filetype", ready_versions=["1"], orders=[limit])]
     fake.clients = [
         mesh.ClientView(
             client_id="envoy-1",
@@ -70,6 +72,10 @@ def test_status_says_on_one_screen_what_serves_and_what_is_wrong(run: Run, busy:
     assert lines[1] == "data plane: envoy-1 (cds synced, lds nacked)"
     assert ["filetype", "degraded", "1/2", "1"] in [line.split() for line in lines]
     assert ["node-1", "serving", "127.0.0.1:9001", "3", "$2.100", "agent", "filetype"] in [li.split() for li in lines]
+    assert [line for line in lines if line.startswith("*")] == [
+        "* node-1: 0.1 times the weight, ordered by local (new)",
+        "* filetype: at most 4 calls under way until 2023-11-14T22:13:20Z, ordered by operator ada",
+    ]
     assert [line for line in lines if line.startswith("!")] == [
         "! Node node-2 is failed: No progress for 2 s.",
         "! Model filetype is degraded: node-2 hangs.",

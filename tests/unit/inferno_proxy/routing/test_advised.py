@@ -125,6 +125,11 @@ def test_clients_that_weigh_no_endpoints_get_lesser_ones_in_localities_of_their_
     assert localities(plan, Dialect.GRPC) == {"": (2000, [1000, 1000]), "@n2": (5, [5])}
 
 
+def test_clients_that_weigh_no_endpoints_are_told_of_greater_ones_too() -> None:
+    plan = planned(endpoint("n1", weight=3000), endpoint("n2"))
+    assert localities(plan, Dialect.GRPC) == {"": (1000, [1000]), "@n1": (3000, [3000])}
+
+
 def test_a_groups_share_stays_whatever_its_endpoints_weigh() -> None:
     split = Traffic(split=Split("track", (("stable", 90), ("canary", 10))))
     stable = [endpoint(f"n{number}", group="stable", share=90) for number in (1, 2, 3)]
