@@ -6,6 +6,7 @@
     LOAD       meter -> load -> registrars; meter -> supervisor (does work move?)
     TELEMETRY  meter -> sampler -> mailbox -> uplink -> governator
     WISHES     proxies -> registrars -> steering -> supervisor
+    IDENTITY   membership -> link -> registrars, uplink
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from inferno.governance.v1 import telemetry_pb2
 from inferno_backend import guarded, inventory
 from inferno_backend import identity as names
 from inferno_backend.liveness import Patience
+from inferno_backend.membership import Membership
 from inferno_backend.meter import Meter
 from inferno_backend.node import Identity
 from inferno_backend.registration import Registrar
@@ -68,6 +70,13 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
         clock = SystemClock()
         probes = inventory.probes(closing, pynvml)
         identity = _identity(settings, probes)
+        membership = Membership(
+            settings.identity, identity.node_id, settings.discovery_lb, settings.join_token_file, clock
+        )
+        membership.begin()
+        # What a node listens on depends on whether it is a member.
+        if not await _joined(membership, stop):
+            return
         server = await _server(settings)
         sidecar = await _sidecar(settings, identity.node_id, clock)
         if sidecar is not None:
@@ -81,7 +90,7 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
             cache=_cache(settings),
         )
-        await _Agent(settings, identity, supervisor, probes, clock, sidecar).run(stop)
+        await _Agent(settings, identity, supervisor, probes, membership, clock, sidecar).run(stop)
 
 
 class _Agent:
@@ -93,10 +102,12 @@ class _Agent:
         identity: Identity,
         supervisor: Supervisor,
         probes: Sequence[inventory.Probe],
+        membership: Membership,
         clock: Clock,
         sidecar: Sidecar | None,
     ) -> None:
         self._identity = identity
+        self._membership = membership
         self._sidecar = sidecar
         self._folder = settings.identity
         self._supervisor = supervisor
@@ -104,13 +115,14 @@ class _Agent:
         self._drain_timeout = settings.drain_timeout
         self._meter = Meter(supervisor.counters, clock)
         self._registrars = [
-            Registrar(proxy, identity, supervisor.state, self._meter.load, clock) for proxy in settings.discovery_lb
+            Registrar(proxy, identity, supervisor.state, self._meter.load, clock, membership.link)
+            for proxy in settings.discovery_lb
         ]
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
         mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(settings.telemetry_buffer)
         self._sampler = Sampler(self._meter.readings, probes, mailbox, settings.sample_window)
         self._uplink = (
-            Uplink(settings.discovery_lb, identity, mailbox, clock)
+            Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link)
             if settings.telemetry and settings.discovery_lb
             else None
         )
@@ -121,6 +133,7 @@ class _Agent:
             async with asyncio.TaskGroup() as group:
                 stages = [
                     self._supervisor.run(self._meter.read),
+                    self._membership.run(),
                     self._meter.run(),
                     self._judge(),
                     self._steering.run(),
@@ -238,6 +251,16 @@ def _cache(settings: BackendSettings) -> ResponseCache | None:
     if not settings.cache or settings.model_repository is None:
         return None
     return ResponseCache(settings.cache, settings.model_repository.absolute())
+
+
+async def _joined(membership: Membership, stop: Stop) -> bool:
+    """Let the node become a member if it is to be one; False when it is to stop before."""
+    async with asyncio.TaskGroup() as group:
+        joining, stopping = group.create_task(membership.join()), group.create_task(stop.wait())
+        await asyncio.wait([joining, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        joining.cancel()
+    return not stop.requested
 
 
 async def _sidecar(settings: BackendSettings, node_id: str, clock: Clock) -> Sidecar | None:

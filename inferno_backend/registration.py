@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from inferno.registration.v1 import node_pb2, registration_service_pb2, registration_service_pb2_grpc
+from inferno_backend.link import Link, joined
 from inferno_backend.node import Identity, ModelLoad, Revised
 from inferno_backend.wire import load_message, node_message
 from inferno_runtime import logs, rpc
@@ -54,6 +55,7 @@ class Registrar:
         states: Latest[Revised],
         load: Callable[[], tuple[ModelLoad, ...] | None],
         clock: Clock,
+        links: Latest[Link | None],
     ) -> None:
         self.proxy = proxy
         self.view = Latest(ProxyView())
@@ -61,6 +63,7 @@ class Registrar:
         self._states = states
         self._load = load
         self._clock = clock
+        self._links = links
         self._backoff = Backoff(0.1, 2.0)
         self._lease = _DEFAULT_LEASE
         self._accepted = False
@@ -77,22 +80,29 @@ class Registrar:
             InfernoError: The proxy has never accepted this node and never will.
         """
         await self._states.wait_for(lambda revised: revised.revision > 0)
-        # One channel for all attempts: streams on ever new channels leak (grpc/grpc #38499).
-        async with rpc.channel(self.proxy) as self._channel:
-            stub: Any = registration_service_pb2_grpc.RegistrationServiceStub(self._channel)
-            while True:
-                try:
-                    await self._register(stub)
-                    error: InfernoError = Unavailable(f"{self._name} ended the stream.", reason="STREAM_ENDED")
-                except InfernoError as failed:
-                    error = failed
-                self.view.set(replace(self.view.value, connected=False))
-                if self._leaving:
-                    return
-                if self._final(error):
-                    raise error
-                self._tell(error)
-                await self._clock.sleep(self._backoff.next())
+        while not self._leaving:
+            link = await joined(self._links)
+            # One channel for all attempts: streams on ever new channels leak (grpc/grpc #38499).
+            async with link.channel(self.proxy) as self._channel:
+                await self._stay(link, registration_service_pb2_grpc.RegistrationServiceStub(self._channel))
+
+    async def _stay(self, link: Link, stub: Any) -> None:
+        """Stay registered until the node leaves, or is to be reached by another link."""
+        while self._links.value == link:
+            try:
+                await self._register(link, stub)
+                error: InfernoError = Unavailable(f"{self._name} ended the stream.", reason="STREAM_ENDED")
+            except InfernoError as failed:
+                error = failed
+            if self._links.value != link:
+                return  # The lease holds for longer than it takes to come back.
+            self.view.set(replace(self.view.value, connected=False))
+            if self._leaving:
+                return
+            if self._final(error):
+                raise error
+            self._tell(error)
+            await self._clock.sleep(self._backoff.next())
 
     async def deregister(self, timeout: float) -> None:
         """Say goodbye, and nothing after it; a proxy that cannot be reached learns it from the lease's end."""
@@ -127,14 +137,18 @@ class Registrar:
         self._told = error.reason
         _LOG.warning("not registered: trying again until it is", proxy=self.proxy, error=error.sentence())
 
-    async def _register(self, stub: Any) -> None:
-        """Hold one stream until it ends."""
+    async def _register(self, link: Link, stub: Any) -> None:
+        """Hold one stream until it ends, or there is another link."""
         call = stub.Register()
         try:
             async with asyncio.TaskGroup() as group:
                 writing = group.create_task(self._write(call))
-                failed = await self._read(call)
-                writing.cancel()
+                reading = group.create_task(self._read(call))
+                renewed = group.create_task(self._links.wait_for(lambda now: now != link))
+                await asyncio.wait([reading, renewed], return_when=asyncio.FIRST_COMPLETED)
+                failed = reading.result() if reading.done() else None
+                for each in (writing, reading, renewed):
+                    each.cancel()
         finally:
             call.cancel()
         if failed is not None:

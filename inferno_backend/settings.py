@@ -66,6 +66,9 @@ class BackendSettings(runtime.ProcessSettings):
     discovery_lb: Addresses = option(
         (), help="Public addresses of the proxies to register with, comma-separated.", metavar="HOST:PORT[,...]"
     )
+    join_token_file: Path | None = option(
+        None, help="File with the token this node joins the mesh with, once, for its certificate.", metavar="FILE"
+    )
     triton_url: Address = option(
         "", help="Attach to a Triton that somebody else runs: its gRPC address.", metavar="HOST:PORT"
     )
@@ -150,6 +153,12 @@ def check(settings: BackendSettings) -> None:
             reason="BAD_CONFIG",
             fix="Give --model-repository DIR, or --triton-url HOST:PORT to attach to a running Triton.",
         )
+    if settings.join_token_file is not None and not settings.discovery_lb:
+        raise InvalidInput(
+            "--join-token-file has no effect: no proxy is given to join at.",
+            reason="BAD_CONFIG",
+            fix="Give the mesh ports of the proxies: --discovery-lb HOST:PORT.",
+        )
     if settings.cache and settings.triton_url:
         raise InvalidInput(
             "--cache has no effect on an attached Triton: its owner decides what it keeps.",
@@ -163,7 +172,7 @@ def check(settings: BackendSettings) -> None:
             fix=f"Give at least {_LEAST_CACHE}.",
         )
     exposed = settings.host not in _LOOPBACK and not settings.triton_url
-    if exposed and not settings.insecure and not settings.secured:
+    if exposed and not settings.insecure and not settings.secured and settings.join_token_file is None:
         raise InvalidInput(
             f"Triton would listen on {settings.host} without TLS or authentication: this node has no certificate of "
             "the mesh.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 
 from inferno.governance.v1 import governance_service_pb2, governance_service_pb2_grpc, telemetry_pb2
+from inferno_backend.link import Link, joined
 from inferno_backend.node import Identity
 from inferno_runtime import logs, rpc
 from inferno_runtime.backoff import Backoff
@@ -43,12 +45,18 @@ class Uplink:
     """Streams batches through the first proxy that lets it, in order; resends what was not acknowledged."""
 
     def __init__(
-        self, proxies: Sequence[str], identity: Identity, mailbox: Mailbox[telemetry_pb2.Sample], clock: Clock
+        self,
+        proxies: Sequence[str],
+        identity: Identity,
+        mailbox: Mailbox[telemetry_pb2.Sample],
+        clock: Clock,
+        links: Latest[Link | None],
     ) -> None:
         self._proxies = proxies
         self._identity = identity
         self._mailbox = mailbox
         self._clock = clock
+        self._links = links
         self._facts = facts_of(identity)
         self._sequence = 0
         self._unacknowledged: deque[telemetry_pb2.TelemetryBatch] = deque()
@@ -66,15 +74,21 @@ class Uplink:
 
     async def run(self) -> None:
         """Send until cancelled."""
-        channels = [rpc.channel(proxy) for proxy in self._proxies]
+        while True:
+            await self._over(await joined(self._links))
+
+    async def _over(self, link: Link) -> None:
+        """Send until there is another link."""
+        channels = [link.channel(proxy) for proxy in self._proxies]
         stubs: list[Any] = [governance_service_pb2_grpc.GovernanceServiceStub(channel) for channel in channels]
         try:
-            while True:
-                for proxy, stub in zip(self._proxies, stubs, strict=True):
-                    error = await self._stream(stub, f"the governator behind {proxy}")
-                    self._tell(error)
-                    self._give_up(error)
-                    await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
+            for proxy, stub in itertools.cycle(zip(self._proxies, stubs, strict=True)):
+                error = await self._stream(link, stub, f"the governator behind {proxy}")
+                if self._links.value != link:
+                    return
+                self._tell(error)
+                self._give_up(error)
+                await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
         finally:
             for channel in channels:
                 await channel.close(None)
@@ -109,7 +123,7 @@ class Uplink:
             self._refused += len(batch.samples)
         self._waiting.set(len(self._unacknowledged))
 
-    async def _stream(self, stub: Any, peer: str) -> InfernoError:
+    async def _stream(self, link: Link, stub: Any, peer: str) -> InfernoError:
         """Use one stream until it ends; return why it did."""
         call = stub.StreamTelemetry()
         self._acknowledged_at = self._clock.monotonic()
@@ -117,9 +131,11 @@ class Uplink:
             async with asyncio.TaskGroup() as group:
                 writing = group.create_task(self._write(call))
                 watching = group.create_task(self._watch(call))
+                renewed = group.create_task(self._until_renewed(link, call))
                 error = await self._read(call, peer)
                 writing.cancel()
                 watching.cancel()
+                renewed.cancel()
         finally:
             call.cancel()
         return error
@@ -131,6 +147,10 @@ class Uplink:
             await self._clock.sleep(1.0)
             if self._waiting.value and self._clock.monotonic() - self._acknowledged_at > _ACKNOWLEDGE_SECONDS:
                 call.cancel()
+
+    async def _until_renewed(self, link: Link, call: Any) -> None:
+        await self._links.wait_for(lambda now: now != link)
+        call.cancel()
 
     async def _read(self, call: Any, peer: str) -> InfernoError:
         try:

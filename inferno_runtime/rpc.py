@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -157,8 +158,12 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
     if code is grpc.StatusCode.UNAVAILABLE and message.startswith(_NO_CONNECTION):
         metadata["connection"] = "failed"
-        message = f"{peer} cannot be reached ({_innermost(message)})."
-        fix = "Check the address, and that it runs."
+        handshake = next((each for each in _HANDSHAKES if each in message), None)
+        if handshake is None:
+            message = f"{peer} cannot be reached ({_innermost(message)})."
+            fix = "Check the address, and that it runs."
+        else:
+            message, reason, fix = f"{peer} {_HANDSHAKES[handshake]}.", "TLS_FAILED", "Check the address, and the CA."
     # The sentence on the wire ends with the fix, which an error of ours keeps apart.
     message = message.removesuffix(fix).strip() if fix else message
     return error_for_grpc(code.name, message, reason=reason, fix=fix, metadata=metadata, retry_after=retry_after)
@@ -166,6 +171,17 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
 
 # How gRPC's own message begins when no connection was made: everything else comes from a peer that was reached.
 _NO_CONNECTION = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+
+
+# What BoringSSL says in the message, and what it means; the first that is found counts.
+_HANDSHAKES: Mapping[str, str] = MappingProxyType(
+    {
+        "WRONG_VERSION_NUMBER": "does not speak TLS",
+        "CERTIFICATE_VERIFY_FAILED": "shows a certificate that no trusted CA has signed, or that has expired",
+        "Hostname Verification Check failed": "shows a certificate for another name",
+        "Tls handshake failed": "and this machine agree on no TLS connection",
+    }
+)
 
 
 def _innermost(message: str) -> str:

@@ -205,6 +205,15 @@ def pinned(trusted: bytes, pin: str) -> bytes:
     )
 
 
+def requested_pin(csr: bytes) -> str:
+    """SHA-256 of the key in a certificate request, in hex.
+
+    Raises:
+        InvalidInput: BAD_REQUEST or KEY_WEAK.
+    """
+    return hashlib.sha256(key_info(_requested_key(csr))).hexdigest()
+
+
 def _pin(certificate: x509.Certificate) -> str:
     return hashlib.sha256(key_info(certificate.public_key())).hexdigest()
 

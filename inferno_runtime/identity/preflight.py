@@ -133,6 +133,15 @@ def facts(certificate: x509.Certificate) -> Facts:
     )
 
 
+def facts_of(pem: bytes) -> Facts:
+    """What the first certificate of a PEM file says.
+
+    Raises:
+        InvalidInput: NOT_PEM.
+    """
+    return facts(_parsed(pem, "What should be a certificate")[0])
+
+
 def same_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
     """True when two public keys are one."""
     return key_info(one) == key_info(other)
@@ -189,11 +198,15 @@ def _read(path: Path) -> bytes:
 
 
 def _certificates(path: Path) -> Sequence[x509.Certificate]:
+    return _parsed(_read(path), str(path))
+
+
+def _parsed(pem: bytes, what: str) -> Sequence[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path))
+        return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise InvalidInput(
-            f"{path} holds no certificate that can be read.",
+            f"{what} holds no certificate that can be read.",
             reason="NOT_PEM",
             fix="Give a PEM file: it begins with -----BEGIN CERTIFICATE-----.",
         ) from error

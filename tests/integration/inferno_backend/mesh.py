@@ -29,6 +29,8 @@ class Registry(registration_service_pb2_grpc.RegistrationServiceServicer):
         self.goodbye_refusal: InfernoError | None = None
         self.goodbyes: list[registration.DeregisterRequest] = []
         self.requests_after_goodbye = 0
+        # What the callers of Register showed, PEM.
+        self.certificates: list[bytes] = []
         self.refusal: Callable[[], InfernoError] | None = None
         self.refused = 0
         self.silent = False
@@ -45,6 +47,7 @@ class Registry(registration_service_pb2_grpc.RegistrationServiceServicer):
     async def Register(
         self, requests: AsyncIterator[registration.RegisterRequest], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[registration.RegisterResponse]:
+        self.certificates += context.auth_context().get("x509_pem_cert", ())
         if self.refusal is not None:
             self.refused += 1
             raise self.refusal()
@@ -188,14 +191,18 @@ class Mesh:
 
 @asynccontextmanager
 async def mesh(
-    address: str = "127.0.0.1:0", *, registry: Registry | None = None, store: Store | None = None
+    address: str = "127.0.0.1:0",
+    *,
+    registry: Registry | None = None,
+    store: Store | None = None,
+    tls: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Mesh]:
     """Serve a proxy, with a governator behind it unless ``store`` says otherwise, on one port."""
     registry, store = registry or Registry(), store or Store()
     server = rpc.server()
     registration_service_pb2_grpc.add_RegistrationServiceServicer_to_server(registry, server)
     governance_service_pb2_grpc.add_GovernanceServiceServicer_to_server(store, server)
-    bound = rpc.bind(server, address)
+    bound = f"127.0.0.1:{server.add_secure_port(address, tls)}" if tls else rpc.bind(server, address)
     await server.start()
     try:
         yield Mesh(bound, registry, store)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 
 from inferno.registration.v1 import node_pb2
 from inferno.registration.v1 import registration_service_pb2 as registration
+from inferno_backend.link import PLAIN, Link
 from inferno_backend.node import Condition, Endpoints, Hardware, Identity, ModelLoad, NodeState, Revised
 from inferno_backend.registration import Registrar, Wish
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, InvalidInput
+from inferno_runtime.identity.authority import PROXY_HOST, Authority
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests import certificates
+from tests.certificates import issued
 from tests.integration.inferno_backend.mesh import Registry, mesh
 from tests.waiting import eventually
 
@@ -31,15 +37,16 @@ def state(condition: Condition = Condition.SERVING) -> NodeState:
 class Node:
     """The node's side: what it has to say, and a registrar that says it."""
 
-    def __init__(self, address: str, clock: SystemClock) -> None:
+    def __init__(self, address: str, clock: SystemClock, link: Link | None = PLAIN) -> None:
         self.states = Latest(Revised(1, state()))
         self.load: tuple[ModelLoad, ...] | None = LOAD
-        self.registrar = Registrar(address, IDENTITY, self.states, lambda: self.load, clock)
+        self.links: Latest[Link | None] = Latest(link)
+        self.registrar = Registrar(address, IDENTITY, self.states, lambda: self.load, clock, self.links)
 
 
 @asynccontextmanager
-async def registering(address: str, clock: SystemClock | None = None) -> AsyncIterator[Node]:
-    node = Node(address, clock or SystemClock())
+async def registering(address: str, clock: SystemClock | None = None, link: Link | None = PLAIN) -> AsyncIterator[Node]:
+    node = Node(address, clock or SystemClock(), link)
     running = asyncio.create_task(node.registrar.run())
     try:
         yield node
@@ -222,3 +229,64 @@ async def test_a_proxy_that_never_answers_is_left_and_tried_again() -> None:
             far.registry.silent = False
             await node.registrar.view.wait_for(lambda view: view.connected)
             assert len(far.registry.nodes) == 2
+
+
+def member(authority: Authority, name: str, host: str = PROXY_HOST) -> Link:
+    pair = issued(authority, name, host, now=time.time())
+    return Link(authority.trusted, pair.certificate, pair.key)
+
+
+def shown_to(link: Link) -> grpc.ServerCredentials:
+    """What a proxy shows to members, and asks of them."""
+    return grpc.ssl_server_credentials([(link.key, link.certificate)], link.authority, require_client_auth=True)
+
+
+async def test_a_node_waits_until_it_has_joined_and_renews_its_certificate_without_losing_its_place() -> None:
+    authority = certificates.authority(time.time())
+    async with (
+        mesh(tls=shown_to(member(authority, "proxy/p"))) as far,
+        registering(far.address, link=None) as node,
+    ):
+        first, second = member(authority, "node/n1"), member(authority, "node/n1")
+        seen: list[bool] = []
+        node.links.set(first)
+        await node.registrar.view.wait_for(lambda view: view.applied_revision == 1)
+
+        async def follow() -> None:
+            async for view in node.registrar.view.watch():
+                seen.append(view.connected)  # noqa: PERF401 - it has no end
+
+        watching = asyncio.create_task(follow())
+        node.links.set(second)
+        await eventually(lambda: len(far.registry.nodes) == 2, 10, "registered again, with the new certificate")
+        await node.registrar.view.wait_for(lambda view: view.connected)
+        watching.cancel()
+        assert all(seen)
+        assert [one.node_id for _, _, one in far.registry.nodes] == ["n1", "n1"]
+        assert far.registry.certificates == [first.certificate, second.certificate]
+
+
+@pytest.mark.parametrize("host", [PROXY_HOST, "other.example"])
+async def test_a_proxy_of_another_mesh_or_another_name_is_not_believed(host: str) -> None:
+    ours, theirs = certificates.authority(time.time()), certificates.authority(time.time())
+    by = theirs if host == PROXY_HOST else ours
+    with capture_logs() as told:
+        async with (
+            mesh(tls=shown_to(member(by, "proxy/p", host))) as far,
+            registering(far.address, link=member(ours, "node/n1")),
+        ):
+            await eventually(lambda: told, 10, "it is told that the proxy cannot be reached")
+            assert not far.registry.nodes
+    said = "no trusted CA has signed" if by is theirs else "for another name"
+    assert f"the proxy at {far.address} shows a certificate" in told[0]["error"]
+    assert said in told[0]["error"]
+
+
+async def test_a_proxy_in_the_clear_is_named() -> None:
+    with capture_logs() as told:
+        async with (
+            mesh() as far,
+            registering(far.address, link=member(certificates.authority(time.time()), "node/n1")),
+        ):
+            await eventually(lambda: told, 10, "it is told that the proxy cannot be reached")
+    assert "does not speak TLS" in told[0]["error"]

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from structlog.testing import capture_logs
 
 from inferno.governance.v1 import telemetry_pb2
+from inferno_backend.link import PLAIN
 from inferno_backend.node import Gpu, Hardware, Identity
 from inferno_backend.uplink import Uplink, facts_of
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import Exhausted
+from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 from inferno_runtime.process import free_port
 from tests.integration.inferno_backend.mesh import Store, mesh
@@ -39,7 +41,7 @@ class Line:
 
     def __init__(self, *proxies: str, capacity: int = 100_000) -> None:
         self.mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(capacity)
-        self.uplink = Uplink(proxies, IDENTITY, self.mailbox, SystemClock())
+        self.uplink = Uplink(proxies, IDENTITY, self.mailbox, SystemClock(), Latest(PLAIN))
 
     def put(self, *numbers: int) -> None:
         for number in numbers:
@@ -179,7 +181,7 @@ async def test_a_governator_that_takes_and_never_acknowledges_is_left_and_tried_
     store.acknowledges = False
     async with mesh(store=store) as far:
         line = Line(far.address)
-        line.uplink = Uplink((far.address,), IDENTITY, line.mailbox, Hurried())
+        line.uplink = Uplink((far.address,), IDENTITY, line.mailbox, Hurried(), Latest(PLAIN))
         running = asyncio.create_task(line.uplink.run())
         line.put(1)
         with capture_logs() as told:

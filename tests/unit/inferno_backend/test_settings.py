@@ -57,6 +57,7 @@ def test_a_wrong_value_is_refused_with_its_reason(flags: dict[str, object], patt
     ("flags", "reason"),
     [
         ({}, "BAD_CONFIG"),
+        ({"triton_url": "h:1", "join_token_file": "t"}, "BAD_CONFIG"),
         ({"triton_url": "h:1", "model_repository": "/models"}, "BAD_CONFIG"),
         ({"triton_url": "h:1", "cache": "m", "cache_bytes": 1 << 20}, "BAD_CONFIG"),
         ({"model_repository": "/models", "cache": "m"}, "BAD_CONFIG"),

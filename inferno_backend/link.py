@@ -1,0 +1,53 @@
+"""How the agent reaches the proxies: in the clear, or over TLS with the node's certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import grpc
+
+from inferno_runtime import rpc
+from inferno_runtime.identity.authority import PROXY_HOST
+from inferno_runtime.identity.folder import IdentityFolder
+from inferno_runtime.latest import Latest
+
+# Whatever address a proxy is reached at, it shows a certificate for this name.
+_OPTIONS: Sequence[tuple[str, str]] = (("grpc.ssl_target_name_override", PROXY_HOST),)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """PEM: the node's certificate with its key, and the CAs that a proxy must be from. No CA: in the clear; no
+    certificate: only the proxy shows one."""
+
+    authority: bytes = b""
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def read(cls, folder: IdentityFolder) -> Link:
+        """With the identity in ``folder``.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return cls(folder.authority.read_bytes(), folder.certificate.read_bytes(), folder.key.read_bytes())
+
+    def channel(self, proxy: str) -> grpc.aio.Channel:
+        """A channel to a proxy."""
+        if not self.authority:
+            return rpc.channel(proxy)
+        credentials = grpc.ssl_channel_credentials(self.authority, self.key or None, self.certificate or None)
+        return rpc.channel(proxy, _OPTIONS, credentials)
+
+
+PLAIN = Link()
+
+
+async def joined(links: Latest[Link | None]) -> Link:
+    """The way there is, or the first one there will be."""
+    while True:
+        link = await links.wait_for(lambda one: one is not None)
+        if link is not None:
+            return link
