@@ -35,6 +35,10 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "inferno_cli.commands.mesh:command",
         ),
     ),
+    "Secure the mesh": (
+        Entry("token", "Make, list and revoke the tokens new members join with.", "inferno_cli.commands.token:command"),
+        Entry("cert", "Make the mesh's CA, sign and check certificates.", "inferno_cli.commands.cert:command"),
+    ),
     "Find out what is wrong": (
         Entry("explain", "Say where calls go and why, or what became of one.", "inferno_cli.commands.explain:command"),
         Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),

@@ -31,8 +31,13 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address
+from inferno_proxy.identity.authority_page import serve_authority
 from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.identity_service import IdentityService
 from inferno_proxy.identity.membership import Membership
+from inferno_proxy.identity.mesh_authority import MeshAuthority
+from inferno_proxy.identity.presence import Presence
+from inferno_proxy.identity.tokens import TokenStore
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
@@ -74,6 +79,7 @@ from inferno_runtime import hangup, lifecycle, logs, notify, rpc
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
+from inferno_runtime.identity.authority_folder import AuthorityFolder
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("control-plane")
@@ -178,6 +184,7 @@ async def serve(
             health=HealthService(registry.view, closing, aliases),
             grpc_health=GrpcHealth(registry.view, closing, aliases),
             mesh=MeshService(mesh),
+            identity=_identity(settings, layout, Presence(registry, clients), audit, clock),
             inference=InferenceService(fleet),
             governed=governator is not None,
         )
@@ -190,6 +197,7 @@ async def serve(
             layout,
         )
         rest = Rest(fleet, registration, metrics, gate, MeshJson(services.mesh))
+        pages = serve_authority(rest.application(), services.identity.authority)
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
@@ -208,16 +216,17 @@ async def serve(
             tasks.append(group.create_task(quarantine.run(), name="quarantine"))
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(_grpc(services, gate, layout.control_grpc))
-            await doors.enter_async_context(_http(rest.application(), layout.control_http))
+            await doors.enter_async_context(_http(pages, layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
             await desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
-            unserved = report_unserved(Rules(recipes, reloader.where), registry.view, events, clock)
             tasks += [
                 group.create_task(publisher.run(), name="publisher"),
                 group.create_task(reloader.run(hangups), name="reload"),
                 group.create_task(reloader.follow(clock), name="settings-file"),
-                group.create_task(unserved, name="unserved"),
+                group.create_task(
+                    report_unserved(Rules(recipes, reloader.where), registry.view, events, clock), name="unserved"
+                ),
             ]
             if settings.healing:
                 tasks.append(group.create_task(warden.run(), name="warden"))
@@ -236,6 +245,14 @@ async def _end_streams(registry: Registry, closing: Closing, ads: AdsService) ->
     registry.close()
     closing.begin()
     await ads.close()
+
+
+def _identity(
+    settings: ProxySettings, layout: Layout, presence: Presence, audit: AuditLog, clock: Clock
+) -> IdentityService:
+    authority = MeshAuthority(AuthorityFolder(layout.authority), settings.trust_domain, clock)
+    tokens = TokenStore(layout.tokens, clock)
+    return IdentityService(authority, tokens, presence, audit, clock, settings.certificate_lifetime)
 
 
 def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], None]:

@@ -65,6 +65,16 @@ class ProxySettings(ProcessSettings):
         help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",
         metavar="DIR",
     )
+    trust_domain: str = option(
+        "inferno", help="The mesh's name in its members' certificates: spiffe://NAME/ROLE/MEMBER.", metavar="NAME"
+    )
+    certificate_lifetime: float = option(
+        86_400.0,
+        help="How long a member's certificate is valid; it is renewed at half of that.",
+        ge=60,
+        le=90 * 86_400,
+        metavar="SECONDS",
+    )
     governator: str = option(
         "", help="Where telemetry and cost calls go: HOST:PORT or unix:/path.", metavar="H:P|unix:PATH"
     )

@@ -11,13 +11,14 @@ from inferno_runtime.errors import Denied, Unauthenticated
 class Action(StrEnum):
     """What a call does to the mesh.
 
-    INFER asks about models and health, as any client of the protocol does. JOIN exchanges a token for a certificate.
-    READ looks at nodes, clients and events. OPERATE changes what the mesh does. REGISTER speaks for a node. CONFIGURE
-    takes a data plane's configuration and reports for it.
+    INFER asks about models and health, as any client of the protocol does. JOIN exchanges a token for a certificate,
+    RENEW a certificate for a newer one. READ looks at nodes, clients and events. OPERATE changes what the mesh does.
+    REGISTER speaks for a node. CONFIGURE takes a data plane's configuration and reports for it.
     """
 
     INFER = "ask about models"
     JOIN = "join"
+    RENEW = "renew a certificate"
     READ = "read the state of the mesh"
     OPERATE = "operate the mesh"
     REGISTER = "register a node"
@@ -29,9 +30,9 @@ _ALLOWED: dict[Kind, frozenset[Action]] = {
     Kind.LOCAL: _ALL,
     Kind.OPEN: _ALL,
     Kind.ANONYMOUS: frozenset({Action.JOIN}),
-    Kind.NODE: frozenset({Action.INFER, Action.READ, Action.REGISTER}),
-    Kind.PROXY: frozenset({Action.INFER, Action.READ, Action.CONFIGURE}),
-    Kind.CLIENT: frozenset({Action.INFER, Action.CONFIGURE}),
+    Kind.NODE: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.REGISTER}),
+    Kind.PROXY: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.CONFIGURE}),
+    Kind.CLIENT: frozenset({Action.INFER, Action.RENEW, Action.CONFIGURE}),
     Kind.OPERATOR: _ALL,
 }
 # Who speaks for himself alone: a node registers its own name, a data plane takes its own configuration.

@@ -78,6 +78,7 @@ _CONTROL_GRPC_PREFIXES = (
     f"{_INFERENCE}ModelStatistics",
     "/inferno.registration.",
     "/inferno.health.",
+    "/inferno.identity.",
     "/inferno.mesh.",
     "/grpc.health.v1.Health/",
     "/grpc.reflection.",
@@ -87,7 +88,7 @@ _CONTROL_GRPC_PREFIXES = (
 )
 _GOVERNANCE = "/inferno.governance."
 # Everything of the REST protocol that does not name a model, and the control plane's own pages.
-_CONTROL_HTTP_PREFIXES = ("/v2", "/register", "/mesh/", "/healthz", "/readyz", "/metrics")
+_CONTROL_HTTP_PREFIXES = ("/v2", "/register", "/mesh/", "/identity/authority", "/healthz", "/readyz", "/metrics")
 _MODEL_PATHS = "/v2/models/"
 # Paths below a model that concern the fleet, not a node: its statistics and trace settings.
 _FLEET_WIDE = r"/v2/models/[^/]+(/versions/[^/]+)?/(stats|trace/setting)"

@@ -13,10 +13,12 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from inferno.governance.v1 import governance_service_pb2
 from inferno.health.v1 import health_service_pb2, health_service_pb2_grpc
+from inferno.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from inferno.mesh.v1 import mesh_service_pb2, mesh_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2, registration_service_pb2_grpc
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.identity_service import IdentityService
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.services.guard import Guard
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
@@ -37,6 +39,7 @@ class ControlServices:
     registration: RegistrationService
     health: HealthService
     grpc_health: GrpcHealth
+    identity: IdentityService
     mesh: MeshService
     inference: InferenceService
     governed: bool = False
@@ -49,12 +52,14 @@ def grpc_server(services: ControlServices, gate: Gate) -> grpc.aio.Server:
     services.reporting.register(server)
     registration_service_pb2_grpc.add_RegistrationServiceServicer_to_server(services.registration, server)
     health_service_pb2_grpc.add_HealthServiceServicer_to_server(services.health, server)
+    identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(services.identity, server)
     mesh_service_pb2_grpc.add_MeshServiceServicer_to_server(services.mesh, server)
     health_pb2_grpc.add_HealthServicer_to_server(services.grpc_health, server)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(services.inference, server)
     files: list[Any] = [
         registration_service_pb2,
         health_service_pb2,
+        identity_service_pb2,
         mesh_service_pb2,
         health_pb2,
         service_pb2,

@@ -25,6 +25,9 @@ SERVICES: Mapping[str, Action | None] = MappingProxyType(
         "grpc.health.v1.Health": Action.INFER,
         "grpc.reflection.v1alpha.ServerReflection": Action.INFER,
         "grpc.reflection.v1.ServerReflection": Action.INFER,
+        "inferno.identity.v1.IdentityService": Action.OPERATE,
+        "inferno.identity.v1.IdentityService/Join": Action.JOIN,
+        "inferno.identity.v1.IdentityService/Renew": Action.RENEW,
         "inferno.mesh.v1.MeshService": None,
         "inferno.registration.v1.RegistrationService": None,
         "envoy.service.discovery.v3.AggregatedDiscoveryService": None,
@@ -38,6 +41,8 @@ _PATHS: Mapping[str, Action | None] = MappingProxyType(
         # A probe has no credentials, and learns one bit.
         "/healthz": None,
         "/readyz": None,
+        # Who has no certificate yet asks for the CA.
+        "/identity/authority": None,
         "/register": None,
         "/mesh": None,
         "/v2": Action.INFER,

@@ -63,6 +63,11 @@ class Layout:
         return self.directory / "authority"
 
     @property
+    def tokens(self) -> Path:
+        """Join tokens, hashed."""
+        return self.directory / "tokens.json"
+
+    @property
     def identity(self) -> Path:
         """The proxy's own certificate (:class:`~inferno_runtime.identity.folder.IdentityFolder`)."""
         return self.directory / "identity"

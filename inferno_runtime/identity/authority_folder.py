@@ -68,15 +68,23 @@ class AuthorityFolder:
             ) from error
         return Authority.load(pair)
 
-    def open(self, domain: str, now: float) -> Authority:
-        """The CA that is there.
+    def read(self, now: float) -> Authority:
+        """The CA that is there, whatever it signs for.
 
         Raises:
-            InvalidInput: Its files are damaged, expired, open to others, or for another trust domain.
+            InvalidInput: Its files are damaged, expired or open to others.
         """
         check_pair(self.certificate, self.key, now, chained=False)
         check_authority(self.certificate, now)
-        made = Authority.load(KeyPair(self.certificate.read_bytes(), self.key.read_bytes()))
+        return Authority.load(KeyPair(self.certificate.read_bytes(), self.key.read_bytes()))
+
+    def open(self, domain: str, now: float) -> Authority:
+        """The CA of a trust domain.
+
+        Raises:
+            InvalidInput: As :meth:`read`, or OTHER_TRUST_DOMAIN.
+        """
+        made = self.read(now)
         if made.domain != domain:
             raise InvalidInput(
                 f"The CA in {self.path} signs for the trust domain {made.domain!r}, not for {domain!r}.",

@@ -133,6 +133,15 @@ def facts(certificate: x509.Certificate) -> Facts:
     )
 
 
+def facts_in(path: Path) -> tuple[Facts, ...]:
+    """What the certificates in a PEM file say.
+
+    Raises:
+        InvalidInput: FILE_UNREADABLE or NOT_PEM.
+    """
+    return tuple(facts(each) for each in _certificates(path))
+
+
 def facts_of(pem: bytes) -> Facts:
     """What the first certificate of a PEM file says.
 

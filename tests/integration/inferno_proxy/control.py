@@ -19,7 +19,12 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.feedback.learner import Learner
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import Address
+from inferno_proxy.identity.authority_page import serve_authority
 from inferno_proxy.identity.gate import Gate
+from inferno_proxy.identity.identity_service import IdentityService
+from inferno_proxy.identity.mesh_authority import MeshAuthority
+from inferno_proxy.identity.presence import Presence
+from inferno_proxy.identity.tokens import TokenStore
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
@@ -51,6 +56,7 @@ from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import rpc
 from inferno_runtime.clock import SystemClock
+from inferno_runtime.identity.authority_folder import AuthorityFolder
 from inferno_runtime.latest import Latest
 
 
@@ -66,6 +72,11 @@ class Control:
         self.audit = folder / "audit.jsonl"
         audit = AuditLog(self.audit, self.clock)
         self.gate = Gate(audit, self.clock)
+        self.authority = MeshAuthority(AuthorityFolder(folder / "authority"), "inferno", self.clock)
+        self.tokens = TokenStore(folder / "tokens.json", self.clock)
+        self.identity = IdentityService(
+            self.authority, self.tokens, Presence(self.registry, self.clients), audit, self.clock
+        )
         self.aliases: Mapping[str, Alias] = {}
         self.fleet = FleetInference(
             self.registry,
@@ -158,6 +169,7 @@ class Control:
             health=HealthService(view, self.closing, lambda: self.aliases),
             grpc_health=GrpcHealth(view, self.closing, lambda: self.aliases),
             mesh=MeshService(self.mesh),
+            identity=self.identity,
             inference=InferenceService(self.fleet),
             governed=True,
         )
@@ -176,7 +188,8 @@ async def control(folder: Path, *, lease: float = 3.0, allow_model_control: bool
         own = ControlPlaneCollector(made.registry, made.clients, made.events, made.serial)
         page = MetricsPage([own], made.registry.view, Layout(folder))
         rest = Rest(made.fleet, services.registration, page, made.gate, MeshJson(services.mesh))
-        runner = web.AppRunner(rest.application(), access_log=None, lingering_time=0.1)
+        pages = serve_authority(rest.application(), made.authority)
+        runner = web.AppRunner(pages, access_log=None, lingering_time=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(made.http_socket)).start()
         passing = group.create_task(made.registry.run())
