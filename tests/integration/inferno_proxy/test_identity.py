@@ -15,7 +15,7 @@ from inferno_proxy.identity.caller import CERTIFICATE, CLIENT, DOOR, ROLE
 from inferno_runtime import rpc
 from inferno_runtime.errors import AlreadyExists, Denied, Exhausted, Fenced, InfernoError, InvalidInput, NotFound
 from inferno_runtime.errors import Unauthenticated as Unknown
-from inferno_runtime.identity.authority import make_request, pinned
+from inferno_runtime.identity.authority import NODE_HOST, make_request, pinned
 from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.preflight import facts_of
 from tests.integration.inferno_proxy.control import Control
@@ -90,7 +90,7 @@ async def test_a_token_becomes_a_certificate_and_that_a_newer_one(plane: Control
     assert credential.name == "spiffe://inferno/node/gpu-7"
     assert credential.authority == offered
     certificate = facts_of(credential.certificate)
-    assert certificate.names == (credential.name,)
+    assert certificate.names == (credential.name, NODE_HOST)
     assert certificate.not_after == credential.expires.seconds
     assert 86_000 < certificate.not_after - plane.clock.wall() <= 86_400
     newer = await Caller(plane, member("node", "gpu-7")).renew()
