@@ -35,9 +35,7 @@ from inferno_proxy.identity.authority_page import serve_authority
 from inferno_proxy.identity.gate import Gate
 from inferno_proxy.identity.identity_service import IdentityService
 from inferno_proxy.identity.membership import Membership
-from inferno_proxy.identity.mesh_authority import MeshAuthority
 from inferno_proxy.identity.presence import Presence
-from inferno_proxy.identity.tokens import TokenStore
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
@@ -79,7 +77,6 @@ from inferno_runtime import hangup, lifecycle, logs, notify, rpc
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
-from inferno_runtime.identity.authority_folder import AuthorityFolder
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("control-plane")
@@ -184,7 +181,7 @@ async def serve(
             health=HealthService(registry.view, closing, aliases),
             grpc_health=GrpcHealth(registry.view, closing, aliases),
             mesh=MeshService(mesh),
-            identity=_identity(settings, layout, Presence(registry, clients), audit, clock),
+            identity=IdentityService.kept(layout, settings, Presence(registry, clients), audit, clock),
             inference=InferenceService(fleet),
             governed=governator is not None,
         )
@@ -245,14 +242,6 @@ async def _end_streams(registry: Registry, closing: Closing, ads: AdsService) ->
     registry.close()
     closing.begin()
     await ads.close()
-
-
-def _identity(
-    settings: ProxySettings, layout: Layout, presence: Presence, audit: AuditLog, clock: Clock
-) -> IdentityService:
-    authority = MeshAuthority(AuthorityFolder(layout.authority), settings.trust_domain, clock)
-    tokens = TokenStore(layout.tokens, clock)
-    return IdentityService(authority, tokens, presence, audit, clock, settings.certificate_lifetime)
 
 
 def _each(*takers: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], None]:

@@ -14,9 +14,12 @@ from inferno_proxy.identity.failed_joins import FailedJoins
 from inferno_proxy.identity.mesh_authority import MeshAuthority
 from inferno_proxy.identity.presence import Presence
 from inferno_proxy.identity.tokens import Scope, Token, TokenState, TokenStore, Use
+from inferno_proxy.settings import ProxySettings
+from inferno_proxy.supervisor.layout import Layout
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput, Unauthenticated
 from inferno_runtime.identity.authority import LEAF_SECONDS, Authority, Grant, requested_pin
+from inferno_runtime.identity.authority_folder import AuthorityFolder
 from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.names import MeshName, Role
 from inferno_runtime.identity.preflight import facts_of
@@ -59,6 +62,14 @@ class IdentityService(stubs.IdentityServiceServicer):
         self._clock = clock
         self._seconds = seconds
         self._failed = FailedJoins(clock)
+
+    @classmethod
+    def kept(
+        cls, layout: Layout, settings: ProxySettings, presence: Presence, audit: AuditLog, clock: Clock
+    ) -> IdentityService:
+        """With the CA and the tokens of the proxy's data folder."""
+        authority = MeshAuthority(AuthorityFolder(layout.authority), settings.trust_domain, clock)
+        return cls(authority, TokenStore(layout.tokens, clock), presence, audit, clock, settings.certificate_lifetime)
 
     async def Join(self, request: wire.JoinRequest, context: Context) -> wire.JoinResponse:
         """A first certificate for a token."""
