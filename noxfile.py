@@ -101,8 +101,9 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path, TLS to nodes, the sharing out of calls, the way to the first call, telemetry."""
-    for part in session.posargs or ("proxy_path", "node_tls", "balancing", "propagation", "telemetry_ingest"):
+    """Measure the request path, TLS to nodes, the sharing out of calls, the way to the first call, telemetry, scale."""
+    parts = ("proxy_path", "node_tls", "balancing", "propagation", "telemetry_ingest", "scale")
+    for part in session.posargs or parts:
         python(session, "-m", f"benchmarks.{part}")
 
 

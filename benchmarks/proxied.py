@@ -23,12 +23,14 @@ _WITHIN = 60
 
 @asynccontextmanager
 async def proxy(folder: Path, ports: Sequence[int], models: Sequence[str], config: str) -> AsyncIterator[Any]:
-    """Start a proxy before the servers on these ports; yield what it said of itself once it serves all models."""
+    """Start a proxy before the servers on these ports, of which there may be none; yield what it said of itself once it
+    serves all models."""
     folder.mkdir(exist_ok=True)
     settings = folder / "inferno.yaml"
     settings.write_text(config, encoding="utf-8")
     backends = ",".join(f"127.0.0.1:{port}" for port in ports)
-    flags = ("--port", "0", "--data-dir", str(folder), "--config", str(settings), "--backends", backends)
+    flags = ["--port", "0", "--data-dir", str(folder), "--config", str(settings)]
+    flags += ["--backends", backends] if ports else []
     async with NotifySocket() as listening:
         process = await spawn(
             [str(Path(sys.executable).with_name("inferno-proxy")), *flags, "--log-level", "error"],

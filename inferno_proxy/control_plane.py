@@ -50,7 +50,7 @@ from inferno_proxy.reloading.alarms import Alarms
 from inferno_proxy.reloading.safeguards import Watched, safeguards
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
-from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.resources import Builder, ResourceSettings
 from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
@@ -109,7 +109,7 @@ async def serve(
         Sources(registry.view, recipes, advice, kept.steering),
         clock,
         plan=Planner(),
-        build=build,
+        build=Builder(),
         announce=clients.published,
         directory=layout.directory,
     )

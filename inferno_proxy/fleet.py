@@ -191,3 +191,14 @@ class FleetView:
 
     serial: int = 0
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def changed(before: FleetView, after: FleetView) -> frozenset[str]:
+    """The node_ids whose members are not the same objects in both: all that any change between them can concern."""
+    if before is after:
+        return frozenset()
+    known, there = before.members, after.members
+    news = [node_id for node_id, member in there.items() if known.get(node_id) is not member]
+    added = sum(node_id not in known for node_id in news)
+    gone = known.keys() - there.keys() if len(known) + added > len(there) else frozenset[str]()
+    return frozenset(news).union(gone)

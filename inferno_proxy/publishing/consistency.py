@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from inferno_proxy.publishing.protobuf_subset import Description, messages
-from inferno_proxy.publishing.snapshot import Resource, ResourceType, Snapshot
+from inferno_proxy.publishing.snapshot import Resource, Resources, ResourceType, Snapshot
 
 Reference = tuple[ResourceType, str]
 
@@ -53,36 +53,51 @@ def _messages() -> Callable[[str], Any]:
 
 
 class Inspector:
-    """Inspects one snapshot after the other and reads again only what changed."""
+    """Inspects one snapshot of a dialect after the other and looks again only at what may have changed."""
 
     def __init__(self) -> None:
-        self._known: Mapping[tuple[ResourceType, str, str], frozenset[Reference]] = MappingProxyType({})
+        self._before: Resources = MappingProxyType({})
+        self._known: dict[ResourceType, dict[tuple[str, str], frozenset[Reference]]] = {}
+        self._found: dict[ResourceType, list[str]] = {}
 
     def inspect(self, snapshot: Snapshot) -> list[str]:
         """One sentence for each contradiction; none when the snapshot is sound."""
-        found, known = [], {}
-        for kind, resources in snapshot.resources.items():
-            for name, resource in resources.items():
-                if name != resource.name:
-                    found.append(f"{kind.short} {resource.name!r} is filed under {name!r}.")
-                key = (kind, name, resource.version)
-                try:
-                    references = self._known.get(key)
-                    known[key] = references = _references(kind, resource) if references is None else references
-                except DecodeError as error:
-                    found.append(f"{kind.short} {name!r} cannot be decoded: {error}.")
-                    continue
-                found += (
-                    f"{kind.short} {name!r} needs {other.short} {target!r}, which is missing."
-                    for other, target in sorted(references)
-                    if target not in snapshot.resources.get(other, {})
-                )
-                found += (
-                    f"{kind.short} {name!r} takes its endpoints under the name {target!r} instead of its own."
-                    for _, target in sorted(references)
-                    if kind is ResourceType.CLUSTER and target != name
-                )
-        self._known = known
+        before, self._before = self._before, snapshot.resources
+        # A type that is the same mapping as before still says the same, and finds the same names if none came or went.
+        same_names = before.keys() == self._before.keys() and all(
+            each is before[kind] or each.keys() == before[kind].keys() for kind, each in self._before.items()
+        )
+        for kind, resources in self._before.items():
+            if not same_names or resources is not before[kind]:
+                self._found[kind] = self._look(kind, resources, snapshot.resources)
+        return [sentence for kind in self._before for sentence in self._found[kind]]
+
+    def _look(self, kind: ResourceType, resources: Mapping[str, Resource], there: Resources) -> list[str]:
+        found: list[str] = []
+        before, known = self._known.get(kind, {}), dict[tuple[str, str], frozenset[Reference]]()
+        for name, resource in resources.items():
+            if name != resource.name:
+                found.append(f"{kind.short} {resource.name!r} is filed under {name!r}.")
+            key = (name, resource.version)
+            try:
+                references = before.get(key)
+                known[key] = references = _references(kind, resource) if references is None else references
+            except DecodeError as error:
+                found.append(f"{kind.short} {name!r} cannot be decoded: {error}.")
+                continue
+            if not references:
+                continue
+            found += (
+                f"{kind.short} {name!r} needs {other.short} {target!r}, which is missing."
+                for other, target in sorted(references)
+                if target not in there.get(other, {})
+            )
+            found += (
+                f"{kind.short} {name!r} takes its endpoints under the name {target!r} instead of its own."
+                for _, target in sorted(references)
+                if kind is ResourceType.CLUSTER and target != name
+            )
+        self._known[kind] = known
         return found
 
 

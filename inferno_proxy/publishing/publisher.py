@@ -17,6 +17,7 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.metrics.durations import WORK, Durations
 from inferno_proxy.publishing.consistency import Inspector
+from inferno_proxy.publishing.revisions import Revisions
 from inferno_proxy.publishing.snapshot import (
     Dialect,
     Snapshot,
@@ -64,16 +65,19 @@ class Sources:
 class Pace:
     """How a burst is gathered, in seconds: until nothing changes for ``quiet``, but no longer than ``longest``.
 
-    A change that comes ``longest`` after the last publication, or later, goes out at once. Building a large fleet's
-    snapshot takes a while: then the publisher rests, so that it takes ``share`` of the time at most, but for no longer
-    than ``each_node`` times the fleet's nodes and ``longest_rest``: a small fleet on a slow machine, or in the first
-    seconds of a process, is no storm. A build within ``light`` needs no rest.
+    A change that comes ``longest`` after the last publication, or later, goes out at once. A fleet in which many nodes
+    change at once will go on changing: then the publisher rests ``each_change`` for each of them, so that a storm is
+    gathered and a lone change is not. Where building takes a while all the same, it rests so that it takes ``share``
+    of the time at most; a build within ``light`` needs no such rest. No rest is longer than ``each_node`` times the
+    fleet's nodes and ``longest_rest``: a small fleet on a slow machine, or in the first seconds of a process, is no
+    storm.
     """
 
     quiet: float = 0.010
     longest: float = 0.100
     share: float = 0.1
-    light: float = 0.020
+    light: float = 0.050
+    each_change: float = 0.010
     each_node: float = 0.001
     longest_rest: float = 5.0
 
@@ -86,11 +90,10 @@ def due(first: float, last: float, published: float | None, pace: Pace) -> float
     return min(last + pace.quiet, first + pace.longest)
 
 
-def rest(took: float, nodes: int, pace: Pace) -> float:
-    """How long to rest after a build for so many nodes that took so long, in seconds."""
-    if took <= pace.light:
-        return 0.0
-    return min(took / pace.share - took, nodes * pace.each_node, pace.longest_rest)
+def rest(took: float, nodes: int, changed: int, pace: Pace) -> float:
+    """How long to rest after a build for so many nodes, of which so many had changed, that took so long; in seconds."""
+    heavy = took / pace.share - took if took > pace.light else 0.0
+    return min(max(heavy, changed * pace.each_change), nodes * pace.each_node, pace.longest_rest)
 
 
 class Publisher:
@@ -132,7 +135,8 @@ class Publisher:
         self._published_at: float | None = None
         self._rested_at = 0.0
         self._changed = asyncio.Event()
-        self._inspector = Inspector()
+        self._inspectors = {dialect: Inspector() for dialect in Dialect}
+        self._revisions = Revisions()
 
     async def run(self) -> None:
         """Publish, and keep the last good snapshots on disk, until cancelled."""
@@ -153,12 +157,13 @@ class Publisher:
                 began = self._clock.monotonic()
                 self.publish()
                 ended = self._clock.monotonic()
-                self._rested_at = ended + rest(ended - began, len(self._fleet.value.members), self._pace)
+                nodes, news = len(self._fleet.value.members), self._revisions.news
+                self._rested_at = ended + rest(ended - began, nodes, news, self._pace)
 
     def publish(self) -> None:
         """Build from the newest fleet and recipe and publish, unless that fails, is unsound or changes nothing."""
         view, recipe = self._fleet.value, self._recipe.value
-        revisions = {name: (m.node.incarnation, m.node.revision) for name, m in view.members.items()}
+        revisions = self._revisions.follow(view)
         serial = self._serial + 1
         try:
             with self._timed("plan"):
@@ -170,7 +175,8 @@ class Publisher:
             self.refusal.set(f"The fleet's newest state cannot be built: {error}")
             return
         with self._timed("check"):
-            wrong = [f"{which.value}: {why}" for which, made in built.items() for why in self._inspector.inspect(made)]
+            found = {dialect: self._inspectors[dialect].inspect(made) for dialect, made in built.items()}
+        wrong = [f"{dialect.value}: {why}" for dialect, sentences in found.items() for why in sentences]
         if wrong:
             _LOG.error("snapshot refused", fleet_serial=view.serial, contradictions=wrong[:10], count=len(wrong))
             self.refusal.set(f"The fleet's newest state contradicts itself: {wrong[0]}")
@@ -231,9 +237,12 @@ class Publisher:
 
     async def _keep(self, directory: Path) -> None:
         async for newest in self.snapshots.watch():
+            began = self._clock.monotonic()
             for dialect, made in newest.items():
                 # fsync may take long on a slow disk; the streams do not wait for it.
                 await asyncio.to_thread(self._write, last_good_path(directory, dialect), made)
+            took = self._clock.monotonic() - began
+            await self._clock.sleep(min(took / self._pace.share, len(self._fleet.value.members) * self._pace.each_node))
 
     @staticmethod
     def _write(path: Path, made: Snapshot) -> None:

@@ -90,10 +90,13 @@ class Snapshot:
 
 def same_content(one: Resources, other: Resources) -> bool:
     """True when two snapshots hold the same resources, compared by version."""
-    return one.keys() == other.keys() and all(
-        resources.keys() == other[kind].keys()
-        and all(resource.version == other[kind][name].version for name, resource in resources.items())
-        for kind, resources in one.items()
+    return one.keys() == other.keys() and all(_same(resources, other[kind]) for kind, resources in one.items())
+
+
+def _same(one: Mapping[str, Resource], other: Mapping[str, Resource]) -> bool:
+    return one is other or (
+        one.keys() == other.keys()
+        and all(each is other[n] or each.version == other[n].version for n, each in one.items())
     )
 
 

@@ -1,14 +1,16 @@
 """Endpoint resources (EDS): where a model is served now. Both dialects share the same bytes, but for learned weights.
 
 A fleet of thousands changes one endpoint at a time, and encoding through betterproto costs about 0.1 ms an endpoint. So
-each endpoint is encoded once per value, and a resource is those bytes joined under their length prefixes.
+each endpoint is encoded once per value, and a resource is those bytes joined under their length prefixes. The pieces of
+the last one are kept: to look for 10,000 endpoints among encoded ones would take 20 ms, to find the one that is another
+object than before takes less than one.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.core.v3 import HealthStatus, Locality, Metadata
@@ -29,17 +31,33 @@ _CLUSTER_NAME = 1  # ClusterLoadAssignment.cluster_name
 _ENDPOINTS = 2  # ClusterLoadAssignment.endpoints and LocalityLbEndpoints.lb_endpoints
 
 
-def endpoint_resources(route: ModelRoute) -> Iterator[Resource]:
-    """The gRPC and the REST endpoints of one model."""
+# What one endpoint adds to its resource: the place it is in, the weight it has there, the part of that which takes new
+# calls, its group of a split with that group's share, and its bytes.
+_Place = tuple[int, str, str, str]
+_Piece = tuple[_Place, int, int, tuple[str, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """An endpoint resource and what it is made of, from which the next one is made."""
+
+    resource: Resource
+    endpoints: tuple[Endpoint, ...]
+    form: tuple[bool, bool]
+    pieces: tuple[_Piece, ...]
+
+
+def model_endpoints(route: ModelRoute, before: Mapping[str, Assignment]) -> Iterator[Assignment]:
+    """The gRPC and the REST endpoints of one model; ``before`` has what was made of it last, by name."""
     grpc, http = grpc_cluster(route.name), http_cluster(route.name)
     named = [(grpc, route.grpc), (http, route.http)]
     if route.mirror is not None:
         named += [(copies_of(grpc), route.grpc_copies), (copies_of(http), route.http_copies)]
     for name, endpoints in named:
-        yield Resource.of(name, _assignment(name, endpoints, keyed=route.keyed))
+        yield _assignment(name, endpoints, before.get(name), keyed=route.keyed)
 
 
-def client_endpoints(route: ModelRoute, shared: Resource) -> Resource:
+def client_endpoints(route: ModelRoute, shared: Assignment, before: Assignment | None) -> Assignment:
     """The gRPC endpoints of one model for clients without Envoy; ``shared`` is what Envoy gets.
 
     Such clients weigh localities and not endpoints, so an endpoint of another weight than the full one gets a locality
@@ -49,36 +67,71 @@ def client_endpoints(route: ModelRoute, shared: Resource) -> Resource:
     """
     apart = not route.keyed and any(e.weight != FULL_WEIGHT for e in route.grpc)
     given = one_socket(route.grpc)
-    if not apart and given == route.grpc:
+    if not apart and given is route.grpc:
         return shared
-    return Resource.of(shared.name, _assignment(shared.name, given, keyed=route.keyed, apart=apart))
+    return _assignment(shared.resource.name, given, before, keyed=route.keyed, apart=apart)
 
 
-def _assignment(name: str, endpoints: Iterable[Endpoint], *, keyed: bool, apart: bool = False) -> bytes:
-    """A ClusterLoadAssignment with one locality group per (region, zone, group of a split).
+def _assignment(
+    name: str, endpoints: tuple[Endpoint, ...], before: Assignment | None, *, keyed: bool, apart: bool = False
+) -> Assignment:
+    """A ClusterLoadAssignment with one locality group per (region, zone, group of a split); its endpoints are sorted by
+    address.
 
     gRPC clients refuse endpoints without a locality and ignore a locality without weight; priorities have no gaps.
     ``apart``: endpoints of another weight than the full one have groups of their own.
     """
+    form = (keyed, apart)
+    if before is None or before.form != form:
+        pieces = tuple(_piece(each, form) for each in endpoints)
+    elif before.endpoints is endpoints:
+        return before
+    else:
+        pieces = _pieces(endpoints, before)
+    return Assignment(Resource.of(name, _joined(name, pieces)), endpoints, form, pieces)
 
-    def sub_zone(endpoint: Endpoint) -> str:
-        alone = apart and endpoint.weight != FULL_WEIGHT
-        return f"{endpoint.group}@{endpoint.node}" if alone else endpoint.group
 
-    body = [delimited(_CLUSTER_NAME, name.encode())]
-    by_place = sorted(endpoints, key=lambda e: (e.priority, e.region, e.zone, sub_zone(e), e.address))
+def _pieces(endpoints: tuple[Endpoint, ...], before: Assignment) -> tuple[_Piece, ...]:
+    """The pieces of endpoints of which most are the same objects as before, at the beginning and at the end."""
+    short = min(len(endpoints), len(before.endpoints))
+    differ = (at for at, pair in enumerate(zip(endpoints, before.endpoints, strict=False)) if pair[0] is not pair[1])
+    head = next(differ, short)
+    backwards = zip(reversed(endpoints), reversed(before.endpoints), strict=False)
+    tail = min(next((at for at, pair in enumerate(backwards) if pair[0] is not pair[1]), short), short - head)
+    fresh = tuple(_piece(each, before.form) for each in endpoints[head : len(endpoints) - tail])
+    return before.pieces[:head] + fresh + before.pieces[len(before.pieces) - tail :]
+
+
+def _piece(endpoint: Endpoint, form: tuple[bool, bool]) -> _Piece:
+    keyed, apart = form
+    alone = apart and endpoint.weight != FULL_WEIGHT
+    sub_zone = f"{endpoint.group}@{endpoint.node}" if alone else endpoint.group
+    return (
+        (endpoint.priority, endpoint.region, endpoint.zone, sub_zone),
+        endpoint.weight,
+        0 if endpoint.draining else endpoint.weight,
+        (endpoint.group, endpoint.share),
+        delimited(_ENDPOINTS, encoded(endpoint, keyed)),
+    )
+
+
+def _joined(name: str, pieces: Iterable[_Piece]) -> bytes:
+    places: dict[_Place, list[_Piece]] = {}
+    for piece in pieces:
+        places.setdefault(piece[0], []).append(piece)
     working: Counter[tuple[int, str]] = Counter()
-    for each in by_place:
-        working[each.priority, each.group] += 0 if each.draining else each.weight
-    places = itertools.groupby(by_place, key=lambda e: (e.priority, e.region, e.zone, sub_zone(e)))
-    for (priority, region, zone, place_in_zone), found in places:
-        members = list(found)
-        here = sum(e.weight for e in members if not e.draining)
-        share, group = members[0].share, members[0].group
-        weight = locality_weight(share, here, working[priority, group]) if share else sum(e.weight for e in members)
-        place = _locality(region, zone, place_in_zone, weight, priority)
-        inner = b"".join(itertools.chain([place], (delimited(_ENDPOINTS, encoded(e, keyed)) for e in members)))
-        body.append(delimited(_ENDPOINTS, inner))
+    takes = {}
+    for place, found in places.items():
+        takes[place] = sum(piece[2] for piece in found)
+        working[place[0], found[0][3][0]] += takes[place]
+    body = [delimited(_CLUSTER_NAME, name.encode())]
+    for place, found in sorted(places.items()):
+        priority, region, zone, sub_zone = place
+        group, share = found[0][3]
+        everywhere = working[priority, group]
+        weight = locality_weight(share, takes[place], everywhere) if share else sum(piece[1] for piece in found)
+        parts = [_locality(region, zone, sub_zone, weight, priority), *(piece[4] for piece in found)]
+        body.append(delimited(_ENDPOINTS, b"".join(parts)))
     return b"".join(body)
 
 

@@ -94,7 +94,7 @@ def client_socket(domain: str) -> TransportSocket:
 def one_socket(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     """The endpoints a gRPC client is given, which has one socket for a whole cluster: those of the kind, TLS or not,
     that more of those that take work are of, TLS if neither is."""
-    if not any(each.tls for each in endpoints):
+    if len({each.tls for each in endpoints}) < 2:
         return endpoints
     taking = [each.tls for each in endpoints if not each.draining] or [each.tls for each in endpoints]
     tls = 2 * sum(taking) >= len(taking)

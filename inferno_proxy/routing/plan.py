@@ -7,16 +7,19 @@ or xDS; :mod:`inferno_proxy.resources` translates a plan for them.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.feedback.advice import FULL_WEIGHT
-from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
+from inferno_proxy.fleet import Address, FleetView, Member, Model, Phase, Source
 from inferno_proxy.routing.aliases import Alias, in_force
 from inferno_proxy.routing.grouping import Placed, grouped
 from inferno_proxy.routing.places import REGIONS, Place, band
 from inferno_proxy.routing.traffic import ORDINARY, Mirror, Traffic, TrafficTable
+
+# A member that names a model, and what it says of it.
+Owner = tuple[Member, Model]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,38 +152,41 @@ def plan(view: FleetView, settings: RoutingSettings) -> RoutePlan:
     reaches a server that belongs to somebody else. A member whose address is a host name is left out: data planes take
     IP addresses only, so names are resolved where nodes are discovered.
     """
-    admitted, left_out = _admit(view.members.values())
-    names: dict[str, list[Member]] = {}
-    for member in view.members.values():
+    admitted, left_out = admit(view.members.values())
+    owners: dict[str, dict[str, Owner]] = {}
+    for node_id, member in view.members.items():
         for model in member.node.models:
-            names.setdefault(model.name, []).append(member)
-    models = {}
-    for name in sorted(names):
-        owners = [(member, model) for member in names[name] for model in member.node.models if model.name == name]
-        stateful = any(model.stateful for _, model in owners)
-        traffic = settings.traffic.of(name)
-        serving = [(m, model) for m, model in owners if model.ready and m.node.node_id in admitted]
-        placed, copies = grouped(serving, replace(traffic, mirror=None) if stateful else traffic)
-        to_copy = [Placed(m) for m in copies]
-        # gRPC multiplies an endpoint's weight on a hash ring by its locality's, in 31 bits.
-        weight = 1 if stateful or traffic.balance.hashes else FULL_WEIGHT
-        models[name] = ModelRoute(
-            name=name,
-            stateful=stateful,
-            decoupled=any(model.decoupled for _, model in owners),
-            repeatable=traffic.repeatable and not stateful,
-            traffic=traffic,
-            hedge_after=traffic.hedge_after,
-            nearest_first=settings.circles,
-            grpc=_grpc(placed, settings, weight),
-            http=_http(placed, settings, weight),
-            grpc_copies=_grpc(to_copy, settings, weight),
-            http_copies=_http(to_copy, settings, weight),
-        )
+            owners.setdefault(model.name, {})[node_id] = (member, model)
+    models = {name: model_route(name, owners[name].values(), admitted, settings) for name in sorted(owners)}
     return RoutePlan(MappingProxyType(models), MappingProxyType(left_out), in_force(settings.aliases, models))
 
 
-def _admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
+def model_route(
+    name: str, owners: Collection[Owner], admitted: Container[str], settings: RoutingSettings
+) -> ModelRoute:
+    """How calls for one model travel, of which these members tell; those ``admitted`` may give endpoints."""
+    stateful = any(model.stateful for _, model in owners)
+    traffic = settings.traffic.of(name)
+    serving = [(m, model) for m, model in owners if model.ready and m.node.node_id in admitted]
+    placed, copies = grouped(serving, replace(traffic, mirror=None) if stateful else traffic)
+    to_copy = [Placed(m) for m in copies]
+    weight = weight_of(stateful, traffic)
+    return ModelRoute(
+        name=name,
+        stateful=stateful,
+        decoupled=any(model.decoupled for _, model in owners),
+        repeatable=traffic.repeatable and not stateful,
+        traffic=traffic,
+        hedge_after=traffic.hedge_after,
+        nearest_first=settings.circles,
+        grpc=_grpc(placed, settings, weight),
+        http=_http(placed, settings, weight),
+        grpc_copies=_grpc(to_copy, settings, weight),
+        http_copies=_http(to_copy, settings, weight),
+    )
+
+
+def admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
     """Node ids that may give endpoints, and why each of the others (failed ones aside) may not."""
     admitted: set[str] = set()
     left_out: dict[str, str] = {}
@@ -222,23 +228,36 @@ def _endpoints(
     members: Sequence[tuple[Address, Placed]], settings: RoutingSettings, weight: int
 ) -> tuple[Endpoint, ...]:
     distances = {settings.distance(each.member.node.region, each.member.node.zone) for _, each in members}
-    priority = {distance: rank for rank, distance in enumerate(sorted(distances))}
-    return tuple(
-        sorted(
-            Endpoint(
-                address=address,
-                node=each.member.node.node_id,
-                weight=weight,
-                draining=not each.member.takes_work,
-                region=each.member.node.region,
-                zone=each.member.node.zone,
-                group=each.group,
-                share=each.share,
-                priority=priority[settings.distance(each.member.node.region, each.member.node.zone)],
-                tls=each.member.node.tls,
-            )
-            for address, each in members
-        )
+    priority = ranks(distances)
+    return tuple(sorted(endpoint(address, each, weight, priority, settings) for address, each in members))
+
+
+def weight_of(stateful: bool, traffic: Traffic) -> int:
+    """The weight of a model's endpoints. gRPC multiplies it on a hash ring by its locality's, in 31 bits."""
+    return 1 if stateful or traffic.balance.hashes else FULL_WEIGHT
+
+
+def ranks(distances: Iterable[int]) -> Mapping[int, int]:
+    """The priority of each distance that occurs: they have no gap."""
+    return {distance: rank for rank, distance in enumerate(sorted(distances))}
+
+
+def endpoint(
+    address: Address, placed: Placed, weight: int, priority: Mapping[int, int], settings: RoutingSettings
+) -> Endpoint:
+    """A member's endpoint at one of its addresses; ``priority`` has that of its distance."""
+    node = placed.member.node
+    return Endpoint(
+        address=address,
+        node=node.node_id,
+        weight=weight,
+        draining=not placed.member.takes_work,
+        region=node.region,
+        zone=node.zone,
+        group=placed.group,
+        share=placed.share,
+        priority=priority[settings.distance(node.region, node.zone)],
+        tls=node.tls,
     )
 
 

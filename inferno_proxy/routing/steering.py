@@ -28,6 +28,11 @@ class Steering:
 FREE = Steering()
 
 
+def steered(view: FleetView, steering: Steering) -> frozenset[str]:
+    """The models whose routes orders change."""
+    return _models(view, steering.nodes | steering.factors.keys()) | steering.models
+
+
 def withheld(planned: RoutePlan, view: FleetView, steering: Steering) -> RoutePlan:
     """The plan with endpoints that get nothing new as draining: what runs there ends in peace."""
     nodes = steering.withheld
@@ -64,10 +69,11 @@ def _over(planned: RoutePlan, names: Iterable[str], change: Callable[[ModelRoute
 def _each(route: ModelRoute, change: Callable[[Endpoint], Endpoint]) -> ModelRoute:
     return replace(
         route,
-        grpc=tuple(sorted(map(change, route.grpc))),
-        http=tuple(sorted(map(change, route.http))),
-        grpc_copies=tuple(sorted(map(change, route.grpc_copies))),
-        http_copies=tuple(sorted(map(change, route.http_copies))),
+        # What is changed of an endpoint leaves it in its place: they are sorted by address.
+        grpc=tuple(map(change, route.grpc)),
+        http=tuple(map(change, route.http)),
+        grpc_copies=tuple(map(change, route.grpc_copies)),
+        http_copies=tuple(map(change, route.http_copies)),
     )
 
 

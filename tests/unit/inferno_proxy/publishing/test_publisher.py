@@ -23,16 +23,27 @@ def test_when_changes_are_published(first: float, last: float, published: float 
 
 
 @pytest.mark.parametrize(
-    ("took", "nodes", "rests"),
+    ("took", "nodes", "changed", "rests"),
     [
-        (0.01, 10_000, 0.0),
-        (0.02, 10_000, 0.0),
-        (0.05, 1_000, 0.45),
-        (0.3, 10_000, 2.7),
-        (1.0, 10_000, 5.0),
-        (1.0, 3, 0.003),
+        (0.01, 10_000, 1, 0.01),
+        (0.05, 10_000, 0, 0.0),
+        (0.1, 1_000, 0, 0.9),
+        (0.3, 10_000, 1, 2.7),
+        (1.0, 10_000, 1, 5.0),
+        (0.01, 10_000, 100, 1.0),
+        (0.01, 10_000, 2_000, 5.0),
+        (1.0, 3, 3, 0.003),
     ],
-    ids=["light", "just light", "a tenth of the time", "a large fleet", "no longer than that", "a small fleet"],
+    ids=[
+        "a lone change",
+        "just light",
+        "a tenth of the time",
+        "a large fleet",
+        "no longer than that",
+        "many changes at once",
+        "a storm",
+        "a small fleet",
+    ],
 )
-def test_how_long_a_publisher_rests(took: float, nodes: int, rests: float) -> None:
-    assert rest(took, nodes, Pace()) == pytest.approx(rests)
+def test_how_long_a_publisher_rests(took: float, nodes: int, changed: int, rests: float) -> None:
+    assert rest(took, nodes, changed, Pace()) == pytest.approx(rests)

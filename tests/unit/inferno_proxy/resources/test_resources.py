@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.snapshot import Dialect, ResourceType
 from inferno_proxy.resources import ResourceSettings, build
-from inferno_proxy.resources.endpoints import encoded, endpoint_resources
+from inferno_proxy.resources.endpoints import encoded, model_endpoints
 from inferno_proxy.resources.packing import delimited
 from inferno_proxy.resources.retries import grpc_retries, hedges, http_retries
 from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan
@@ -40,7 +40,7 @@ ENDPOINTS = st.lists(
 @given(ENDPOINTS, st.booleans())
 def test_joined_endpoints_decode_to_what_went_in(endpoints: list[Endpoint], stateful: bool) -> None:
     route = ModelRoute("m", stateful=stateful, grpc=tuple(endpoints))
-    body = next(iter(endpoint_resources(route))).body
+    body = next(model_endpoints(route, {})).resource.body
     decoded = ClusterLoadAssignment.parse(body)
     found = {
         Endpoint(
