@@ -18,17 +18,22 @@ class Acknowledgements:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Revisions]] = deque()
+        self._told: Revisions = {}
 
     def published(self, serial: int, revisions: Revisions) -> None:
         """Remember a snapshot; serials grow."""
         self._waiting.append((serial, revisions))
 
-    def applied(self, serial: int) -> Revisions | None:
-        """The revisions of the newest snapshot up to ``serial`` that was not applied before; None: nothing new."""
+    def applied(self, serial: int) -> Revisions:
+        """What is news in the newest snapshot up to ``serial``. A node whose revision is the same object as in the one
+        before has had it applied: of a large fleet, that is nearly all."""
         newest: Revisions | None = None
         while self._waiting and self._waiting[0][0] <= serial:
             newest = self._waiting.popleft()[1]
-        return newest
+        if newest is None:
+            return {}
+        before, self._told = self._told, newest
+        return {node_id: each for node_id, each in newest.items() if before.get(node_id) is not each}
 
 
 async def carry_back(snapshots: Latest[Mapping[Dialect, Snapshot]], applied: Latest[int], registry: Registry) -> None:
@@ -36,9 +41,7 @@ async def carry_back(snapshots: Latest[Mapping[Dialect, Snapshot]], applied: Lat
     acknowledgements = Acknowledgements()
 
     def tell() -> None:
-        revisions = acknowledgements.applied(applied.value)
-        if revisions is not None:
-            registry.applied(revisions)
+        registry.applied(acknowledgements.applied(applied.value))
 
     async def follow_published() -> None:
         async for newest in snapshots.watch():

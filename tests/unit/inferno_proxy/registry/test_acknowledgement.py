@@ -20,10 +20,18 @@ def test_the_newest_applied_snapshot_counts_and_counts_once() -> None:
     acknowledgements = Acknowledgements()
     for serial in (1, 2, 4):
         acknowledgements.published(serial, {"a": (1, serial)})
-    assert acknowledgements.applied(0) is None
+    assert acknowledgements.applied(0) == {}
     assert acknowledgements.applied(3) == {"a": (1, 2)}
-    assert acknowledgements.applied(3) is None
+    assert acknowledgements.applied(3) == {}
     assert acknowledgements.applied(9) == {"a": (1, 4)}
+
+
+def test_of_a_snapshot_only_what_is_new_is_told() -> None:
+    acknowledgements, unchanged = Acknowledgements(), (1, 7)
+    acknowledgements.published(1, {"a": unchanged, "b": (1, 1), "c": (1, 1)})
+    assert acknowledgements.applied(1).keys() == {"a", "b", "c"}
+    acknowledgements.published(2, {"a": unchanged, "b": (1, 2)})
+    assert acknowledgements.applied(2) == {"b": (1, 2)}
 
 
 async def test_an_agent_learns_what_every_data_plane_runs() -> None:
