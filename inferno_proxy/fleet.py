@@ -120,6 +120,11 @@ class Node:
     condition_reason: str = ""
     tls: bool = False
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Its gRPC address, and its REST address when it has one."""
+        return (self.grpc_address,) if self.http_address is None else (self.grpc_address, self.http_address)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from inferno_proxy.feedback.claims import FRESH, PENANCE, Ledger, Seen
-from inferno_proxy.fleet import FleetView, Load, ModelLoad
+from inferno_proxy.fleet import FleetView, Load, ModelLoad, changed
 from inferno_proxy.supervisor.act import Act
 
 
@@ -23,6 +23,7 @@ class Audit:
     """The reports of all nodes."""
 
     def __init__(self) -> None:
+        self._view = FleetView()
         self._states: dict[str, tuple[int, int]] = {}
         self._heard: dict[str, float] = {}
         self._ledgers: dict[str, dict[str, Ledger]] = {}
@@ -34,15 +35,20 @@ class Audit:
 
         A node that was caught is believed again when its next life begins.
         """
-        states = {name: (member.node.incarnation, member.node.revision) for name, member in view.members.items()}
-        same = {name for name, state in states.items() if self._states.get(name) == state}
-        alive = {name for name, state in states.items() if self._states.get(name, (-1, 0))[0] == state[0]}
-        self._ledgers = {name: kept for name, kept in self._ledgers.items() if name in same}
-        self._newest = {name: kept for name, kept in self._newest.items() if name in same}
-        self._distrusted = {name: kept for name, kept in self._distrusted.items() if name in alive}
-        # What was heard stays known through a restart: it was the former life's.
-        self._heard = {name: at for name, at in self._heard.items() if name in states}
-        self._states = states
+        news, self._view = changed(self._view, view), view
+        for name in news:
+            before, member = self._states.pop(name, None), view.members.get(name)
+            state = (member.node.incarnation, member.node.revision) if member else None
+            if state is not None:
+                self._states[name] = state
+            else:
+                # What was heard stays known through a restart: it was the former life's.
+                self._heard.pop(name, None)
+            if state != before:
+                self._ledgers.pop(name, None)
+                self._newest.pop(name, None)
+            if state is None or before is None or before[0] != state[0]:
+                self._distrusted.pop(name, None)
 
     def heard(self, loads: Mapping[str, Load], seen: Callable[[str, str, float], Seen], now: float) -> list[Act]:
         """Take the newest reports in. ``seen`` says what was observed of a model at a node."""

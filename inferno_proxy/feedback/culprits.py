@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from inferno_proxy.feedback.observed import Outcome, Try
-from inferno_proxy.fleet import Address, FleetView, Phase
+from inferno_proxy.fleet import Address, FleetView, Phase, changed
 from inferno_proxy.supervisor.act import Act
 
 # Seconds within which a node's death and the end of a try there are one event: the log of tries comes in batches, and
@@ -102,18 +102,23 @@ class Culprits:
     def _follow(self, view: FleetView, now: float) -> None:
         """Learn where nodes are and which of them died."""
         self._deaths = [death for death in self._deaths if now - death.at <= _TOGETHER]
-        if view is self._view:
-            return
+        before, news = self._view.members, sorted(changed(self._view, view))
         self._view, members = view, view.members
-        dead = {name for name in self._working if name in members and members[name].phase is Phase.FAILED}
-        self._deaths += (_Death(now, name) for name in sorted(dead))
-        self._working = {name for name, member in members.items() if member.takes_work}
-        self._places = {
-            address: name
-            for name, member in members.items()
-            for address in (member.node.grpc_address, member.node.http_address)
-            if address is not None
-        }
+        self._deaths += (
+            _Death(now, name)
+            for name in news
+            if name in self._working and name in members and members[name].phase is Phase.FAILED
+        )
+        for name in news:
+            self._working.discard(name)
+            for address in before[name].node.addresses if name in before else ():
+                if self._places.get(address) == name:
+                    del self._places[address]
+        for name in news:
+            if name in members:
+                self._places |= dict.fromkeys(members[name].node.addresses, name)
+                if members[name].takes_work:
+                    self._working.add(name)
 
     def _join(self, now: float) -> None:
         for request, suspect in list(self._suspects.items()):

@@ -20,6 +20,7 @@ from inferno_proxy.feedback.claims import Seen
 from inferno_proxy.feedback.latency import Level
 from inferno_proxy.feedback.limits import Limits, admissions
 from inferno_proxy.feedback.observed import Counts, Observation, Try
+from inferno_proxy.feedback.roster import Roster
 from inferno_proxy.feedback.sightings import EndpointSightings, ModelSightings
 from inferno_proxy.feedback.weights import Evidence, Share
 from inferno_proxy.fleet import Address, FleetView, Load
@@ -45,12 +46,8 @@ class Learner:
     def __init__(self, budget: Callable[[str], float], max_wait: Callable[[str], float] = lambda _: 0.0) -> None:
         self._budget = budget
         self._max_wait = max_wait
-        self._serial = -1
-        self._lives: dict[str, int] = {}
-        self._places: dict[Address, str] = {}
-        self._serving: dict[str, frozenset[str]] = {}
+        self._roster = Roster()
         self._models: dict[str, ModelSightings] = {}
-        self._streamed: frozenset[str] = frozenset()
         self._audit = Audit()
         self._brown_outs = BrownOuts()
         self._limits = Limits()
@@ -86,7 +83,7 @@ class Learner:
         self._follow(view)
         self._acts += self._audit.heard(loads, self._seen, now)
         self._acts += self._brown_outs.judge((), now)
-        held_to = admissions(view, self._max_wait)
+        held_to = admissions(self._roster.at_once, self._max_wait)
         self._acts += self._limits.judge(self._new_tries, self._new_counts, held_to, now)
         self._new_counts, self._new_tries = [], []
         shares: dict[str, Mapping[str, int]] = {}
@@ -94,7 +91,7 @@ class Learner:
         hung: dict[tuple[str, str], str] = {}
         delays: dict[str, float] = {}
         for name, model in self._models.items():
-            nodes = self._serving[name]
+            nodes = self._roster.serving[name]
             hung |= {(name, node): why for node, why in self._stuck(name, model, now).items()}
             # In an overload each node has a queue that says nothing about it, and no room for second tries.
             overloaded = name in self._limits.limits
@@ -125,35 +122,19 @@ class Learner:
     # ------------------------------------------------------------------------------------------------ who is who
 
     def _endpoint(self, model: str, address: Address) -> EndpointSightings | None:
-        node = self._places.get(address)
-        if node is None or node not in self._serving.get(model, ()):
+        node = self._roster.places.get(address)
+        if node is None or node not in self._roster.serving.get(model, ()):
             return None
         return self._models[model].endpoints.setdefault(node, EndpointSightings())
 
     def _follow(self, view: FleetView) -> None:
         """Begin anew with a node's next life, and forget what left."""
-        if view.serial == self._serial:
-            return
-        self._serial = view.serial
-        lives = {name: member.node.incarnation for name, member in view.members.items()}
-        listed = (model for member in view.members.values() for model in member.node.models)
-        self._streamed = frozenset(model.name for model in listed if model.decoupled)
-        serving: dict[str, set[str]] = {}
-        self._places = {}
-        for name, member in view.members.items():
-            node = member.node
-            if member.takes_work:
-                self._places |= {address: name for address in (node.grpc_address, node.http_address) if address}
-                for model in node.models:
-                    # Calls of a sequence stay where their state is, however slow that is.
-                    if model.ready and not model.stateful:
-                        serving.setdefault(model.name, set()).add(name)
-        self._serving = {name: frozenset(nodes) for name, nodes in serving.items()}
-        self._models = {name: self._models.get(name) or ModelSightings() for name in serving}
-        same = {name for name, life in lives.items() if self._lives.get(name) == life}
-        for name, seen in self._models.items():
-            seen.keep(self._serving[name] & same)
-        self._lives = lives
+        for name, reborn in self._roster.follow(view).items():
+            nodes = self._roster.serving.get(name)
+            if nodes is None:
+                self._models.pop(name, None)
+            else:
+                self._models.setdefault(name, ModelSightings()).keep(nodes - reborn)
         self._audit.follow(view)
 
     def _seen(self, model: str, node: str, now: float) -> Seen:
@@ -192,7 +173,7 @@ class Learner:
 
     def _weights(self, name: str, model: ModelSightings, now: float) -> dict[str, int]:
         """The weights of endpoints that deserve less than the full one."""
-        nodes = self._serving[name]
+        nodes = self._roster.serving[name]
         levels = model.levels(now)
         evidence = weights.compare(levels, {node: e.take_fresh() for node, e in model.endpoints.items()})
         found = {}
@@ -232,7 +213,7 @@ class Learner:
 
     def _hedge(self, name: str, model: ModelSightings, nodes: frozenset[str], now: float) -> float:
         """Seconds after which calls are sent to a second node as well; 0 for never."""
-        budget = 0.0 if name in self._streamed else self._budget(name)
+        budget = 0.0 if name in self._roster.streamed else self._budget(name)
         before = model.hedging
         after = hedging.step(before, model.calls(nodes, now), budget, now) if budget else hedging.Hedging()
         model.hedging = after

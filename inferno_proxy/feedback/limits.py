@@ -16,7 +16,7 @@ from statistics import median
 from types import MappingProxyType
 
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
-from inferno_proxy.fleet import Address, FleetView
+from inferno_proxy.fleet import Address
 from inferno_proxy.supervisor.act import Act
 
 # Besides its own execution a call may wait for two others, or for the model's ``max_wait`` if that is longer.
@@ -49,18 +49,10 @@ class Admission:
     lowest: int
 
 
-def admissions(view: FleetView, max_wait: Callable[[str], float]) -> Mapping[str, Admission]:
-    """What holds for each model of the fleet. Models whose calls may wait for ever, and decoupled ones, whose answers
-    take as long as they take, are not named."""
-    at_once: dict[str, int] = defaultdict(int)
-    decoupled: set[str] = set()
-    for member in view.members.values():
-        for model in member.node.models:
-            if model.decoupled:
-                decoupled.add(model.name)
-            if member.takes_work and model.ready:
-                at_once[model.name] += max(1, model.instance_count) * max(1, model.max_batch_size)
-    named = ((name, count, max_wait(name)) for name, count in at_once.items() if name not in decoupled)
+def admissions(at_once: Mapping[str, int], max_wait: Callable[[str], float]) -> Mapping[str, Admission]:
+    """What holds for each model whose nodes execute so many calls at once. Models whose calls may wait for ever are not
+    named, nor may those be that answer over a stream: their answers take as long as they take."""
+    named = ((name, count, max_wait(name)) for name, count in at_once.items())
     return {name: Admission(wait, 2 * count) for name, count, wait in named if wait}
 
 

@@ -7,6 +7,7 @@ and the last good one stays. The last good one is kept on disk as well, for a da
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,7 +92,8 @@ def due(first: float, last: float, published: float | None, pace: Pace) -> float
 
 
 def rest(took: float, nodes: int, changed: int, pace: Pace) -> float:
-    """How long to rest after a build for so many nodes, of which so many had changed, that took so long; in seconds."""
+    """How long to rest after a build for so many nodes, of which so many had changed, that took so much CPU (other
+    processes' work is no reason to rest); all in seconds."""
     heavy = took / pace.share - took if took > pace.light else 0.0
     return min(max(heavy, changed * pace.each_change), nodes * pace.each_node, pace.longest_rest)
 
@@ -154,11 +156,11 @@ class Publisher:
                 group.create_task(self._keep(self._directory), name="publisher-disk")
             while True:
                 await self._gather()
-                began = self._clock.monotonic()
+                began = time.thread_time()
                 self.publish()
-                ended = self._clock.monotonic()
+                took, ended = time.thread_time() - began, self._clock.monotonic()
                 nodes, news = len(self._fleet.value.members), self._revisions.news
-                self._rested_at = ended + rest(ended - began, nodes, news, self._pace)
+                self._rested_at = ended + rest(took, nodes, news, self._pace)
 
     def publish(self) -> None:
         """Build from the newest fleet and recipe and publish, unless that fails, is unsound or changes nothing."""

@@ -58,8 +58,7 @@ class Record:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """The addresses this node claims."""
-        node = self.node
-        return (node.grpc_address,) if node.http_address is None else (node.grpc_address, node.http_address)
+        return self.node.addresses
 
     @property
     def strength(self) -> tuple[bool, bool, int]:

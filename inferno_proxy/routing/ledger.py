@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import MappingProxyType
@@ -218,12 +218,9 @@ def exchanged(
     return endpoints if made == endpoints else made
 
 
-def _claims(member: Member | None) -> Iterator[Address]:
+def _claims(member: Member | None) -> tuple[Address, ...]:
     """The addresses that a member claims, the failed ones none (see :func:`inferno_proxy.routing.plan.admit`)."""
-    if member is not None and member.phase is not Phase.FAILED:
-        yield member.node.grpc_address
-        if member.node.http_address is not None:
-            yield member.node.http_address
+    return () if member is None or member.phase is Phase.FAILED else member.node.addresses
 
 
 def _even(route: ModelRoute) -> bool:

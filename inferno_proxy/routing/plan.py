@@ -193,7 +193,7 @@ def admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
     holder: dict[Address, str] = {}
     for member in sorted(members, key=_claim, reverse=True):
         node = member.node
-        addresses = [node.grpc_address] if node.http_address is None else [node.grpc_address, node.http_address]
+        addresses = node.addresses
         if member.phase is Phase.FAILED:
             continue
         name = next((a for a in addresses if not _is_ip(a.host)), None)

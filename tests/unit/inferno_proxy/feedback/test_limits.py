@@ -4,6 +4,7 @@ import pytest
 
 from inferno_proxy.feedback.limits import Admission, Limits, admissions
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
+from inferno_proxy.feedback.roster import Roster
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
 from tests.unit.inferno_proxy.feedback.fleets import Fleet
 
@@ -170,6 +171,7 @@ def test_the_lowest_limit_is_what_the_nodes_execute_at_once_and_as_much_waiting(
             ("c", Phase.DRAINING, (batching,)),
         )
     ]
-    view = FleetView(1, {member.node.node_id: member for member in members})
-    found = admissions(view, lambda model: 0.0 if model == "patient" else 1.5)
+    roster = Roster()
+    roster.follow(FleetView(1, {member.node.node_id: member for member in members}))
+    found = admissions(roster.at_once, lambda model: 0.0 if model == "patient" else 1.5)
     assert found == {"batching": Admission(1.5, 64), "unknown": Admission(1.5, 2)}
