@@ -77,6 +77,7 @@ from inferno_runtime import hangup, lifecycle, logs, notify, rpc
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
+from inferno_runtime.garbage import keep_collections_short
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("control-plane")
@@ -197,6 +198,7 @@ async def serve(
         pages = serve_authority(rest.application(), services.identity.authority)
         tasks = [
             group.create_task(_show_life(clock), name="signs-of-life"),
+            group.create_task(keep_collections_short(clock), name="garbage"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
