@@ -207,8 +207,10 @@ class Histories(RuleBasedStateMachine):
             *(Peer(Dialect.GRPC, sotw_rules=True, model=name) for name in MODELS),
         ]
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(there=st.dictionaries(NODES, models, max_size=4))
+    def begin(self, there: dict[str, tuple[Model, ...]]) -> None:
+        for port, (name, served) in enumerate(there.items(), 1):
+            self.registers(name, port, served, "here", "x")
         self.publisher.publish()
         self.seen = self.publisher.snapshots.value
         for peer in self.peers:
