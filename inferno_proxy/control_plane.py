@@ -218,7 +218,7 @@ async def serve(
             await doors.enter_async_context(_http(pages, layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
-            await desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
+            desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
             tasks += [
                 group.create_task(publisher.run(), name="publisher"),
                 group.create_task(reloader.run(hangups), name="reload"),

@@ -12,8 +12,8 @@ from inferno_runtime.errors import InfernoError, Unavailable
 _LOG = logs.get("gate")
 # Seconds. A data plane that is refused asks again every second: one line tells of all that follow within this time.
 _SAME = 60.0
-# How many refusals are remembered for that; their subjects are whatever callers send.
-_MOST = 1024
+# How many refusals of one caller are noted within that time; their subjects are whatever it sends.
+_MOST = 64
 
 
 class Gate:
@@ -41,8 +41,10 @@ class Gate:
         now, key = self._clock.monotonic(), (caller, action, subject)
         if now - self._noted.get(key, -_SAME) < _SAME:
             return
-        if len(self._noted) >= _MOST:
-            self._noted.clear()
+        self._noted = {each: at for each, at in self._noted.items() if now - at < _SAME}
+        if sum(known == caller for known, *_ in self._noted) >= _MOST:
+            # Ever other subjects must not push what operators did out of the audit log.
+            return
         self._noted[key] = now
         try:
             self._audit.refused(caller, action, subject, error)

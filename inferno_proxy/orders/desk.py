@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +22,7 @@ _MOST = 10_000
 _TICK = 1.0
 _AGAIN = 30.0
 
-Commit = Callable[[], Awaitable[None]]
+Commit = Callable[[], None]
 Note = Callable[[], None]
 
 
@@ -67,7 +66,6 @@ class OrderDesk:
         self._reloader = reloader
         self._clock = clock
         self._events = events
-        self._writing = asyncio.Lock()
 
     def of(self, kind: Kind, subject: str) -> Order | None:
         """The order of a kind about a subject, or None."""
@@ -92,8 +90,8 @@ class OrderDesk:
                 fix="Take some back, or write them into the settings file.",
             )
 
-        async def commit() -> None:
-            await self._keep(lambda book: with_order(book, order), note)
+        def commit() -> None:
+            self._keep(lambda book: with_order(book, order), note)
 
         await self._through(lambda book: with_order(book, order), [order.key], commit)
         self._events.add("ORDER_PLACED", order.subject, f"{order.sentence()}.")
@@ -108,22 +106,22 @@ class OrderDesk:
         """
         gone = [order for key in keys if (order := self.of(*key)) is not None]
 
-        async def commit() -> None:
-            await self._keep(lambda book: without(book, keys), note)
+        def commit() -> None:
+            self._keep(lambda book: without(book, keys), note)
 
         await self._through(lambda book: without(book, keys), [order.key for order in gone], commit)
         for order in gone:
             self._events.add("ORDER_CLEARED", order.subject, f"{by} took back that {order.sentence()}.")
         return gone
 
-    async def forget(self, keys: Collection[Key]) -> None:
+    def forget(self, keys: Collection[Key]) -> None:
         """Drop orders that hold no more: the settings contradict them.
 
         Raises:
             Unavailable: What is left could not be kept.
         """
         if keys:
-            await self._keep(lambda book: without(book, keys), lambda: None)
+            self._keep(lambda book: without(book, keys), lambda: None)
 
     async def run(self) -> None:
         """Take back what expires, until cancelled."""
@@ -138,8 +136,8 @@ class OrderDesk:
     async def _expire(self, key: Key) -> bool:
         order = self.book.value[key]
 
-        async def commit() -> None:
-            await self._keep(lambda book: without(book, [key]), lambda: None)
+        def commit() -> None:
+            self._keep(lambda book: without(book, [key]), lambda: None)
 
         try:
             await self._through(lambda book: without(book, [key]), [key], commit)
@@ -153,15 +151,18 @@ class OrderDesk:
         if any(kind.patches for kind, _ in keys):
             await self._reloader.order(change, commit)
         else:
-            await commit()
+            commit()
 
-    async def _keep(self, change: Callable[[Book], Book], note: Note) -> None:
-        async with self._writing:
-            book = change(self.book.value)
-            note()
-            await asyncio.to_thread(self._file.write, book)
-            self.book.set(book)
-            self._steering.set(steering(book))
+    def _keep(self, change: Callable[[Book], Book], note: Note) -> None:
+        """Note and keep a change, and let it take effect, in one go.
+
+        A caller who goes away in the middle must not leave half of it. Orders are rare, and the file is small.
+        """
+        book = change(self.book.value)
+        note()
+        self._file.write(book)
+        self.book.set(book)
+        self._steering.set(steering(book))
 
 
 def _same(one: Order, other: Order) -> bool:

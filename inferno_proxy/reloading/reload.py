@@ -243,9 +243,9 @@ class Reloader:
         file = self._handed.origin.file
         return None if file is None else await asyncio.to_thread(watched_file.look, file)
 
-    async def order(self, change: Callable[[Book], Book], commit: Callable[[], Awaitable[None]]) -> None:
+    async def order(self, change: Callable[[Book], Book], commit: Callable[[], None]) -> None:
         """Lay other orders over the settings: what ``change`` makes of those that hold is tried, and is in force once
-        ``commit`` has returned.
+        ``commit`` has returned. Whoever is cancelled has changed everything or nothing.
 
         Raises:
             InvalidInput: With them, the settings are no good.
@@ -262,7 +262,7 @@ class Reloader:
             except Refused as error:
                 fix = "Order something else; what was in force before still is."
                 raise InvalidInput(error.message, reason="ORDER_REFUSED", fix=fix) from error
-            await commit()
+            commit()
             self._orders = orders
             if comparison.changed:
                 self._put(comparison.settings)

@@ -34,13 +34,21 @@ async def test_a_refusal_is_noted_and_one_who_asks_again_is_noted_once_a_minute(
     assert noted[0]["refused"].startswith("NOT_YOURS: ")
 
 
-def test_what_is_remembered_of_refusals_is_bounded(tmp_path: Path) -> None:
+async def test_a_caller_who_names_ever_other_subjects_fills_no_log(tmp_path: Path) -> None:
     clock, path = ManualClock(), tmp_path / "audit.jsonl"
     gate = Gate(AuditLog(path, clock), clock)
-    for number in [*range(1025), 0]:
-        with pytest.raises(Denied):
-            gate.admit(PROXY, Action.CONFIGURE, f"n{number}")
-    assert len(path.read_text().splitlines()) == 1026
+
+    def ask(caller: Caller, count: int) -> None:
+        for number in range(count):
+            with pytest.raises(Denied):
+                gate.admit(caller, Action.CONFIGURE, f"n{number}")
+
+    ask(PROXY, 100)
+    ask(Caller(Kind.PROXY, "other"), 1)
+    assert len(path.read_text().splitlines()) == 65
+    await clock.advance(60)
+    ask(PROXY, 100)
+    assert len(path.read_text().splitlines()) == 129
 
 
 def test_a_call_is_refused_also_when_that_cannot_be_noted(tmp_path: Path) -> None:

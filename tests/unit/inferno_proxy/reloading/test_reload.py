@@ -290,7 +290,7 @@ def test_without_proven_settings_the_defaults_are(tmp_path: Path) -> None:
 LIMIT = Order(Kind.LIMIT, "m", "operator ada", 0.0, patch={"max_concurrency": 2})
 
 
-async def nothing() -> None:
+def nothing() -> None:
     """What is done before an order takes effect."""
 
 
@@ -319,7 +319,7 @@ async def test_an_order_that_does_harm_is_refused_before_it_is_noted(tmp_path: P
     world.harmful = {("models", "m")}
     noted: list[str] = []
 
-    async def note() -> None:
+    def note() -> None:
         noted.append("done")
 
     with pytest.raises(InvalidInput, match=r"the limit of operator ada: proxy.models.m: it crashes Envoy") as refused:
