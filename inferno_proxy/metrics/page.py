@@ -10,9 +10,11 @@ import asyncio
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from inferno_proxy.envoy import admin
@@ -32,6 +34,17 @@ _LOG = logs.get("metrics")
 _PATIENCE = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Metrics as they were, in the form of a registry."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them."""
+        return self.metrics
+
+
 class MetricsPage:
     """``own`` are the control plane's collectors; ``layout`` says where the Envoys' sockets lie and where to keep what
     ended ones had counted."""
@@ -49,13 +62,14 @@ class MetricsPage:
 
     async def text(self) -> bytes:
         """The page now. An Envoy that does not answer counts with what it said last."""
-        own = prometheus_client.generate_latest(self._own)
+        # Read here, where nothing changes meanwhile, and written in the thread.
+        own = _Read(list(self._own.collect()))
         models = places(self._view.value).models
         async with self._reading:
             sockets = sorted(self._folder.glob("*-admin-*.sock"))
             pages = await asyncio.gather(*map(_ask, sockets))
             heard = {socket.stem: page for socket, page in zip(sockets, pages, strict=True)}
-            return own + await asyncio.to_thread(self._digest, heard, models)
+            return await asyncio.to_thread(self._written, own, heard, models)
 
     async def run(self) -> None:
         """Write down what is known when this is cancelled, for the control plane that comes next."""
@@ -64,6 +78,9 @@ class MetricsPage:
         finally:
             if self._account is not None:
                 await asyncio.to_thread(self._write, self._account)
+
+    def _written(self, own: _Read, heard: Mapping[str, str | None], models: frozenset[str]) -> bytes:
+        return prometheus_client.generate_latest(own) + self._digest(heard, models)
 
     def _digest(self, heard: Mapping[str, str | None], models: frozenset[str]) -> bytes:
         account = self._account = self._account or self._remembered()
