@@ -42,6 +42,7 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
     "Find out what is wrong": (
         Entry("explain", "Say where calls go and why, or what became of one.", "inferno_cli.commands.explain:command"),
         Entry("check", "Check this machine and a running mesh for known traps.", "inferno_cli.commands.check:command"),
+        Entry("profile", "Record where a running proxy's time or memory goes.", "inferno_cli.commands.profile:command"),
         Entry(
             "config",
             "Check, show or describe the settings file, without starting anything.",

@@ -39,6 +39,7 @@ from inferno_proxy.identity.presence import Presence
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
+from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot, last_good_path, read_last_good
 from inferno_proxy.registry.acknowledgement import carry_back
@@ -65,6 +66,7 @@ from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_explain import Decisions, Explainer
 from inferno_proxy.services.mesh_json import MeshJson
 from inferno_proxy.services.mesh_service import Mesh, MeshService
+from inferno_proxy.services.profile_service import ProfileService
 from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
@@ -184,6 +186,7 @@ async def serve(
             mesh=MeshService(mesh),
             identity=IdentityService.kept(layout, settings, Presence(registry, clients), audit, clock),
             inference=InferenceService(fleet),
+            profile=ProfileService(Recorder(layout.directory, clock), audit),
             governed=governator is not None,
         )
         metrics = MetricsPage(

@@ -12,7 +12,17 @@ _LARGEST_REPLY = 16 * 1024 * 1024
 
 
 async def call(socket: Path, path: str, *, method: str = "GET", within: float = 1.0) -> tuple[int, str]:
-    """Make one HTTP request; the status and the body.
+    """Make one HTTP request; the status and the body as text.
+
+    Raises:
+        Unavailable: Nobody answers in time.
+    """
+    status, body = await fetch(socket, path, method=method, within=within)
+    return status, body.decode(errors="replace")
+
+
+async def fetch(socket: Path, path: str, *, method: str = "GET", within: float = 1.0) -> tuple[int, bytes]:
+    """Make one HTTP request; the status and the body as it is.
 
     Raises:
         Unavailable: Nobody answers in time.
@@ -25,7 +35,7 @@ async def call(socket: Path, path: str, *, method: str = "GET", within: float = 
                 head = f"{method} {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
                 writer.write(head.encode())
                 status = int((await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1])
-                return status, b"".join([chunk async for chunk in _chunks(reader)]).decode(errors="replace")
+                return status, b"".join([chunk async for chunk in _chunks(reader)])
             finally:
                 writer.close()
     except (OSError, TimeoutError, ValueError, IndexError, asyncio.IncompleteReadError) as error:

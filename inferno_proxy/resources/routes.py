@@ -80,6 +80,7 @@ _CONTROL_GRPC_PREFIXES = (
     "/inferno.health.",
     "/inferno.identity.",
     "/inferno.mesh.",
+    "/inferno.profile.",
     "/grpc.health.v1.Health/",
     "/grpc.reflection.",
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/",

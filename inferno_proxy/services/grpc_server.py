@@ -15,6 +15,7 @@ from inferno.governance.v1 import governance_service_pb2
 from inferno.health.v1 import health_service_pb2, health_service_pb2_grpc
 from inferno.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from inferno.mesh.v1 import mesh_service_pb2, mesh_service_pb2_grpc
+from inferno.profile.v1 import profile_service_pb2, profile_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2, registration_service_pb2_grpc
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.identity.gate import Gate
@@ -24,6 +25,7 @@ from inferno_proxy.services.guard import Guard
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_service import MeshService
+from inferno_proxy.services.profile_service import ProfileService
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_runtime import rpc
 
@@ -42,6 +44,7 @@ class ControlServices:
     identity: IdentityService
     mesh: MeshService
     inference: InferenceService
+    profile: ProfileService
     governed: bool = False
 
 
@@ -54,6 +57,7 @@ def grpc_server(services: ControlServices, gate: Gate) -> grpc.aio.Server:
     health_service_pb2_grpc.add_HealthServiceServicer_to_server(services.health, server)
     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(services.identity, server)
     mesh_service_pb2_grpc.add_MeshServiceServicer_to_server(services.mesh, server)
+    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(services.profile, server)
     health_pb2_grpc.add_HealthServicer_to_server(services.grpc_health, server)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(services.inference, server)
     files: list[Any] = [
@@ -61,6 +65,7 @@ def grpc_server(services: ControlServices, gate: Gate) -> grpc.aio.Server:
         health_service_pb2,
         identity_service_pb2,
         mesh_service_pb2,
+        profile_service_pb2,
         health_pb2,
         service_pb2,
         reflection_pb2,

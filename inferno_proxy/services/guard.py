@@ -29,6 +29,7 @@ SERVICES: Mapping[str, Action | None] = MappingProxyType(
         "inferno.identity.v1.IdentityService/Join": Action.JOIN,
         "inferno.identity.v1.IdentityService/Renew": Action.RENEW,
         "inferno.mesh.v1.MeshService": None,
+        "inferno.profile.v1.ProfileService": Action.OPERATE,
         "inferno.registration.v1.RegistrationService": None,
         "envoy.service.discovery.v3.AggregatedDiscoveryService": None,
         "envoy.service.load_stats.v3.LoadReportingService": None,

@@ -28,6 +28,7 @@ from inferno_proxy.identity.tokens import TokenStore
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
+from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Recipe
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
 from inferno_proxy.registry.admission import Limits
@@ -48,6 +49,7 @@ from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_explain import Decisions, Explainer
 from inferno_proxy.services.mesh_json import MeshJson
 from inferno_proxy.services.mesh_service import Mesh, MeshService
+from inferno_proxy.services.profile_service import ProfileService
 from inferno_proxy.services.rest import Rest
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
@@ -171,6 +173,7 @@ class Control:
             mesh=MeshService(self.mesh),
             identity=self.identity,
             inference=InferenceService(self.fleet),
+            profile=ProfileService(Recorder(self.audit.parent, self.clock), AuditLog(self.audit, self.clock)),
             governed=True,
         )
 

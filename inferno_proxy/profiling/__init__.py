@@ -1,0 +1,1 @@
+"""Where a proxy's time and memory go, recorded while it serves."""
