@@ -10,21 +10,18 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
-
-import grpc
-from aiohttp import web
 
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.discovery.names import resolve_address
 from inferno_proxy.discovery.registration_service import RegistrationService
 from inferno_proxy.discovery.sources import Discovery
 from inferno_proxy.envoy.bootstrap import standby_path
-from inferno_proxy.envoy.standby import write_standby
+from inferno_proxy.envoy.standby import keep_standby
 from inferno_proxy.events import EventLog
 from inferno_proxy.explain.recent import RecentTries
 from inferno_proxy.feedback.advice import Advice
@@ -41,7 +38,7 @@ from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
-from inferno_proxy.publishing.snapshot import Dialect, Snapshot, last_good_path, read_last_good
+from inferno_proxy.publishing.snapshot import Dialect, last_good_path, read_last_good
 from inferno_proxy.registry.acknowledgement import carry_back
 from inferno_proxy.registry.admission import Limits
 from inferno_proxy.registry.lease import Terms
@@ -60,7 +57,7 @@ from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.routing.unserved import Rules, report_unserved
 from inferno_proxy.services.closing import Closing
 from inferno_proxy.services.fleet_inference import FleetInference
-from inferno_proxy.services.grpc_server import ControlServices, grpc_server
+from inferno_proxy.services.grpc_server import ControlServices
 from inferno_proxy.services.health_service import GrpcHealth, HealthService
 from inferno_proxy.services.inference_service import InferenceService
 from inferno_proxy.services.mesh_explain import Decisions, Explainer
@@ -68,6 +65,7 @@ from inferno_proxy.services.mesh_json import MeshJson
 from inferno_proxy.services.mesh_service import Mesh, MeshService
 from inferno_proxy.services.profile_service import ProfileService
 from inferno_proxy.services.rest import Rest
+from inferno_proxy.services.sockets import listen_grpc, listen_http
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
 from inferno_proxy.supervisor.healing import carry
@@ -75,7 +73,7 @@ from inferno_proxy.supervisor.layout import Layout
 from inferno_proxy.supervisor.watchdog import SIGN_EVERY
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
-from inferno_runtime import hangup, lifecycle, logs, notify, rpc
+from inferno_runtime import hangup, lifecycle, logs, notify
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
@@ -85,7 +83,6 @@ from inferno_runtime.latest import Latest
 _LOG = logs.get("control-plane")
 
 T = TypeVar("T")
-_STOP_WITHIN = 2.0
 
 
 async def serve(
@@ -211,14 +208,16 @@ async def serve(
             group.create_task(carry_back(publisher.snapshots, clients.applied, registry), name="acknowledgement"),
             group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
             group.create_task(metrics.run(), name="metrics"),
-            group.create_task(_keep_standby(publisher, standby_path(layout.directory, listen)), name="standby"),
+            group.create_task(
+                keep_standby(publisher.snapshots, standby_path(layout.directory, listen)), name="standby"
+            ),
         ]
         if settings.healing:
             tasks.append(group.create_task(learning.run(), name="learning"))
             tasks.append(group.create_task(quarantine.run(), name="quarantine"))
         async with AsyncExitStack() as doors:
-            await doors.enter_async_context(_grpc(services, gate, layout.control_grpc))
-            await doors.enter_async_context(_http(pages, layout.control_http))
+            await doors.enter_async_context(listen_grpc(services, gate, layout.control_grpc))
+            await doors.enter_async_context(listen_http(pages, layout.control_http))
             if not remembered:
                 await _wait_for_agents(layout.directory, settings.lease_duration, stop)
             desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
@@ -337,20 +336,6 @@ async def _wait_for_agents(directory: Path, seconds: float, stop: lifecycle.Stop
         return
 
 
-async def _keep_standby(publisher: Publisher, path: Path) -> None:
-    """Keep the file an Envoy starts from while no control plane is there."""
-    async for newest in publisher.snapshots.watch():
-        if Dialect.ENVOY in newest:
-            await asyncio.to_thread(_write_standby, path, newest)
-
-
-def _write_standby(path: Path, newest: Mapping[Dialect, Snapshot]) -> None:
-    try:
-        write_standby(path, newest[Dialect.ENVOY])
-    except OSError as error:
-        _LOG.error("standby configuration not kept", path=str(path), reason=error.strerror)
-
-
 async def _show_life(clock: Clock) -> None:
     """Tell the supervisor, again and again, that the event loop turns; a silent control plane is ended."""
     while True:
@@ -360,30 +345,6 @@ async def _show_life(clock: Clock) -> None:
 
 def _serial(publisher: Publisher) -> int:
     return max((snapshot.serial for snapshot in publisher.snapshots.value.values()), default=0)
-
-
-@asynccontextmanager
-async def _grpc(services: ControlServices, gate: Gate, path: Path) -> AsyncIterator[grpc.aio.Server]:
-    server = grpc_server(services, gate)
-    rpc.bind(server, f"unix:{path}")
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop(_STOP_WITHIN)
-        path.unlink(missing_ok=True)
-
-
-@asynccontextmanager
-async def _http(application: web.Application, path: Path) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_WITHIN)
-    await runner.setup()
-    try:
-        await web.UnixSite(runner, str(path)).start()
-        yield
-    finally:
-        await runner.cleanup()
-        path.unlink(missing_ok=True)
 
 
 def main() -> int:

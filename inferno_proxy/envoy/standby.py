@@ -5,6 +5,7 @@ Everything stands in the file itself (endpoints inside clusters, routes inside t
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -16,9 +17,13 @@ from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
 
-from inferno_proxy.publishing.snapshot import Resource, ResourceType, Snapshot
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType, Snapshot
 from inferno_proxy.resources.listeners import ROUTER
 from inferno_proxy.resources.packing import delimited, packed
+from inferno_runtime import logs
+from inferno_runtime.latest import Latest
+
+_LOG = logs.get("control-plane")
 
 # Field numbers of what is joined without decoding: endpoints may be many, and decoding them is slow.
 _STATIC_RESOURCES = 2  # Bootstrap.static_resources
@@ -37,6 +42,20 @@ def bootstrap(encoded_listeners: Iterable[bytes], encoded_clusters: Iterable[byt
     parts = [delimited(_LISTENERS, body) for body in encoded_listeners]
     parts += [delimited(_CLUSTERS, body) for body in encoded_clusters]
     return delimited(_STATIC_RESOURCES, b"".join(parts))
+
+
+async def keep_standby(snapshots: Latest[Mapping[Dialect, Snapshot]], path: Path) -> None:
+    """Keep the file as the newest snapshot has it, until cancelled."""
+    async for newest in snapshots.watch():
+        if Dialect.ENVOY in newest:
+            await asyncio.to_thread(_keep, path, newest[Dialect.ENVOY])
+
+
+def _keep(path: Path, snapshot: Snapshot) -> None:
+    try:
+        write_standby(path, snapshot)
+    except OSError as error:
+        _LOG.error("standby configuration not kept", path=str(path), reason=error.strerror)
 
 
 def write_standby(path: Path, snapshot: Snapshot) -> None:
