@@ -163,6 +163,7 @@ async def test_reflection_lists_every_service_under_its_old_and_new_name(plane: 
         "inference.GRPCInferenceService",
         "inferno.governance.v1.GovernanceService",
         "inferno.health.v1.HealthService",
+        "inferno.identity.v1.IdentityService",
         "inferno.mesh.v1.MeshService",
         "inferno.profile.v1.ProfileService",
         "inferno.registration.v1.RegistrationService",
