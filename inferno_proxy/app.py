@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from inferno_proxy.envoy.bootstrap import MAX_CONNECTIONS, EnvoySettings, standby_path
-from inferno_proxy.envoy.instances import Envoys
+from inferno_proxy.envoy.instances import Doors, Envoys
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.fleet import Address
+from inferno_proxy.identity.certificates import Certificates
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.control_process import ControlProcess
 from inferno_proxy.supervisor.handover import HandOver, Origin
@@ -27,6 +28,7 @@ from inferno_proxy.supervisor.layout import Layout
 from inferno_runtime import hangup, lifecycle, logs, notify
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import Unavailable
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port, port_holder
 
@@ -49,7 +51,12 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
     layout.directory.chmod(0o700)
     with _locked(layout.lock) as predecessor_killed:
         clock = SystemClock()
-        listen = await _listen(settings, clock, _ORPHANS if predecessor_killed else 0.0)
+        patience = _ORPHANS if predecessor_killed else 0.0
+        listen = await _listen(Address(settings.host, settings.port), "--port", clock, patience)
+        doors: Doors = {listen: IdentityFolder(layout.served) if settings.tls_key else None}
+        if settings.mesh is not None:
+            doors[await _listen(settings.mesh, "--mesh-port", clock, patience)] = IdentityFolder(layout.identity)
+        await asyncio.to_thread(Certificates(settings, layout, clock).prepare)
         hangups = hangup.count(stop)
         HandOver(settings, listen, origin or Origin()).write(layout.plan)
         # A proxy that starts counts from nothing.
@@ -66,7 +73,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
                 await _first(control, stop)
             if stop.requested:
                 return
-            envoys = Envoys(listen, _envoys(settings, layout, listen, control), clock)
+            envoys = Envoys(doors, _envoys(settings, layout, listen, control), clock)
             async with envoys, asyncio.TaskGroup() as group:
                 keepers = [group.create_task(envoys.keep(), name="envoys")] if settings.healing else []
                 if resumes:
@@ -78,6 +85,7 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
                 _LOG.info("the proxy serves", endpoint=str(_reachable(listen)), data=str(layout.directory))
                 notify.ready(
                     endpoint=str(_reachable(listen)),
+                    mesh=str(settings.mesh or ""),
                     envoy_pids=envoys.pids,
                     control_pid=control.pid,
                     data_dir=str(layout.directory),
@@ -162,25 +170,25 @@ def _locked(path: Path) -> Iterator[bool]:
         file.truncate(0)
 
 
-async def _listen(settings: ProxySettings, clock: Clock, patience: float) -> Address:
-    """The public address.
+async def _listen(wanted: Address, option: str, clock: Clock, patience: float) -> Address:
+    """The address as wanted, with a free port instead of 0.
 
     Raises:
         Unavailable: The port is taken, also ``patience`` seconds later; the sentence says by whom.
     """
-    if settings.port == 0:
-        return Address(settings.host, free_port(settings.host))
+    if wanted.port == 0:
+        return Address(wanted.host, free_port(wanted.host))
     deadline = clock.monotonic() + patience
-    while (holder := port_holder(settings.host, settings.port)) is not None:
+    while (holder := port_holder(wanted.host, wanted.port)) is not None:
         if clock.monotonic() >= deadline:
             raise Unavailable(
-                f"Port {settings.port} on {settings.host} is taken by {holder}.",
+                f"Port {wanted.port} on {wanted.host} is taken by {holder}.",
                 reason="PORT_TAKEN",
-                fix="Stop it, or choose another port with --port (0 picks a free one).",
-                metadata={"port": str(settings.port), "holder": holder},
+                fix=f"Stop it, or choose another port with {option}.",
+                metadata={"port": str(wanted.port), "holder": holder},
             )
         await clock.sleep(0.02)
-    return Address(settings.host, settings.port)
+    return wanted
 
 
 def _reachable(listen: Address) -> Address:

@@ -29,6 +29,7 @@ from inferno_proxy.feedback.loop import Learning
 from inferno_proxy.feedback.quarantine import Quarantine
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.authority_page import serve_authority
+from inferno_proxy.identity.certificates import Certificates
 from inferno_proxy.identity.gate import Gate
 from inferno_proxy.identity.identity_service import IdentityService
 from inferno_proxy.identity.membership import Membership
@@ -37,8 +38,9 @@ from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.profiling.recorder import Recorder
-from inferno_proxy.publishing.publisher import Publisher, Recipe, Sources
+from inferno_proxy.publishing.publisher import Publisher, Sources
 from inferno_proxy.publishing.snapshot import Dialect, last_good_path, read_last_good
+from inferno_proxy.recipe import recipe_of
 from inferno_proxy.registry.acknowledgement import carry_back
 from inferno_proxy.registry.admission import Limits
 from inferno_proxy.registry.lease import Terms
@@ -48,12 +50,11 @@ from inferno_proxy.reloading.alarms import Alarms
 from inferno_proxy.reloading.safeguards import Watched, safeguards
 from inferno_proxy.reports.figures import ReportedFigures
 from inferno_proxy.reports.reporting_service import ReportingService
-from inferno_proxy.resources import Builder, ResourceSettings
+from inferno_proxy.resources import Builder
 from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
 from inferno_proxy.routing.mixed import report_mixed
-from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.routing.unserved import Rules, report_unserved
 from inferno_proxy.services.closing import Closing
 from inferno_proxy.services.fleet_inference import FleetInference
@@ -100,7 +101,7 @@ async def serve(
     registry = Registry(_terms(settings, listen, governator, member), clock, events)
     memory, discovery = Memory(layout.fleet), Discovery(settings, registry, clock, events, member)
     remembered = await _remember(memory, registry, discovery)
-    recipes = Latest(_recipe(settings, listen, layout, governator, member))
+    recipes = Latest(recipe_of(settings, listen, layout, governator, member))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
     advice, recent = Latest(Advice()), RecentTries()
@@ -135,7 +136,7 @@ async def serve(
         layout,
         Watched(registry, publisher, recipes, clients, events, alarms),
         clock,
-        lambda chosen: _recipe(chosen, listen, layout, governator, member),
+        lambda chosen: recipe_of(chosen, listen, layout, governator, member),
         kept.book,
     )
     desk = OrderDesk(kept, reloader, clock, events)
@@ -202,6 +203,7 @@ async def serve(
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
+            group.create_task(Certificates(settings, layout, clock).run(events), name="certificates"),
             group.create_task(desk.run(), name="orders"),
             group.create_task(discovery.run(), name="discovery"),
             group.create_task(memory.keep(registry, clock), name="memory"),
@@ -260,42 +262,13 @@ def _terms(
     settings: ProxySettings, listen: Address, governator: Address | str | None, member: Membership | None
 ) -> Terms:
     reserved = {Address(host, listen.port): "the mesh's own public port" for host in {listen.host, "127.0.0.1", "::1"}}
+    if settings.mesh is not None:
+        hosts = {settings.mesh.host, "127.0.0.1", "::1"}
+        reserved |= {Address(host, settings.mesh.port): "the port for members of the mesh" for host in hosts}
     if isinstance(governator, Address):
         reserved[governator] = "the governator's own port"
     limits = Limits(nodes=settings.max_nodes, reserved=reserved, secured=member is not None)
     return Terms(lease=settings.lease_duration, forget_after=settings.forget_after, limits=limits)
-
-
-def _recipe(
-    settings: ProxySettings,
-    listen: Address,
-    layout: Layout,
-    governator: Address | str | None,
-    member: Membership | None,
-) -> Recipe:
-    traffic = traffic_table(settings.models)
-    return Recipe(
-        settings.routing,
-        ResourceSettings(
-            control_grpc=str(layout.control_grpc),
-            control_http=str(layout.control_http),
-            listen=listen,
-            governator=governator,
-            message_limit=settings.message_limit,
-            healing=settings.healing,
-            rate_limits=traffic.limits_rates,
-            size_limits=traffic.limits_sizes,
-            rate_limit_service=settings.rate_limits_at,
-            aliases=bool(settings.aliases),
-            priority_header=settings.priority_header.lower(),
-            access_log=settings.access_log_file,
-            traces=settings.traces,
-            asked_for=settings.asked_for,
-            trusted=settings.trusted,
-            identity=member.folder.path if member else None,
-            trust_domain=member.domain if member else "",
-        ),
-    )
 
 
 async def _governator(where: str) -> Address | str | None:

@@ -22,6 +22,7 @@ from inferno_proxy.routing.traffic import Scope
 from inferno_proxy.routing.traffic_settings import ModelSettings, contradictions, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
+from inferno_runtime.identity.names import MeshName, Role
 from inferno_runtime.settings import ProcessSettings, option, split_commas
 
 # A Unix socket's path holds 107 bytes; the longest name in the data folder takes 24 of them.
@@ -60,6 +61,22 @@ class ProxySettings(ProcessSettings):
         None, help="Watched list of model servers without an agent, YAML or JSON.", metavar="FILE"
     )
     kubernetes: KubernetesSettings | None = option(None, help="Nodes that are endpoints of a Kubernetes service.")
+    tls_certificate: Path | None = option(
+        None, help="Certificate of the public port, with those that lead to its CA (PEM).", metavar="FILE"
+    )
+    tls_key: Path | None = option(None, help="Its key (PEM, mode 0600).", metavar="FILE")
+    client_ca: Path | None = option(
+        None, help="CA of the certificates by which clients of the public port are known (PEM).", metavar="FILE"
+    )
+    mesh_port: int = option(
+        0,
+        help="Port for members of the mesh, over TLS with its certificates; 0: none.",
+        ge=0,
+        le=65535,
+        metavar="PORT",
+    )
+    mesh_host: str = option("127.0.0.1", help="Address the mesh port listens on.", metavar="IP")
+    trust_domain: str = option("inferno", help="Name of the mesh in certificates.", metavar="NAME")
     data_dir: Path | None = option(
         None,
         help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",
@@ -170,7 +187,7 @@ class ProxySettings(ProcessSettings):
         live=True,
     )
 
-    @pydantic.field_validator("host")
+    @pydantic.field_validator("host", "mesh_host")
     @classmethod
     def _host_is_an_address(cls, host: str) -> str:
         try:
@@ -195,6 +212,24 @@ class ProxySettings(ProcessSettings):
             except ValueError as error:
                 raise ValueError(f"{each!r} is no address range such as 10.0.0.0/8 ({error})") from None
         return trusted
+
+    @pydantic.field_validator("trust_domain")
+    @classmethod
+    def _trust_domain_is_one(cls, domain: str) -> str:
+        try:
+            return MeshName(domain, Role.PROXY, "proxy").domain
+        except InvalidInput as error:
+            raise ValueError(error.sentence()) from None
+
+    @pydantic.model_validator(mode="after")
+    def _certificates_are_whole(self) -> ProxySettings:
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: give both")
+        if self.client_ca is not None and self.tls_certificate is None:
+            raise ValueError("client_ca needs tls_certificate and tls_key: certificates are shown over TLS only")
+        if self.mesh_port and self.mesh_port == self.port:
+            raise ValueError(f"mesh_port is {self.port}, as is the public port: choose another")
+        return self
 
     @pydantic.field_validator("priority_header")
     @classmethod
@@ -302,6 +337,21 @@ class ProxySettings(ProcessSettings):
         return {name: parse_alias(text) for name, text in self.aliases.items()}
 
     @property
+    def mesh(self) -> Address | None:
+        """The port for members of the mesh; None without one."""
+        return Address(self.mesh_host, self.mesh_port) if self.mesh_port else None
+
+    @property
+    def has_credentials(self) -> bool:
+        """True when clients of the public port may be known by something else than a certificate."""
+        return False
+
+    @property
+    def authenticates(self) -> bool:
+        """True when the public port asks its clients who they are."""
+        return self.client_ca is not None or self.has_credentials
+
+    @property
     def loopback(self) -> bool:
         """True when only this machine can reach the public port."""
         return ipaddress.ip_address(self.host).is_loopback
@@ -334,16 +384,24 @@ class ProxySettings(ProcessSettings):
             require_client()
 
     def refuse_exposure(self) -> None:
-        """Hold the public port on loopback unless the operator insists.
+        """Hold the public port on loopback unless it is protected or the operator insists.
 
         Raises:
-            InvalidInput: The address is not loopback and ``insecure`` is not set.
+            InvalidInput: The address is not loopback, TLS or authentication is missing, and ``insecure`` is not set.
         """
-        if not self.loopback and not self.insecure:
+        if self.loopback or self.insecure:
+            return
+        missing = {
+            "TLS": ("--tls-certificate and --tls-key", self.tls_certificate is not None),
+            "authentication": ("--client-ca", self.authenticates),
+        }
+        lacking = {what: how for what, (how, there) in missing.items() if not there}
+        if lacking:
             raise InvalidInput(
-                f"The public port would listen on {self.host} without TLS and authentication.",
+                f"The public port would listen on {self.host} without {' and '.join(lacking)}.",
                 reason="INSECURE_BIND",
-                fix="Listen on 127.0.0.1, or say --insecure if the network in front is trusted.",
+                fix=f"Give {' and '.join(lacking.values())}, listen on 127.0.0.1, or say --insecure if the network in "
+                "front is trusted.",
             )
 
 

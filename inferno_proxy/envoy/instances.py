@@ -13,24 +13,27 @@ from inferno_proxy.fleet import Address
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("envoy")
+# Addresses, and the certificate that is shown at each, None without TLS.
+Doors = dict[Address, IdentityFolder | None]
 
 
 class Envoys:
-    """An async context manager around the Envoys behind one public address: entering returns when all of them serve.
+    """An async context manager around the Envoys of one proxy: entering returns when all of them serve.
 
-    ``serving`` is true while at least one does.
+    ``doors`` are the addresses they share. ``serving`` is true while at least one of them serves.
 
     Raises (on entering):
         Unavailable: One of them does not become ready; none is left.
     """
 
-    def __init__(self, listen: Address, envoys: Sequence[EnvoyProcess], clock: Clock) -> None:
+    def __init__(self, doors: Doors, envoys: Sequence[EnvoyProcess], clock: Clock) -> None:
         self.serving: Latest[bool] = Latest(False)
         self._envoys = envoys
-        self._room = WaitingRoom(listen, self.serving, clock)
+        self._rooms = [WaitingRoom(listen, self.serving, clock, tls=tls) for listen, tls in doors.items()]
         self._stack = AsyncExitStack()
 
     @property
@@ -54,7 +57,8 @@ class Envoys:
     async def keep(self) -> None:
         """Keep each of them alive, and connections waiting while none is, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._room.run(), name="waiting-room")
+            for room in self._rooms:
+                group.create_task(room.run(), name="waiting-room")
             for envoy in self._envoys:
                 group.create_task(self._follow(envoy), name="envoy-serves")
                 group.create_task(envoy.keep(), name="envoy")

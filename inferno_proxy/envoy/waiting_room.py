@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 
 from inferno_proxy.fleet import Address
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
+from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("waiting-room")
@@ -47,15 +49,25 @@ _COME_AGAIN = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\nconnection
 class WaitingRoom:
     """Takes connections on the public address while no Envoy does. ``serving`` tells whether one lives.
 
+    Where Envoy speaks TLS this does too, with the certificate in ``tls``; it asks for none.
+
     After ``patience`` seconds without an Envoy the port is closed, so that clients and probes see what is true.
     Only for IPv4: for an IPv6 address Linux has no listener that stands behind another.
     """
 
-    def __init__(self, listen: Address, serving: Latest[bool], clock: Clock, patience: float = 3.0) -> None:
+    def __init__(
+        self,
+        listen: Address,
+        serving: Latest[bool],
+        clock: Clock,
+        patience: float = 3.0,
+        tls: IdentityFolder | None = None,
+    ) -> None:
         self._listen = listen
         self._serving = serving
         self._clock = clock
         self._patience = patience
+        self._tls = tls
 
     async def run(self) -> None:
         """Keep it open while an Envoy lives and for ``patience`` seconds after, until cancelled."""
@@ -89,6 +101,8 @@ class WaitingRoom:
         """One connection, from its first bytes to its end."""
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(self._patience + _FAREWELL):
+                if self._tls is not None:
+                    await writer.start_tls(_server_side(self._tls))
                 speaks_http2 = await reader.readexactly(len(_PREFACE)) == _PREFACE
                 if speaks_http2:
                     writer.write(_SETTINGS)
@@ -99,12 +113,22 @@ class WaitingRoom:
                             await self._clock.sleep(_NOTICED)
                             await self._serving.wait_for(bool)
                     writer.write(_GOAWAY if speaks_http2 else _COME_AGAIN)
-                    writer.write_eof()
+                    # TLS has no half of a connection to close.
+                    if writer.can_write_eof():
+                        writer.write_eof()
                     # Closed with bytes unread, the kernel would send a reset, and the last words could be lost.
                     await emptying
                 finally:
                     emptying.cancel()
         writer.close()
+
+
+def _server_side(folder: IdentityFolder) -> ssl.SSLContext:
+    """The certificate as it is now."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder.certificate, folder.key)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
 
 async def _discard(reader: asyncio.StreamReader) -> None:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from typing import Any, cast
 
 import grpc
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.names import MeshName, Role
@@ -24,6 +26,9 @@ CLIENT = "x-inferno-client"
 ROLE = "x-inferno-role"
 CERTIFICATE = "x-forwarded-client-cert"
 _URI = re.compile(r"(?:^|;)URI=([^;,]*)")
+# In quotes, as RFC 2253 writes it: what would end the quotation has a backslash before it.
+_SUBJECT = re.compile(r'(?:^|;)Subject="((?:[^"\\]|\\.)*)"')
+_LONGEST = 256
 
 
 class Door(StrEnum):
@@ -76,17 +81,42 @@ def caller_from(headers: Mapping[str, str]) -> Caller:
         return LOCAL
     if door == Door.OPEN:
         return Caller(Kind.OPEN)
-    named = _URI.search(headers.get(CERTIFICATE, "")) if door == Door.MESH else None
-    if named is not None:
+    if door == Door.MESH:
         try:
-            member = MeshName.parse(named[1].strip('"'))
+            member = MeshName.parse(_uri(headers.get(CERTIFICATE, "")))
         except InvalidInput:
             return ANONYMOUS
         return Caller(Kind(member.role.value), member.name)
-    client = headers.get(CLIENT, "") if door == Door.PUBLIC else ""
+    client = (headers.get(CLIENT) or _certified(headers.get(CERTIFICATE, ""))) if door == Door.PUBLIC else ""
     if not client:
         return ANONYMOUS
     return Caller(Kind.OPERATOR if headers.get(ROLE) == Role.OPERATOR else Kind.CLIENT, client)
+
+
+def _uri(told: str) -> str:
+    """The first URI of a certificate that Envoy tells of; the subject is the certificate's to choose, so what it holds
+    is not read."""
+    found = _URI.search(_SUBJECT.sub("", told))
+    return found[1] if found else ""
+
+
+def _certified(told: str) -> str:
+    """The name of a client of the public port by its certificate, empty without one: the last part of a SPIFFE ID, else
+    the common name, else the whole subject.
+
+    >>> _certified('Hash=0a;Subject="CN=shop,O=Acme";URI=')
+    'shop'
+    """
+    if name := _uri(told).rpartition("/")[2]:
+        return name[:_LONGEST]
+    subject = _SUBJECT.search(told)
+    if subject is None:
+        return ""
+    try:
+        common = x509.Name.from_rfc4514_string(subject[1]).get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return ""
+    return (str(common[0].value) if common else subject[1])[:_LONGEST]
 
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -11,9 +11,9 @@ from types import MappingProxyType
 from inferno_proxy.publishing.snapshot import Dialect, Resource, Resources, ResourceType, Snapshot
 from inferno_proxy.resources.clusters import cluster_resources, service_clusters
 from inferno_proxy.resources.endpoints import Assignment, client_endpoints, model_endpoints
-from inferno_proxy.resources.listeners import listener_resource
+from inferno_proxy.resources.listeners import listeners
 from inferno_proxy.resources.proxyless import client_resources
-from inferno_proxy.resources.routes import route_resource
+from inferno_proxy.resources.routes import mesh_route_resource, route_resource
 from inferno_proxy.resources.runtime import runtime_resource
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.try_log import token_buckets
@@ -61,7 +61,7 @@ class _Common:
     treatments: Sequence[ModelRoute]
     aliases: Mapping[str, Alias]
     learned: Sequence[object]
-    routes: Resource
+    routes: tuple[Resource, ...]
     runtime: Resource
 
 
@@ -74,7 +74,7 @@ class Builder:
 
     def __init__(self) -> None:
         self._settings: ResourceSettings | None = None
-        self._listener: Resource
+        self._listeners: tuple[Resource, ...] = ()
         self._parts: Mapping[str, _Parts] = {}
         self._common: _Common | None = None
         self._made: dict[Dialect, dict[ResourceType, Mapping[str, Resource]]] = {Dialect.ENVOY: {}, Dialect.GRPC: {}}
@@ -85,7 +85,7 @@ class Builder:
         """Encode a plan."""
         if settings != self._settings:
             self._settings, self._parts, self._common = settings, {}, None
-            self._listener = listener_resource(settings)
+            self._listeners = tuple(listeners(settings))
         self._parts = {name: _parts(route, self._parts.get(name), settings) for name, route in plan.models.items()}
         parts = self._parts.values()
         self._common = common = _common(plan, parts, self._common, settings)
@@ -95,8 +95,8 @@ class Builder:
             {
                 ResourceType.CLUSTER: chain(service_clusters(settings), *(each.clusters for each in parts)),
                 ResourceType.ENDPOINT: (made.resource for each in parts for made in each.endpoints),
-                ResourceType.LISTENER: [self._listener],
-                ResourceType.ROUTE: [common.routes],
+                ResourceType.LISTENER: self._listeners,
+                ResourceType.ROUTE: common.routes,
                 ResourceType.RUNTIME: [common.runtime],
                 ResourceType.BUCKET: _token_buckets(),
             },
@@ -144,10 +144,16 @@ def _parts(route: ModelRoute, before: _Parts | None, settings: ResourceSettings)
     return _Parts(route, treatment, tuple(cluster_resources(route, settings)), endpoints, client, own)
 
 
+def _routes(plan: RoutePlan, settings: ResourceSettings) -> Iterator[Resource]:
+    yield route_resource(plan, settings)
+    if settings.mesh is not None:
+        yield mesh_route_resource(settings)
+
+
 def _common(plan: RoutePlan, parts: Collection[_Parts], before: _Common | None, settings: ResourceSettings) -> _Common:
     treatments, learned = [each.treatment for each in parts], [each.learned for each in parts]
     same = before is not None and before.treatments == treatments and before.aliases == plan.aliases
-    routes = before.routes if before is not None and same else route_resource(plan, settings)
+    routes = before.routes if before is not None and same else tuple(_routes(plan, settings))
     if before is not None and before.learned == learned:
         runtime = before.runtime
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 PUBLIC = "public"
+MESH = "mesh"
 CONTROL_GRPC = "inferno_control"
 CONTROL_HTTP = "inferno_control_http"
 GOVERNATOR = "inferno_governator"

@@ -47,7 +47,7 @@ def sockets(identity: Path, domain: str, *, http2: bool) -> tuple[ClusterTranspo
     context = UpstreamTlsContext(
         common_tls_context=CommonTlsContext(
             tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSv1_2),
-            tls_certificate_sds_secret_configs=[_from_file(own_certificate(folder))],
+            tls_certificate_sds_secret_configs=[from_file(own_certificate(folder))],
             combined_validation_context=CommonTlsContextCombinedCertificateValidationContext(
                 default_validation_context=CertificateValidationContext(
                     match_typed_subject_alt_names=[
@@ -57,7 +57,7 @@ def sockets(identity: Path, domain: str, *, http2: bool) -> tuple[ClusterTranspo
                         )
                     ]
                 ),
-                validation_context_sds_secret_config=_from_file(peer_authority(folder)),
+                validation_context_sds_secret_config=from_file(peer_authority(folder)),
             ),
             alpn_protocols=["h2" if http2 else "http/1.1"],
         ),
@@ -101,7 +101,8 @@ def one_socket(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     return tuple(each for each in endpoints if each.tls is tls)
 
 
-def _from_file(secret: Secret) -> SdsSecretConfig:
+def from_file(secret: Secret) -> SdsSecretConfig:
+    """A secret that Envoy reads from a file, and again when that changes."""
     return SdsSecretConfig(
         name=secret.name,
         sds_config=ConfigSource(

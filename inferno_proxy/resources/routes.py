@@ -51,6 +51,7 @@ from inferno_proxy.resources.names import (
     CONTROL_GRPC,
     CONTROL_HTTP,
     GOVERNATOR,
+    MESH,
     MODEL_HEADER,
     PUBLIC,
     grpc_cluster,
@@ -100,10 +101,7 @@ _NAMES_SHOWN = 20
 def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     """The one route configuration of the public listener."""
     door = settings.door
-    paths: dict[str, MatcherOnMatch] = {p: _run(_service(CONTROL_GRPC, door)) for p in _CONTROL_GRPC_PREFIXES}
-    paths |= {prefix: _run(_service(CONTROL_HTTP, door)) for prefix in _CONTROL_HTTP_PREFIXES}
-    if settings.governator is not None:
-        paths[_GOVERNANCE] = _run(_service(GOVERNATOR, door))
+    paths = _services(settings, door)
     known = _known(plan.models)
     paths[_MODEL_CALLS] = MatcherOnMatch(matcher=_by_model(plan, settings, known))
     nowhere = _nowhere(f'no such model at "%PATH(NQ:PATH)%" ({_plain(known)})')
@@ -118,12 +116,32 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
         name=PUBLIC,
         domains=["*"],
         include_request_attempt_count=True,  # for the log of tries
-        matcher=Matcher(
-            matcher_tree=MatcherMatcherTree(input=_header_input(":path"), prefix_match_map=_sorted_map(paths)),
-            on_no_match=_run(_no_such_path()),
-        ),
+        matcher=_by_path(paths, door),
     )
     return Resource.of(PUBLIC, bytes(RouteConfiguration(name=PUBLIC, virtual_hosts=[virtual_host])))
+
+
+@lru_cache(maxsize=4)
+def mesh_route_resource(settings: ResourceSettings) -> Resource:
+    """The route configuration of the port for members of the mesh: services alone, for it has no filters of models."""
+    paths = _services(settings, Door.MESH)
+    ours = {prefix: found for prefix, found in paths.items() if not prefix.startswith((_INFERENCE, "/v2"))}
+    virtual_host = VirtualHost(name=MESH, domains=["*"], matcher=_by_path(ours, Door.MESH))
+    return Resource.of(MESH, bytes(RouteConfiguration(name=MESH, virtual_hosts=[virtual_host])))
+
+
+def _services(settings: ResourceSettings, door: Door) -> dict[str, MatcherOnMatch]:
+    """The control plane's paths and the governator's."""
+    paths = {prefix: _run(_service(CONTROL_GRPC, door)) for prefix in _CONTROL_GRPC_PREFIXES}
+    paths |= {prefix: _run(_service(CONTROL_HTTP, door)) for prefix in _CONTROL_HTTP_PREFIXES}
+    if settings.governator is not None:
+        paths[_GOVERNANCE] = _run(_service(GOVERNATOR, door))
+    return paths
+
+
+def _by_path(paths: Mapping[str, MatcherOnMatch], door: Door) -> Matcher:
+    tree = MatcherMatcherTree(input=_header_input(":path"), prefix_match_map=_sorted_map(paths))
+    return Matcher(matcher_tree=tree, on_no_match=_run(_no_such_path(door)))
 
 
 def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matcher:
@@ -254,8 +272,13 @@ def _service_route(cluster: str, match: RouteMatch, door: Door) -> Route:
         route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
         request_headers_to_add=[door_header(door)],
         response_headers_to_add=_safe_for_browsers() if cluster == CONTROL_HTTP else [],
-        typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
+        typed_per_filter_config=_unread(door),
     )
+
+
+def _unread(door: Door) -> dict[str, Any]:
+    """Without the call filter, where there is one: the call names no model."""
+    return {} if door is Door.MESH else {CALL_FILTER: packed(FilterConfig(disabled=True))}
 
 
 def _rest_alias(name: str, alias: Alias, plan: RoutePlan) -> bytes:
@@ -287,7 +310,7 @@ def _nowhere(sentence: str, *, grpc: bool = False, metadata: Metadata | None = N
     )
 
 
-def _no_such_path() -> bytes:
+def _no_such_path(door: Door) -> bytes:
     return bytes(
         Route(
             name="no-such-path",
@@ -295,7 +318,7 @@ def _no_such_path() -> bytes:
             direct_response=DirectResponseAction(
                 status=404, body_format=_format("nothing is served at %PATH(NQ:PATH)% on this port")
             ),
-            typed_per_filter_config={CALL_FILTER: packed(FilterConfig(disabled=True))},
+            typed_per_filter_config=_unread(door),
         )
     )
 

@@ -11,6 +11,17 @@ from inferno_proxy.identity.caller import Door
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """``folder`` holds the certificate and the CA of the callers, with the files of
+    :func:`inferno_runtime.identity.secrets.write_secrets`. ``clients``: the certificates of callers are asked for and
+    checked; ``required``: who has none is not let in."""
+
+    folder: Path
+    clients: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ResourceSettings:
     """Where the public port and the local services are, and how hard the data plane tries.
 
@@ -22,7 +33,8 @@ class ResourceSettings:
     ``rate_limit_service`` is where limits are counted for all proxies together, None when none is configured; its host
     may be a name.
     ``aliases``: there are some, so the call filter looks for them.
-    ``door`` is what the public port is: whether it knows its clients.
+    ``door`` is what the public port is: whether it knows its clients; with ``tls`` it speaks TLS. ``mesh`` is the port
+    for members of the mesh, who know this proxy by its ``identity``.
     ``priority_header`` is the header that marks calls of high priority, in lower case; empty: all calls are equal.
     ``asked_for`` are the headers that clients are to send because settings read them, in lower case. Peers in the
     address ranges of ``trusted`` may send headers that steer.
@@ -49,3 +61,5 @@ class ResourceSettings:
     door: Door = Door.OPEN
     access_log: str = ""
     traces: Traces | None = None
+    tls: ServerTls | None = None
+    mesh: Address | None = None

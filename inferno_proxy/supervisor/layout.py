@@ -68,6 +68,11 @@ class Layout:
         return self.directory / "tokens.json"
 
     @property
+    def served(self) -> Path:
+        """A copy of the operator's certificate, as it last proved good."""
+        return self.directory / "served"
+
+    @property
     def identity(self) -> Path:
         """The proxy's own certificate (:class:`~inferno_runtime.identity.folder.IdentityFolder`)."""
         return self.directory / "identity"

@@ -77,10 +77,12 @@ class MeshName:
         return cls(domain, Role(role), name)
 
 
-def prefix_of(domain: str, role: Role) -> str:
-    """What the names of all members of one role begin with, and no other name does.
+def prefix_of(domain: str, role: Role | None = None) -> str:
+    """What the names of all members of a mesh begin with, or of those of one role, and no other name does.
 
     >>> prefix_of("inferno", Role.NODE)
     'spiffe://inferno/node/'
+    >>> prefix_of("inferno")
+    'spiffe://inferno/'
     """
-    return f"{_SCHEME}{domain}/{role}/"
+    return f"{_SCHEME}{domain}/{role}/" if role else f"{_SCHEME}{domain}/"

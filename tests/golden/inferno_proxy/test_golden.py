@@ -24,8 +24,10 @@ from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootst
 from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
+from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.resources import ResourceSettings, build
+from inferno_proxy.resources.settings import ServerTls
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.plan import RoutePlan
 from inferno_proxy.routing.traffic_settings import traffic_table
@@ -73,8 +75,9 @@ def test_envoy_accepts_the_configuration(case: Path, tmp_path: Path) -> None:
     write_standby(settings.standby_file, snapshots[Dialect.ENVOY])
     assert standby(snapshots[Dialect.ENVOY]) == settings.standby_file.read_bytes()
     # A relative path, as a case gives it, is read from where Envoy runs.
-    (tmp_path / "identity").mkdir()
-    write_secrets(IdentityFolder(tmp_path / "identity"))
+    for name in ("identity", "served"):
+        (tmp_path / name).mkdir()
+        write_secrets(IdentityFolder(tmp_path / name))
     validate("-c", str(settings.standby_file), "--config-yaml", encode(local_base(settings)), directory=tmp_path)
 
 
@@ -120,6 +123,9 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         asked_for=proxy.asked_for,
         trusted=proxy.trusted,
         identity=Path(asked["identity"]) if "identity" in asked else None,
+        door=Door(asked.get("door", "open")),
+        tls=ServerTls(Path("served"), **asked["tls"]) if "tls" in asked else None,
+        mesh=Address(*asked["mesh"]) if "mesh" in asked else None,
         trust_domain=asked.get("trust_domain", ""),
     )
     return made, build(made, settings, 1, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pydantic
 import pytest
@@ -90,10 +91,48 @@ def test_loopback_needs_no_permission_and_a_network_needs_it(host: str, insecure
     ProxySettings(host=host, insecure=insecure).refuse_exposure()
 
 
-def test_a_network_without_protection_is_refused() -> None:
+TLS: dict[str, Any] = {"tls_certificate": Path("/c.pem"), "tls_key": Path("/k.pem")}
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking", "fix"),
+    [
+        ({}, "without TLS and authentication", "Give --tls-certificate and --tls-key and --client-ca"),
+        (TLS, "without authentication", "Give --client-ca"),
+    ],
+)
+def test_a_network_without_protection_is_refused(given: dict[str, Any], lacking: str, fix: str) -> None:
     with pytest.raises(InvalidInput, match=r"0\.0\.0\.0") as refused:
-        ProxySettings(host="0.0.0.0").refuse_exposure()
+        ProxySettings(host="0.0.0.0", **given).refuse_exposure()
+    assert lacking in refused.value.message
+    assert refused.value.fix.startswith(fix)
     assert "--insecure" in refused.value.fix
+
+
+def test_a_network_may_be_served_over_tls_to_clients_that_are_known() -> None:
+    settings = ProxySettings(host="0.0.0.0", client_ca=Path("/ca.pem"), **TLS)
+    settings.refuse_exposure()
+    assert settings.authenticates
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"tls_key": Path("/k.pem")}, "belong together"),
+        ({"client_ca": Path("/ca.pem")}, "client_ca needs"),
+        ({"port": 8443, "mesh_port": 8443}, "choose another"),
+        ({"trust_domain": "Two Words"}, "is not a trust domain"),
+        ({"mesh_host": "example.org"}, "must be an IP address"),
+    ],
+)
+def test_what_contradicts_itself_about_doors_is_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=why):
+        ProxySettings(**given)
+
+
+def test_a_mesh_port_is_an_address_or_none() -> None:
+    assert ProxySettings().mesh is None
+    assert ProxySettings(mesh_port=8443).mesh == Address("127.0.0.1", 8443)
 
 
 def test_the_data_folder_follows_the_xdg_rules() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from inferno_proxy.routing.plan import RoutingSettings, plan
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests.certificates import authority, identity, issued
 from tests.integration.inferno_proxy.envoy.world import Server, member, model, resource_settings, serving, view
 from tests.waiting import eventually
 
@@ -47,7 +49,7 @@ async def kept(*several: EnvoySettings) -> AsyncIterator[list[EnvoyProcess]]:
     """Envoys on one port, kept alive."""
     ready = Latest(initial=False)
     envoys = [EnvoyProcess(each, ready, grace=0.5) for each in several]
-    async with Envoys(several[0].listen, envoys, SystemClock()) as together, asyncio.TaskGroup() as group:
+    async with Envoys({several[0].listen: None}, envoys, SystemClock()) as together, asyncio.TaskGroup() as group:
         keeper = group.create_task(together.keep())
         yield envoys
         keeper.cancel()
@@ -122,6 +124,31 @@ async def test_a_client_that_says_nothing_is_not_waited_for_when_the_port_is_clo
         room.cancel()
 
 
+async def test_where_envoy_speaks_tls_so_does_it(settings: EnvoySettings, tmp_path: Path) -> None:
+    serving, clock = Latest(initial=True), SystemClock()
+    ca = authority(clock.wall() - 1)
+    shown = identity(tmp_path / "served", ca, issued(ca, "", "localhost", now=clock.wall() - 1))
+    context = ssl.create_default_context(cadata=ca.trusted.decode())
+    context.set_alpn_protocols(["h2"])
+    async with asyncio.TaskGroup() as group:
+        room = group.create_task(WaitingRoom(settings.listen, serving, clock, patience=5, tls=shown).run())
+        plain = await eventually(lambda: probe(settings.listen), 2, "connections are taken")
+        serving.set(False)
+        reader, writer = await asyncio.open_connection(
+            settings.listen.host, settings.listen.port, ssl=context, server_hostname="localhost"
+        )
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        serving.set(True)
+        # SETTINGS, then GOAWAY with last stream 0: RFC 9113, sections 6.5 and 6.8.
+        said = await reader.readexactly(9 + 17)
+        assert (said[3], said[9 + 3], said[18:22]) == (4, 7, bytes(4))
+        writer.close()
+        assert plain is not None
+        plain.close()
+        room.cancel()
+
+
 async def test_who_has_waited_too_long_is_sent_away_all_the_same(settings: EnvoySettings) -> None:
     serving, clock = Latest(initial=True), SystemClock()
     async with asyncio.TaskGroup() as group:
@@ -160,7 +187,7 @@ async def test_of_two_envoys_on_the_port_one_takes_every_new_call_when_the_other
 async def test_an_envoy_that_cannot_be_replaced_goes_on(settings: EnvoySettings) -> None:
     nobody = Latest(initial=False)
     envoy = EnvoyProcess(settings, nobody, grace=0.5, patience=0.2)
-    async with Envoys(settings.listen, [envoy], SystemClock()) as envoys, calling(settings.listen) as stub:
+    async with Envoys({settings.listen: None}, [envoy], SystemClock()) as envoys, calling(settings.listen) as stub:
         before = envoys.pids
         await envoys.replace()
         assert envoys.pids == before
