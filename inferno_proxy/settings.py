@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from inferno_proxy.call_records import STDOUT, Traces
 from inferno_proxy.discovery.kubernetes_settings import KubernetesSettings, require_client
+from inferno_proxy.door_settings import DoorSettings
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.aliases import Alias, parse_alias
 from inferno_proxy.routing.places import Place
@@ -22,8 +23,7 @@ from inferno_proxy.routing.traffic import Scope
 from inferno_proxy.routing.traffic_settings import ModelSettings, contradictions, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
-from inferno_runtime.identity.names import MeshName, Role
-from inferno_runtime.settings import ProcessSettings, option, split_commas
+from inferno_runtime.settings import option, split_commas
 
 # A Unix socket's path holds 107 bytes; the longest name in the data folder takes 24 of them.
 _MAX_FOLDER = 83
@@ -44,14 +44,11 @@ class PlaceSettings(pydantic.BaseModel):
     longitude: float = option(help="Degrees east.", ge=-180, le=180)
 
 
-class ProxySettings(ProcessSettings):
+class ProxySettings(DoorSettings):
     """Settings of ``inferno-proxy``: section ``proxy``, environment ``INFERNO_PROXY_*``."""
 
     section: ClassVar[str] = "proxy"
 
-    port: int = option(8080, help="Public port; 0 picks a free one.", ge=0, le=65535, metavar="PORT")
-    host: str = option("127.0.0.1", help="Address the public port listens on.", metavar="IP")
-    insecure: bool = option(default=False, help="Allow an address other than loopback without TLS and authentication.")
     backends: Names = option(
         (),
         help="Model servers without an agent: HOST:GRPC_PORT[:HTTP_PORT],...",
@@ -61,36 +58,10 @@ class ProxySettings(ProcessSettings):
         None, help="Watched list of model servers without an agent, YAML or JSON.", metavar="FILE"
     )
     kubernetes: KubernetesSettings | None = option(None, help="Nodes that are endpoints of a Kubernetes service.")
-    tls_certificate: Path | None = option(
-        None, help="Certificate of the public port, with those that lead to its CA (PEM).", metavar="FILE"
-    )
-    tls_key: Path | None = option(None, help="Its key (PEM, mode 0600).", metavar="FILE")
-    client_ca: Path | None = option(
-        None, help="CA of the certificates by which clients of the public port are known (PEM).", metavar="FILE"
-    )
-    mesh_port: int = option(
-        0,
-        help="Port for members of the mesh, over TLS with its certificates; 0: none.",
-        ge=0,
-        le=65535,
-        metavar="PORT",
-    )
-    mesh_host: str = option("127.0.0.1", help="Address the mesh port listens on.", metavar="IP")
-    trust_domain: str = option("inferno", help="Name of the mesh in certificates.", metavar="NAME")
     data_dir: Path | None = option(
         None,
         help="Folder for sockets and the last good state (default: inferno/proxy in the XDG data folder).",
         metavar="DIR",
-    )
-    trust_domain: str = option(
-        "inferno", help="The mesh's name in its members' certificates: spiffe://NAME/ROLE/MEMBER.", metavar="NAME"
-    )
-    certificate_lifetime: float = option(
-        86_400.0,
-        help="How long a member's certificate is valid; it is renewed at half of that.",
-        ge=60,
-        le=90 * 86_400,
-        metavar="SECONDS",
     )
     governator: str = option(
         "", help="Where telemetry and cost calls go: HOST:PORT or unix:/path.", metavar="H:P|unix:PATH"
@@ -187,15 +158,6 @@ class ProxySettings(ProcessSettings):
         live=True,
     )
 
-    @pydantic.field_validator("host", "mesh_host")
-    @classmethod
-    def _host_is_an_address(cls, host: str) -> str:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise ValueError("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
-        return host
-
     @pydantic.field_validator("backends")
     @classmethod
     def _backends_are_addresses(cls, backends: tuple[str, ...]) -> tuple[str, ...]:
@@ -212,24 +174,6 @@ class ProxySettings(ProcessSettings):
             except ValueError as error:
                 raise ValueError(f"{each!r} is no address range such as 10.0.0.0/8 ({error})") from None
         return trusted
-
-    @pydantic.field_validator("trust_domain")
-    @classmethod
-    def _trust_domain_is_one(cls, domain: str) -> str:
-        try:
-            return MeshName(domain, Role.PROXY, "proxy").domain
-        except InvalidInput as error:
-            raise ValueError(error.sentence()) from None
-
-    @pydantic.model_validator(mode="after")
-    def _certificates_are_whole(self) -> ProxySettings:
-        if (self.tls_certificate is None) is not (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together: give both")
-        if self.client_ca is not None and self.tls_certificate is None:
-            raise ValueError("client_ca needs tls_certificate and tls_key: certificates are shown over TLS only")
-        if self.mesh_port and self.mesh_port == self.port:
-            raise ValueError(f"mesh_port is {self.port}, as is the public port: choose another")
-        return self
 
     @pydantic.field_validator("priority_header")
     @classmethod
@@ -336,26 +280,6 @@ class ProxySettings(ProcessSettings):
         """What each alias stands for."""
         return {name: parse_alias(text) for name, text in self.aliases.items()}
 
-    @property
-    def mesh(self) -> Address | None:
-        """The port for members of the mesh; None without one."""
-        return Address(self.mesh_host, self.mesh_port) if self.mesh_port else None
-
-    @property
-    def has_credentials(self) -> bool:
-        """True when clients of the public port may be known by something else than a certificate."""
-        return False
-
-    @property
-    def authenticates(self) -> bool:
-        """True when the public port asks its clients who they are."""
-        return self.client_ca is not None or self.has_credentials
-
-    @property
-    def loopback(self) -> bool:
-        """True when only this machine can reach the public port."""
-        return ipaddress.ip_address(self.host).is_loopback
-
     def directory(self, env: Mapping[str, str] | None = None) -> Path:
         """The data folder, absolute.
 
@@ -382,27 +306,6 @@ class ProxySettings(ProcessSettings):
         """
         if self.kubernetes is not None:
             require_client()
-
-    def refuse_exposure(self) -> None:
-        """Hold the public port on loopback unless it is protected or the operator insists.
-
-        Raises:
-            InvalidInput: The address is not loopback, TLS or authentication is missing, and ``insecure`` is not set.
-        """
-        if self.loopback or self.insecure:
-            return
-        missing = {
-            "TLS": ("--tls-certificate and --tls-key", self.tls_certificate is not None),
-            "authentication": ("--client-ca", self.authenticates),
-        }
-        lacking = {what: how for what, (how, there) in missing.items() if not there}
-        if lacking:
-            raise InvalidInput(
-                f"The public port would listen on {self.host} without {' and '.join(lacking)}.",
-                reason="INSECURE_BIND",
-                fix=f"Give {' and '.join(lacking.values())}, listen on 127.0.0.1, or say --insecure if the network in "
-                "front is trusted.",
-            )
 
 
 def split_backend(text: str) -> tuple[str, int, int | None]:
