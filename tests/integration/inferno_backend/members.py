@@ -19,13 +19,13 @@ def mesh_authority() -> Authority:
     return authority(time.time())
 
 
-def identified(folder: Path, by: Authority, name: str, *, ends_in: float = 3600.0) -> IdentityFolder:
+def identified(folder: Path, by: Authority, name: str, *hosts: str, ends_in: float = 3600.0) -> IdentityFolder:
     """The identity of ``role/name`` in a folder, in the place of the one there; it ends ``ends_in`` seconds from now,
     or has ended that long ago."""
     now = time.time()
     # Nothing is issued for less than no time: one that has ended was issued a day ago.
     born = now if ends_in > 0 else now - 86_400
-    made = identity(folder, by, issued(by, name, now=born, seconds=now + ends_in - born))
+    made = identity(folder, by, issued(by, name, *hosts, now=born, seconds=now + ends_in - born))
     write_secrets(made)
     return made
 

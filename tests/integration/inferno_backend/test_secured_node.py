@@ -7,9 +7,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import psutil
 
 from inferno.registration.v1 import node_pb2
+from inferno_runtime.identity.authority import PROXY_HOST
 from inferno_runtime.identity.folder import IdentityFolder
 from tests.integration.inferno_backend.agent import agent
 from tests.integration.inferno_backend.members import identified, mesh_authority, ready
@@ -46,10 +48,13 @@ def sidecar(data_dir: Path) -> int:
 
 async def test_only_the_mesh_reaches_it_through_every_fault(tmp_path: Path, repository: Callable[..., Path]) -> None:
     by, data_dir = mesh_authority(), tmp_path / "node"
-    caller = identified(tmp_path / "proxy", by, "proxy/p")
+    caller = identified(tmp_path / "proxy", by, "proxy/p", PROXY_HOST)
+    port = grpc.ssl_server_credentials(
+        [(caller.key.read_bytes(), caller.certificate.read_bytes())], by.trusted, require_client_auth=True
+    )
     identified(data_dir / "identity", by, "node/n1")
     named = ("--node-id", "n1", "--host", "0.0.0.0", "--advertise-host", "127.0.0.1")
-    async with mesh() as proxy:
+    async with mesh(tls=port) as proxy:
         flags = (*named, "--discovery-lb", proxy.address, "--model-repository", str(repository("whoami")))
         async with agent(data_dir, *flags) as first:
             facts = await first.ready()
