@@ -40,8 +40,8 @@ def triton_listens_on(pid: int) -> set[str]:
 def sidecar(data_dir: Path) -> int:
     (found,) = (
         each.pid
-        for each in psutil.process_iter()
-        if str(data_dir / "sidecar" / "bootstrap.json") in each.cmdline() and "envoy" in each.name()
+        for each in psutil.process_iter(["cmdline", "name"])  # of one that has ended, but waits for its parent: None
+        if str(data_dir / "sidecar" / "bootstrap.json") in (each.info["cmdline"] or []) and "envoy" in each.info["name"]
     )
     return found
 
