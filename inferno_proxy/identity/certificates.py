@@ -43,7 +43,7 @@ class Certificates:
             host = _NO_NAME.sub("-", socket.gethostname())[:128].strip("-.") or "proxy"
             name = MeshName(settings.trust_domain, Role.PROXY, host)
             hosts = (settings.mesh_host, "localhost", host) if settings.mesh_port else ()
-            self.own = ProxyIdentity(authority, self._folder, name, hosts, clock)
+            self.own = ProxyIdentity(authority, self._folder, name, hosts, clock, settings.certificate_lifetime)
 
     def prepare(self) -> None:
         """Have the folders filled before Envoy reads them.
