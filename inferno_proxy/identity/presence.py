@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inferno_proxy.fleet import Phase
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime.errors import AlreadyExists
@@ -32,6 +31,5 @@ class Presence:
     def _there(self, name: MeshName) -> bool:
         if name.role is not Role.NODE:
             return any(one.client_id.partition("/")[0] == name.name for one in self._clients.clients)
-        member = self._registry.view.value.members.get(name.name)
-        # Without its agent a node goes on serving, and its agent, started again, may have to join again.
-        return member is not None and member.phase is not Phase.UNMANAGED
+        # Without its agent a node may go on serving, and its agent, started again, may have to join again.
+        return self._registry.is_held(name.name)

@@ -229,6 +229,10 @@ class Registry:
         """All nodes with their newest load, by node_id."""
         return tuple(self.member(node_id) for node_id in sorted(self._slots))
 
+    def is_held(self, node_id: str) -> bool:
+        """True while a lease holds the name: somebody speaks for the node, whether it serves or not."""
+        return node_id in self._slots and self._slots[node_id].record.live
+
     def loads(self) -> Mapping[str, Load]:
         """Each node's newest report of its load, by node_id; nodes that never reported are missing."""
         return {node_id: slot.load for node_id, slot in self._slots.items() if slot.load is not None}
@@ -351,8 +355,7 @@ class Registry:
             self._settle(record.node.node_id, before)
 
     def _remove(self, slot: Slot, kind: str, why: str) -> None:
-        record = slot.record
-        del self._slots[record.node.node_id]
+        record = self._slots.pop(slot.record.node.node_id).record
         self._conflicts.over(record.node.node_id)
         self._events.add(kind, record.node.node_id, why)
         slot.lease.outlook.set(Outlook(ended=errors.taken_out(record.node.node_id, why)))
@@ -394,5 +397,4 @@ class Registry:
         return True
 
     def _tell(self, slot: Slot) -> None:
-        outlook = slot.lease.outlook.value
-        slot.lease.outlook.set(replace(outlook, drain=slot.record.drained, wanted=slot.record.wanted))
+        slot.lease.outlook.set(replace(slot.lease.outlook.value, drain=slot.record.drained, wanted=slot.record.wanted))

@@ -29,6 +29,9 @@ async def test_the_name_of_a_node_is_taken_while_its_agent_is_there(world: World
     await world.pass_time(4)
     assert world.phase().value == "unmanaged"
     assert not taken(presence, Role.NODE, "a")
+    world.registry.miss("a", node("a").incarnation, "It is gone.")
+    assert world.phase().value == "failed"
+    assert not taken(presence, Role.NODE, "a")
 
 
 @pytest.mark.parametrize("role", [Role.PROXY, Role.CLIENT])
