@@ -26,7 +26,13 @@ async def test_when_a_limit_is_reached_ordinary_calls_are_refused_first(socket_d
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(Server("n1")))
         address = await stack.enter_async_context(
-            proxied(socket_dir, view(member(server, [model("m")])), routing=routing, priority_header=HEADER)
+            proxied(
+                socket_dir,
+                view(member(server, [model("m")])),
+                routing=routing,
+                priority_header=HEADER,
+                asked_for=(HEADER,),
+            )
         )
         http = await stack.enter_async_context(aiohttp.ClientSession(f"http://{address}"))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
