@@ -58,10 +58,13 @@ async def serve(settings: ProxySettings, stop: lifecycle.Stop, origin: Origin | 
             doors[await _listen(settings.mesh, "--mesh-port", clock, patience)] = IdentityFolder(layout.identity)
         await asyncio.to_thread(Certificates(settings, layout, clock).prepare)
         hangups = hangup.count(stop)
+        ours = standby_path(layout.directory, listen)
+        if not HandOver.has_doors_of(layout.plan, settings):
+            # It would serve without the TLS or the certificates that are asked for now.
+            ours.unlink(missing_ok=True)
         HandOver(settings, listen, origin or Origin()).write(layout.plan)
         # A proxy that starts counts from nothing.
         layout.figures.unlink(missing_ok=True)
-        ours = standby_path(layout.directory, listen)
         for old in set(layout.directory.glob("standby-*")) - {ours}:
             # A proxy that has moved to another port never starts from the old port's file again.
             old.unlink()

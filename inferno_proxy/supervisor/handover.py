@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from inferno_proxy.door_settings import DoorSettings
 from inferno_proxy.fleet import Address
 from inferno_proxy.settings import ProxySettings
 from inferno_runtime.settings import Loaded, load
@@ -69,6 +70,15 @@ class HandOver:
             return HandOver.read(path).settings
         except (OSError, ValueError, KeyError):
             return ProxySettings()
+
+    @staticmethod
+    def has_doors_of(path: Path, settings: ProxySettings) -> bool:
+        """Whether what was kept at a path protects its ports as these settings say; False when it cannot be read."""
+        try:
+            before = HandOver.read(path).settings
+        except (OSError, ValueError, KeyError):
+            return False
+        return all(getattr(before, name) == getattr(settings, name) for name in DoorSettings.model_fields)
 
     @staticmethod
     def read(path: Path) -> HandOver:
