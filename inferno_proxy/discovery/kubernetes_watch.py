@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -29,6 +30,8 @@ _WATCH = 60
 _PATIENCE = 15.0
 _LIST_WITHIN = 30.0
 _GONE = 410
+# Where Kubernetes mounts what a pod proves itself with.
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # Bytes; the API's own limit of one object is about 1.5 MiB.
 _LONGEST_LINE = 16 * 1024 * 1024
 
@@ -47,6 +50,7 @@ class ServiceWatch:
         events: EventLog,
         clock: Clock,
         env: Mapping[str, str] = os.environ,
+        account: Path = ACCOUNT,
     ) -> None:
         self._settings = settings
         self._ports = Ports(settings.grpc_port, settings.http_port, settings.region)
@@ -54,6 +58,7 @@ class ServiceWatch:
         self._events = events
         self._clock = clock
         self._env = env
+        self._account = account
         self._slices: dict[str, Json] = {}
         self._version = ""
         self._told: frozenset[str] = frozenset()
@@ -66,7 +71,7 @@ class ServiceWatch:
         await asyncio.to_thread(__import__, "kubernetes.aio.client")
         while True:
             try:
-                async with _client(self._settings, self._env) as api:
+                async with _client(self._settings, self._env, self._account) as api:
                     while True:
                         await self._list(api)
                         await self._watch_on(api)
@@ -193,14 +198,16 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def _client(settings: KubernetesSettings, env: Mapping[str, str]) -> AsyncIterator[Any]:
+async def _client(settings: KubernetesSettings, env: Mapping[str, str], account: Path) -> AsyncIterator[Any]:
     """The API that the settings name: of a kubeconfig, else of the cluster this runs in, else of kubectl's own file."""
     from kubernetes.aio import client, config
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
     untyped: Any = config
     if settings.kubeconfig is None and "KUBERNETES_SERVICE_HOST" in env:
         chosen = client.Configuration()
-        untyped.load_incluster_config(chosen)
+        loader: Any = InClusterConfigLoader
+        loader(str(account / "token"), str(account / "ca.crt"), environ=env).load_and_set(chosen)
         made = client.ApiClient(chosen)
     else:
         file = None if settings.kubeconfig is None else str(settings.kubeconfig)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from inferno_proxy.discovery.names import resolve_node
 from inferno_proxy.events import EventLog
-from inferno_proxy.fleet import Node, Source
+from inferno_proxy.fleet import Address, Node, Source
 from inferno_proxy.registry.conflicts import Conflicts, rule
 from inferno_proxy.registry.registry import Registry
 from inferno_runtime.clock import Clock
@@ -21,7 +22,9 @@ _AGAIN = 2.0
 _FOUND_FOR = 30.0
 # Seconds that a node has to finish what runs, once it is named no more.
 DRAIN = 30.0
+# Host names looked up at a time, and nodes let in before others get their turn.
 _AT_ONCE = 64
+_AT_A_TIME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Listing:
         self._found: dict[str, tuple[Node, Node, float]] = {}
         self._leaving: dict[str, float] = {}
         self._refused: dict[str, str] = {}
+        self._following = asyncio.Lock()
 
     async def run(self) -> None:
         """Follow the list until cancelled."""
@@ -68,36 +72,63 @@ class Listing:
                 await self.follow(self._named.value)
 
     async def follow(self, named: Named) -> None:
-        """Carry the list out as it is now."""
-        gate = asyncio.Semaphore(_AT_ONCE)
-        found = await asyncio.gather(*(self._resolved(node, named, gate) for node in named.nodes.values()))
-        if named is not self._named.value:
-            # Names took their time, and another list has come meanwhile.
-            return
-        # In one step: whoever looks at the fleet sees those that come before those that go are gone.
-        self._let_go(named)
-        for node in found:
-            if node is not None:
+        """Carry the list out as it is now, unless another one comes meanwhile."""
+        async with self._following:
+            found = await self._resolved(named)
+            # Nodes at an address that another one of ours is to give up come with the last step: whoever looks at the
+            # fleet sees that node or this one at the address, and never neither.
+            given_up = self._given_up(named)
+            last = []
+            for at, node in enumerate(found):
+                if at % _AT_A_TIME == _AT_A_TIME - 1:
+                    # A long list leaves others their turn.
+                    await asyncio.sleep(0)
+                if named is not self._named.value:
+                    return
+                if node.grpc_address in given_up:
+                    last.append(node)
+                else:
+                    self._let_in(node, named)
+            self._let_go(named)
+            for node in last:
                 self._let_in(node, named)
 
-    async def _resolved(self, node: Node, named: Named, gate: asyncio.Semaphore) -> Node | None:
-        asked, found, until = self._found.get(node.node_id, (None, node, 0.0))
-        if asked == node and self._clock.monotonic() < until:
-            return found
+    async def _resolved(self, named: Named) -> list[Node]:
+        """The nodes whose host names are found, and those that have none."""
+        now, gate = self._clock.monotonic(), asyncio.Semaphore(_AT_ONCE)
+        unknown = [node for node in named.nodes.values() if not self._is_found(node, now)]
+        await asyncio.gather(*(self._look_up(node, named, gate) for node in unknown))
+        return [self._found[node_id][1] for node_id in named.nodes if node_id in self._found]
+
+    def _is_found(self, node: Node, now: float) -> bool:
+        asked, _, until = self._found.get(node.node_id, (None, node, 0.0))
+        return now < until and (asked is node or asked == node)
+
+    async def _look_up(self, node: Node, named: Named, gate: asyncio.Semaphore) -> None:
         async with gate:
             try:
                 found = await resolve_node(node)
             except InfernoError as error:
                 self._refuse(node.node_id, named, error)
-                return None
-        self._found[node.node_id] = (node, found, self._clock.monotonic() + _FOUND_FOR)
-        return found
+                return
+        # What is an address already stays one.
+        until = math.inf if found is node else self._clock.monotonic() + _FOUND_FOR
+        self._found[node.node_id] = (node, found, until)
+
+    def _ours(self) -> Mapping[str, Node]:
+        members = self._registry.view.value.members
+        return {node_id: member.node for node_id, member in members.items() if member.source is self._source}
+
+    def _given_up(self, named: Named) -> set[Address]:
+        ours = self._ours()
+        return {ours[node_id].grpc_address for node_id in ours.keys() - named.nodes.keys()}
 
     def _let_in(self, node: Node, named: Named) -> None:
         node_id = node.node_id
         member = self._registry.view.value.members.get(node_id)
         ours = member is not None and member.source is self._source
-        if ours and self._joined.get(node_id) == node:
+        joined = self._joined.get(node_id)
+        if ours and (joined is node or joined == node):
             self._conflicts.over(node_id)
             return
         try:
@@ -150,9 +181,8 @@ class Listing:
             for node_id in kept.keys() - named.nodes.keys():
                 kept.pop(node_id)
         self._conflicts.keep(named.nodes)
-        members = self._registry.view.value.members
-        ours = {node_id for node_id, member in members.items() if member.source is self._source}
-        self._leaving = {node_id: self._leaving.get(node_id, now) for node_id in ours - named.nodes.keys()}
+        gone = self._ours().keys() - named.nodes.keys()
+        self._leaving = {node_id: self._leaving.get(node_id, now) for node_id in gone}
         for node_id, since in self._leaving.items():
             why = f"The list that named it ({self._source.value}) does not name it any more."
             self._registry.withdraw(node_id, self._source, why, at_once=now - since >= DRAIN)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import certifi
 import kmock as stand_in
+import pydantic
 import pytest
 
 from inferno_proxy.discovery.kubernetes_settings import KubernetesSettings, require_client
-from inferno_proxy.discovery.kubernetes_watch import ServiceWatch
+from inferno_proxy.discovery.kubernetes_watch import ACCOUNT, ServiceWatch
 from inferno_proxy.discovery.listing import Named
 from inferno_proxy.discovery.sources import Discovery
 from inferno_proxy.events import EventLog
@@ -23,9 +25,10 @@ from inferno_proxy.registry.lease import Terms
 from inferno_proxy.registry.membership import Record
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.settings import ProxySettings
-from inferno_runtime.clock import SystemClock
+from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.latest import Latest
+from inferno_runtime.process import free_port
 from tests.unit.inferno_proxy.discovery.test_endpoint_slices import endpoint, piece
 from tests.unit.inferno_proxy.nodes import node
 from tests.waiting import eventually
@@ -33,15 +36,31 @@ from tests.waiting import eventually
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices"
 
 
+CLOCK = SystemClock()
+
+
+class LeapingClock(SystemClock):
+    """Between any two looks at it, two seconds pass."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return super().monotonic() + 2 * self.looks
+
+
 class World:
     """A watch of one service, and what it found."""
 
-    def __init__(self, kubeconfig: Path | None, env: dict[str, str] | None = None) -> None:
-        self.clock = SystemClock()
+    def __init__(
+        self, kubeconfig: Path | None, env: dict[str, str] | None = None, account: Path = ACCOUNT, clock: Clock = CLOCK
+    ) -> None:
+        self.clock = clock
         self.events = EventLog(self.clock)
         self.named: Latest[Named | None] = Latest(None)
         settings = KubernetesSettings(namespace="ns", service="triton", kubeconfig=kubeconfig)
-        self.watch = ServiceWatch(settings, self.named, self.events, self.clock, env or {})
+        self.watch = ServiceWatch(settings, self.named, self.events, self.clock, env or {}, account)
 
     @property
     def nodes(self) -> set[str]:
@@ -114,9 +133,9 @@ GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "t
 
 
 class Script:
-    """The API's answers in turn: each watch is a list of events, after the last one it stays open."""
+    """The API's answers in turn: each watch is a list of events, or an error; after the last one it stays open."""
 
-    def __init__(self, kmock: stand_in.KubernetesEmulator, lists: list[Any], watches: list[list[Any]]) -> None:
+    def __init__(self, kmock: stand_in.KubernetesEmulator, lists: list[Any], watches: list[Any]) -> None:
         self.lists, self.watches = lists, watches
         self.versions: list[str | None] = []
         kmock[stand_in.action.LIST] << self._list
@@ -125,9 +144,13 @@ class Script:
     def _list(self, _: Any) -> Any:
         return self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
 
-    async def _watch(self, request: Any) -> AsyncIterator[Any]:
+    def _watch(self, request: Any) -> Any:
         self.versions.append(request.params.get("resourceVersion"))
-        for each in self.watches.pop(0) if self.watches else ():
+        answer = self.watches.pop(0) if self.watches else []
+        return self._stream(answer) if isinstance(answer, list) else answer
+
+    async def _stream(self, events: list[Any]) -> AsyncIterator[Any]:
+        for each in events:
             yield each
         if not self.watches:
             yield b""
@@ -148,6 +171,17 @@ async def test_a_watch_that_ends_goes_on_from_the_last_bookmark_and_one_that_is_
         await eventually(lambda: len(script.versions) == 4, 10, "it is watched again")
     assert script.versions == ["5", "9", "11", "20"]
     assert world.events.kept == ()
+
+
+async def test_a_version_that_is_too_old_may_be_said_by_the_status_and_a_long_watch_goes_on_at_once(
+    kmock: stand_in.KubernetesEmulator, tmp_path: Path
+) -> None:
+    world = World(kubeconfig(tmp_path, str(kmock.url)), clock=LeapingClock())
+    gone = stand_in.KubernetesError(status=410, reason="Expired", message="too old")
+    Script(kmock, [listed("5"), listed("20", piece("new", endpoint(pod="z")))], [[b"\n"], gone, []])
+    async with following(world):
+        await eventually(lambda: world.nodes == {"z"}, 10, "it is listed again")
+    assert world.said("DISCOVERY_LOST") == []
 
 
 async def test_an_api_that_does_not_answer_changes_nothing_and_is_named_once(
@@ -180,6 +214,25 @@ async def test_without_a_cluster_to_ask_there_are_no_nodes(tmp_path: Path) -> No
         async with following(world):
             await eventually(lambda: world.said("DISCOVERY_LOST"), 10, "it is said")  # noqa: B023 - awaited here
         assert world.named.value is None
+
+
+async def test_in_a_cluster_its_own_account_is_used(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("not-secret")
+    (tmp_path / "ca.crt").write_text(Path(certifi.where()).read_text())
+    port = free_port()
+    env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port)}
+    world = World(None, env, tmp_path)
+    async with following(world):
+        await eventually(lambda: world.said("DISCOVERY_LOST"), 10, "nobody is there")
+    assert f"Cannot connect to host 127.0.0.1:{port} ssl" in world.said("DISCOVERY_LOST")[0]
+
+
+@pytest.mark.parametrize("fields", [{}, {"service": "s", "selector": "a=b"}])
+def test_a_service_or_a_selector_is_named(fields: dict[str, Any]) -> None:
+    with pytest.raises(pydantic.ValidationError, match="give either service or selector"):
+        KubernetesSettings(namespace="ns", **fields)
+    by_label = KubernetesSettings(namespace="ns", selector="a=b")
+    assert (by_label.label_selector, str(by_label)) == ("a=b", "ns/a=b")
 
 
 async def test_slices_that_cannot_be_used_are_named_once(kmock: stand_in.KubernetesEmulator, world: World) -> None:

@@ -9,7 +9,11 @@ from tests.waiting import INTERVAL
 
 
 class HurriedClock(SystemClock):
-    """The machine's clock, on which every pause is over soon."""
+    """The machine's clock, on which every pause is over soon; ``slept`` counts them."""
+
+    def __init__(self) -> None:
+        self.slept = 0
 
     async def sleep(self, seconds: float) -> None:
+        self.slept += 1
         await asyncio.sleep(min(seconds, INTERVAL))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from inferno_runtime import watched_file
 from inferno_runtime.watched_file import Look, contents, look
 from tests.unit.inferno_runtime.hurry import HurriedClock
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -35,6 +37,22 @@ async def test_a_file_that_is_written_or_replaced_has_a_new_content(file: Path) 
     fresh.write_bytes(b"six")
     fresh.replace(file)
     assert await anext(looks) == Look(b"six")
+
+
+async def following(looks: AsyncIterator[Look]) -> Look:
+    return await anext(looks)
+
+
+async def test_a_file_that_stays_as_it_is_is_read_no_more(file: Path) -> None:
+    clock = HurriedClock()
+    looks = contents(file, clock)
+    await anext(looks)
+    async with asyncio.TaskGroup() as group:
+        change = group.create_task(following(looks))
+        await eventually(lambda: clock.slept > 5, 5, "it is looked at")
+        assert not change.done()
+        file.write_bytes(b"two")
+    assert change.result() == Look(b"two")
 
 
 async def test_the_same_content_in_another_file_is_no_change(file: Path) -> None:

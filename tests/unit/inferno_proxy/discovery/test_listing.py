@@ -200,3 +200,31 @@ async def test_only_the_source_that_named_a_node_can_take_it_back(source: Source
     world.registry.withdraw("a", source, "No.")
     world.registry.withdraw("unknown", source, "No.")
     assert world.phases() == {"a": Phase.SERVING}
+
+
+async def test_a_long_list_leaves_others_their_turn_and_ends_when_another_one_comes() -> None:
+    world = Listed()
+    many = [node(f"n{number}", port=1000 + number, models=()) for number in range(120)]
+    seen: list[int] = []
+
+    async def somebody_else() -> None:
+        seen.append(len(world.phases()))
+        world.named.set(Named({}, {}))
+
+    async with asyncio.TaskGroup() as group:
+        naming = group.create_task(world.name(*many))
+        await world.registry.view.wait_for(lambda view: bool(view.members))
+        group.create_task(somebody_else())
+        await naming
+    assert 0 < seen[0] < 120
+    await world.again()
+    assert set(world.phases().values()) == {Phase.DRAINING}
+
+
+async def test_a_host_name_is_looked_up_again_and_its_node_moves() -> None:
+    world = Listed()
+    await world.name(replace(A, grpc_address=Address("localhost", 5)))
+    assert world.registry.member("a").node.grpc_address == Address("127.0.0.1", 5)
+    await world.clock.advance(31)
+    await world.again()
+    assert world.kinds() == ["NODE_JOINED"]
