@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
 
 from inferno_proxy.fleet import Address
+from inferno_proxy.routing.access import Client, TokenRules
+from inferno_proxy.routing.access_settings import ClientName, ClientSettings, JwtSettings, doubts
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.names import MeshName, Role
 from inferno_runtime.settings import ProcessSettings, option
@@ -26,6 +29,10 @@ class DoorSettings(ProcessSettings):
     client_ca: Path | None = option(
         None, help="CA of the certificates by which clients of the public port are known (PEM).", metavar="FILE"
     )
+    clients: Mapping[ClientName, ClientSettings] = option(
+        {}, help="Who may call the public port by key or token, and what.", live=True
+    )
+    jwt: JwtSettings | None = option(None, help="How tokens (JWT) of clients are verified.", live=True)
     mesh_port: int = option(
         0,
         help="Port for members of the mesh, over TLS with its certificates; 0: none.",
@@ -72,6 +79,12 @@ class DoorSettings(ProcessSettings):
             raise ValueError(f"mesh_port is {self.port}, as is the public port: choose another")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _clients_can_be_told_apart(self) -> DoorSettings:
+        for why in doubts(self.clients, self.jwt):
+            raise ValueError(why)
+        return self
+
     @property
     def mesh(self) -> Address | None:
         """The port for members of the mesh; None without one."""
@@ -80,7 +93,17 @@ class DoorSettings(ProcessSettings):
     @property
     def has_credentials(self) -> bool:
         """True when clients of the public port may be known by something else than a certificate."""
-        return False
+        return bool(self.clients) or self.jwt is not None
+
+    @property
+    def callers(self) -> tuple[Client, ...]:
+        """Who may call by key or token."""
+        return tuple(entry.client(name) for name, entry in self.clients.items())
+
+    @property
+    def tokens(self) -> TokenRules | None:
+        """How tokens are verified; None when there are none."""
+        return self.jwt.rules() if self.jwt else None
 
     @property
     def authenticates(self) -> bool:
@@ -102,7 +125,7 @@ class DoorSettings(ProcessSettings):
             return
         missing = {
             "TLS": ("--tls-certificate and --tls-key", self.tls_certificate is not None),
-            "authentication": ("--client-ca", self.authenticates),
+            "authentication": ("proxy.clients, proxy.jwt or --client-ca", self.authenticates),
         }
         lacking = {what: how for what, (how, there) in missing.items() if not there}
         if lacking:

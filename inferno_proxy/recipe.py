@@ -45,6 +45,8 @@ def recipe_of(
             trusted=settings.trusted,
             identity=member.folder.path if member else None,
             trust_domain=member.domain if member else "",
+            clients=settings.callers,
+            tokens=settings.tokens,
         ),
     )
 

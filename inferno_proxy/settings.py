@@ -16,6 +16,7 @@ from inferno_proxy.call_records import STDOUT, Traces
 from inferno_proxy.discovery.kubernetes_settings import KubernetesSettings, require_client
 from inferno_proxy.door_settings import DoorSettings
 from inferno_proxy.fleet import Address
+from inferno_proxy.routing.access import AccessTable
 from inferno_proxy.routing.aliases import Alias, parse_alias
 from inferno_proxy.routing.places import Place
 from inferno_proxy.routing.plan import RoutingSettings
@@ -237,6 +238,7 @@ class ProxySettings(DoorSettings):
             {name: Place(each.latitude, each.longitude) for name, each in self.locations.items()},
             nearest_first=self.prefer == "near",
             hedge_budget=self.hedge_budget / 100,
+            access=AccessTable.of(self.callers),
         )
 
     @property

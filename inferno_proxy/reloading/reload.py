@@ -180,6 +180,11 @@ class Reloader:
                 except Refused as error:
                     changed = tuple(each for each in changed if each != error.change)
                     chosen = mixed(base, handed, changed)
+                    if handed.authenticates and not chosen.authenticates:
+                        # Better a data plane that refuses its configuration than a port that asks nobody who he is.
+                        chosen = handed
+                        self._refuse(error, "it is in force all the same: without it the port would ask nobody")
+                        break
                     self._refuse(error, "this setting stays as it was, all others are in force")
                 except InfernoError as error:
                     _LOG.error("settings not tried", reason=error.sentence(), effect="they are in force all the same")
@@ -228,6 +233,7 @@ class Reloader:
             try:
                 found = await asyncio.to_thread(self._handed.origin.read, self._env)
                 comparison = compare(before, found)
+                comparison.settings.refuse_exposure()
                 over = compare(self._over(before), laid(found, self._orders).whole())
                 if over.changed:
                     await self._rehearse(self._over(before), over)

@@ -75,6 +75,7 @@ from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.peers import sockets
 from inferno_proxy.resources.priorities import ordinary_limit
 from inferno_proxy.resources.settings import ResourceSettings
+from inferno_proxy.resources.tokens import key_cluster
 from inferno_proxy.routing.plan import ModelRoute
 from inferno_proxy.routing.traffic import Balance
 
@@ -137,6 +138,8 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
         yield _service_cluster(RATE_LIMITS, settings.rate_limit_service, http2=True, named=True)
     if settings.traces is not None:
         yield _service_cluster(COLLECTOR, settings.traces.collector, http2=True, named=True)
+    if settings.tokens is not None and settings.tokens.is_remote:
+        yield key_cluster(settings.tokens)
 
 
 @lru_cache(maxsize=4096)

@@ -34,6 +34,7 @@ from envoy_data_plane.google.protobuf import StringValue
 from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources import call_filter
+from inferno_proxy.resources.access import access_filters, limits_clients, names_filters
 from inferno_proxy.resources.access_log import access_log
 from inferno_proxy.resources.call_stats import call_stats
 from inferno_proxy.resources.clusters import ads
@@ -119,7 +120,9 @@ def _range(cidr: str) -> CidrRange:
 def _public(settings: ResourceSettings, *, trusted: bool) -> Filter:
     manager = _manager(PUBLIC, settings, outside_headers(settings.asked_for, trusted=trusted))
     manager.http_filters = [
+        *access_filters(settings),
         HttpFilter(name=CALL_FILTER, typed_config=packed(Wasm(config=_call_filter(settings)))),
+        *names_filters(settings),
         *([rate_filter()] if settings.rate_limits else []),
         *([global_rate_filter()] if settings.rate_limit_service else []),
         *([size_filter()] if settings.size_limits else []),
@@ -149,7 +152,7 @@ def _manager(name: str, settings: ResourceSettings, outside: TypedExtensionConfi
         generate_request_id=False,
         normalize_path=True,
         merge_slashes=True,
-        local_reply_config=local_replies(),
+        local_reply_config=local_replies(client_rates=limits_clients(settings)),
         access_log=access_log(settings.access_log),
         tracing=tracing(settings.traces),
         request_id_extension=request_ids(settings.traces),

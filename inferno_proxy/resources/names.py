@@ -11,6 +11,8 @@ CONTROL_HTTP = "inferno_control_http"
 GOVERNATOR = "inferno_governator"
 RATE_LIMITS = "inferno_rate_limits"
 COLLECTOR = "inferno_collector"
+# The server of the public keys that clients' tokens are verified with.
+TOKEN_KEYS = "inferno_token_keys"  # noqa: S105 - the name of a cluster
 
 MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"

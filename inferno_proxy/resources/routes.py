@@ -43,6 +43,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
 
 from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Resource
+from inferno_proxy.resources.access import access_routes, client_rates, client_table, operators_only
 from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
 from inferno_proxy.resources.doors import door_header
@@ -96,6 +97,8 @@ _MODEL_PATHS = "/v2/models/"
 _FLEET_WIDE = r"/v2/models/[^/]+(/versions/[^/]+)?/(stats|trace/setting)"
 _REST_STREAM = "(/versions/[^/]+)?/generate_stream"
 _NAMES_SHOWN = 20
+# On routes of calls whose message nobody has to read.
+_UNREAD = {CALL_FILTER: packed(FilterConfig(disabled=True))}
 
 
 def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
@@ -116,9 +119,12 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
         name=PUBLIC,
         domains=["*"],
         include_request_attempt_count=True,  # for the log of tries
+        typed_per_filter_config=client_rates(settings.clients),
         matcher=_by_path(paths, door),
     )
-    return Resource.of(PUBLIC, bytes(RouteConfiguration(name=PUBLIC, virtual_hosts=[virtual_host])))
+    # RouteConfiguration.virtual_hosts is field 2.
+    host = delimited(2, bytes(virtual_host) + client_table(settings))
+    return Resource.of(PUBLIC, bytes(RouteConfiguration(name=PUBLIC)) + host)
 
 
 @lru_cache(maxsize=4)
@@ -135,7 +141,8 @@ def _services(settings: ResourceSettings, door: Door) -> dict[str, MatcherOnMatc
     paths = {prefix: _run(_service(CONTROL_GRPC, door)) for prefix in _CONTROL_GRPC_PREFIXES}
     paths |= {prefix: _run(_service(CONTROL_HTTP, door)) for prefix in _CONTROL_HTTP_PREFIXES}
     if settings.governator is not None:
-        paths[_GOVERNANCE] = _run(_service(GOVERNATOR, door))
+        closed = [operators_only("the governator", _unread(door))] if door is Door.PUBLIC and settings.asks else []
+        paths[_GOVERNANCE] = _run(*closed, _service(GOVERNATOR, door))
     return paths
 
 
@@ -187,7 +194,7 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
     if _streams_differ(route) or route.traffic.max_request_bytes != route.traffic.max_stream_bytes:
         every = one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout) + every
-    return quarantine_routes(route) + every
+    return access_routes(route, _call_filter(route)) + quarantine_routes(route) + every
 
 
 @lru_cache(maxsize=4096)
@@ -220,7 +227,7 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
     if _streams_differ(route):
         streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
         every = one(streams, route.traffic.stream_timeout) + every
-    return quarantine_routes(route, path) + every
+    return access_routes(route, _call_filter(route), path) + quarantine_routes(route, path) + every
 
 
 def _streams_differ(route: ModelRoute) -> bool:
@@ -233,9 +240,7 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
     action.idle_timeout = seconds(0)
     action.hash_policy = hash_policies(route)
     action.rate_limits = global_rate(route.name, route.traffic.rate)
-    # The call filter stays on where it reads the sequence id, which then decides the node, and where it makes
-    # fingerprints.
-    filters = {} if route.stateful or route.watched else {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    filters = _call_filter(route)
     name = f"model {route.name}"
     if route.traffic.rate is not None:
         filters[RATE_FILTER] = rate_limit(route.traffic.rate, name)
@@ -250,6 +255,12 @@ def _model_route(route: ModelRoute, action: RouteAction, match: RouteMatch, retr
         request_body_buffer_limit=retry_buffer,
         metadata=limit_metadata(most) if most else None,
     )
+
+
+def _call_filter(route: ModelRoute) -> dict[str, Any]:
+    """The call filter stays on where it reads the sequence id, which then decides the node, and where it makes
+    fingerprints."""
+    return {} if route.stateful or route.watched else dict(_UNREAD)
 
 
 @lru_cache(maxsize=16)
@@ -278,7 +289,7 @@ def _service_route(cluster: str, match: RouteMatch, door: Door) -> Route:
 
 def _unread(door: Door) -> dict[str, Any]:
     """Without the call filter, where there is one: the call names no model."""
-    return {} if door is Door.MESH else {CALL_FILTER: packed(FilterConfig(disabled=True))}
+    return {} if door is Door.MESH else dict(_UNREAD)
 
 
 def _rest_alias(name: str, alias: Alias, plan: RoutePlan) -> bytes:
@@ -305,7 +316,7 @@ def _nowhere(sentence: str, *, grpc: bool = False, metadata: Metadata | None = N
             direct_response=DirectResponseAction(status=404, body_format=_format(sentence)),
             response_headers_to_add=[_grpc_status(5)] if grpc else _safe_for_browsers(),
             metadata=metadata,
-            typed_per_filter_config={} if grpc else {CALL_FILTER: packed(FilterConfig(disabled=True))},
+            typed_per_filter_config={} if grpc else dict(_UNREAD),
         )
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from inferno_proxy.call_records import Traces
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.caller import Door
+from inferno_proxy.routing.access import Client, TokenRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ResourceSettings:
     ``identity`` is the folder of the proxy's identity in the mesh of ``trust_domain``, with the files of
     :func:`inferno_runtime.identity.secrets.write_secrets`; None: it has none, and reaches no node that takes TLS only.
     ``access_log`` is the file that Envoy writes its access log to, empty for none; ``traces`` says where spans go.
+    ``clients`` are those of the public port by a key, or by a token that ``tokens`` verify.
     """
 
     control_grpc: str
@@ -63,3 +65,10 @@ class ResourceSettings:
     traces: Traces | None = None
     tls: ServerTls | None = None
     mesh: Address | None = None
+    clients: tuple[Client, ...] = ()
+    tokens: TokenRules | None = None
+
+    @property
+    def asks(self) -> bool:
+        """True when whoever calls the public port must have a key or a token."""
+        return bool(self.clients) or self.tokens is not None

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.fleet import Address, FleetView, Member, Model, Phase, Source
+from inferno_proxy.routing.access import AccessTable
 from inferno_proxy.routing.aliases import Alias, in_force
 from inferno_proxy.routing.grouping import Placed, grouped
 from inferno_proxy.routing.places import REGIONS, Place, band
@@ -30,7 +31,7 @@ class RoutingSettings:
     ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first. ``places`` says where
     regions are, besides those of :data:`inferno_proxy.routing.places.REGIONS`. Without ``nearest_first`` nearness
     counts for nothing. ``hedge_budget`` is the part of a model's calls that may be sent to a second node, after a delay
-    that is learned.
+    that is learned. ``access`` says who may call what.
     """
 
     traffic: TrafficTable = field(default_factory=TrafficTable)
@@ -40,6 +41,7 @@ class RoutingSettings:
     places: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     nearest_first: bool = True
     hedge_budget: float = 0.02
+    access: AccessTable = field(default_factory=AccessTable)
 
     def may_repeat(self, model: str) -> float:
         """The part of a model's calls for which a delay is to be learned: 0 where the operator chose one, or none."""
@@ -99,7 +101,8 @@ class ModelRoute:
     may have priorities; ``grpc_copies`` and ``http_copies`` are who gets copies of calls.
     ``hopeless``: every endpoint fails, and a second try would only add to the load.
     ``quarantined`` are fingerprints of requests that are refused; ``watched``: every call is fingerprinted, not only
-    gRPC calls that name the model in the message.
+    gRPC calls that name the model in the message. ``callers``: the accesses of clients that may call the model (see
+    :mod:`inferno_proxy.routing.access`), None for everybody.
     """
 
     name: str
@@ -117,6 +120,7 @@ class ModelRoute:
     limit: int = 0
     quarantined: frozenset[str] = frozenset()
     watched: bool = False
+    callers: tuple[str, ...] | None = None
 
     @property
     def mirror(self) -> Mirror | None:
@@ -183,6 +187,7 @@ def model_route(
         http=_http(placed, settings, weight),
         grpc_copies=_grpc(to_copy, settings, weight),
         http_copies=_http(to_copy, settings, weight),
+        callers=settings.access.callers(name),
     )
 
 

@@ -21,8 +21,11 @@ SERVICES: Mapping[str, Action | None] = MappingProxyType(
         # A model is code: who loads it runs it.
         "inference.GRPCInferenceService/RepositoryModelLoad": Action.OPERATE,
         "inference.GRPCInferenceService/RepositoryModelUnload": Action.OPERATE,
+        # A probe has no credentials, and learns one bit.
+        "inference.GRPCInferenceService/ServerLive": None,
+        "inference.GRPCInferenceService/ServerReady": None,
+        "grpc.health.v1.Health": None,
         "inferno.health.v1.HealthService": Action.INFER,
-        "grpc.health.v1.Health": Action.INFER,
         "grpc.reflection.v1alpha.ServerReflection": Action.INFER,
         "grpc.reflection.v1.ServerReflection": Action.INFER,
         "inferno.identity.v1.IdentityService": Action.OPERATE,
@@ -39,7 +42,8 @@ SERVICES: Mapping[str, Action | None] = MappingProxyType(
 # By the beginning of an HTTP path; the longest counts, and what has none here is the operator's.
 _PATHS: Mapping[str, Action | None] = MappingProxyType(
     {
-        # A probe has no credentials, and learns one bit.
+        # Probes again.
+        "/v2/health": None,
         "/healthz": None,
         "/readyz": None,
         # Who has no certificate yet asks for the CA.

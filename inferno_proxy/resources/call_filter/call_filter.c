@@ -13,7 +13,7 @@
  * copied and never waited for. What this module keeps between two calls into it is the set of stream ids that are still
  * held back, or whose later messages have to be renamed.
  *
- * Built by tools/build_call_filter.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
+ * Built by tools/build_filters.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
  */
 
 typedef unsigned char u8;

@@ -127,6 +127,8 @@ def configured(case: Path, *, reverse: bool = False) -> tuple[RoutePlan, Mapping
         tls=ServerTls(Path("served"), **asked["tls"]) if "tls" in asked else None,
         mesh=Address(*asked["mesh"]) if "mesh" in asked else None,
         trust_domain=asked.get("trust_domain", ""),
+        clients=proxy.callers,
+        tokens=proxy.tokens,
     )
     return made, build(made, settings, 1, {})
 

@@ -122,18 +122,26 @@ async def test_registering_over_http_asks_the_same(plane: Control) -> None:
 
 
 async def test_who_does_not_say_who_he_is_learns_that_the_mesh_lives_and_no_more(plane: Control) -> None:
-    ask: Any = plane.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+    live: Any = plane.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+    assert await live(b"", metadata=ANONYMOUS) == b"\x08\x01"
+    ask: Any = plane.channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
     code, sentence = await refused(ask(b"", metadata=ANONYMOUS))
     assert code is grpc.StatusCode.UNAUTHENTICATED
     assert sentence.startswith("To ask about models, say who you are.")
-    assert await ask(b"", metadata=member("node", "a")) == b"\x08\x01"
+    assert await ask(b"", metadata=member("node", "a"))
     load: Any = plane.channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
     assert (await refused(load(b"", metadata=member("node", "a"))))[0] is grpc.StatusCode.PERMISSION_DENIED
     watch: Any = plane.channel.unary_stream("/inferno.health.v1.HealthService/Watch")
     assert (await refused(watch(b"", metadata=ANONYMOUS)))[0] is grpc.StatusCode.UNAUTHENTICATED
     unknown: Any = plane.channel.unary_unary("/new.Service/Method")
     assert (await refused(unknown(b"", metadata=ANONYMOUS)))[0] is grpc.StatusCode.UNAUTHENTICATED
-    for path, status in (("/healthz", 200), ("/v2", 401), ("/metrics", 401), ("/anything", 401)):
+    for path, status in (
+        ("/healthz", 200),
+        ("/v2/health/live", 200),
+        ("/v2", 401),
+        ("/metrics", 401),
+        ("/anything", 401),
+    ):
         async with plane.http.get(path, headers=dict(ANONYMOUS)) as answer:
             assert answer.status == status, path
     async with plane.http.get("/metrics", headers=dict(member("client", "c"))) as answer:

@@ -97,8 +97,8 @@ TLS: dict[str, Any] = {"tls_certificate": Path("/c.pem"), "tls_key": Path("/k.pe
 @pytest.mark.parametrize(
     ("given", "lacking", "fix"),
     [
-        ({}, "without TLS and authentication", "Give --tls-certificate and --tls-key and --client-ca"),
-        (TLS, "without authentication", "Give --client-ca"),
+        ({}, "without TLS and authentication", "Give --tls-certificate and --tls-key and proxy.clients"),
+        (TLS, "without authentication", "Give proxy.clients, proxy.jwt or --client-ca"),
     ],
 )
 def test_a_network_without_protection_is_refused(given: dict[str, Any], lacking: str, fix: str) -> None:

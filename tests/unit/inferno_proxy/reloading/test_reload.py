@@ -258,6 +258,23 @@ async def test_what_is_no_good_at_the_start_stays_as_it_was_and_all_else_is_in_f
     ]
 
 
+async def test_a_port_that_asks_who_calls_is_not_opened_by_a_setting_that_does_harm(tmp_path: Path) -> None:
+    world = World(tmp_path, f'proxy: {{clients: {{team: {{keys: ["sha256:{"a" * 64}"]}}}}}}\n')
+    world.harmful = {("clients", "team")}
+    await world.reloader.begin(ProxySettings())
+    assert world.taken == []
+    assert "in force all the same" in world.events.kept[-1].message
+
+
+async def test_a_port_of_a_network_stays_closed_when_its_clients_leave_the_file(tmp_path: Path) -> None:
+    protected = "host: 0.0.0.0, tls_certificate: /c.pem, tls_key: /k.pem"
+    clients = f'clients: {{team: {{keys: ["sha256:{"a" * 64}"]}}}}'
+    world = World(tmp_path, f"proxy: {{{protected}, {clients}}}\n")
+    said = await world.edit(f"proxy: {{{protected}}}\n")
+    assert "would listen on 0.0.0.0 without authentication" in said
+    assert world.taken == []
+
+
 async def test_when_nothing_is_any_good_at_the_start_all_stays_as_it_was(tmp_path: Path) -> None:
     world = World(tmp_path, "proxy: {region: a}\n")
     world.harmful = {("region",)}

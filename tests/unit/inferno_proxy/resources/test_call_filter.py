@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-import hashlib
+from pathlib import Path
 
-from inferno_proxy.resources import call_filter
-from tools.build_call_filter import PARTS
+import pytest
 
-
-def test_the_committed_module_was_built_from_the_committed_source() -> None:
-    source = hashlib.sha256(b"".join(part.read_bytes() for part in PARTS)).digest()
-    assert call_filter.module().endswith(b"source-sha256" + source), "run: python tools/build_call_filter.py"
+from inferno_proxy.resources import access_filter, call_filter
+from tools.build_filters import MODULES, digest, module_of
 
 
-def test_the_module_fits_into_a_listener_without_notice() -> None:
-    assert len(call_filter.module()) < 16 * 1024
+@pytest.mark.parametrize("source", MODULES, ids=lambda source: source.name)
+def test_the_committed_module_was_built_from_the_committed_source(source: Path) -> None:
+    built = module_of(source).read_bytes()
+    assert built.endswith(b"source-sha256" + digest(source)), "run: python tools/build_filters.py"
+
+
+def test_the_modules_fit_into_a_listener_without_notice() -> None:
+    for module in (call_filter.module(), access_filter.callers_module(), access_filter.names_module()):
+        assert len(module) < 16 * 1024
