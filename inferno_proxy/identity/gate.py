@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import Caller
+from inferno_proxy.identity.caller import ANONYMOUS, Caller
 from inferno_proxy.identity.permission import Action, permit
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
@@ -22,7 +22,7 @@ class Gate:
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
-        self._noted: dict[tuple[Caller, str, str], float] = {}
+        self._noted: dict[tuple[Caller, str, str, str], float] = {}
 
     def admit(self, caller: Caller, action: Action, subject: str = "", act: str = "") -> None:
         """Let a call pass; ``subject`` as :func:`permit` takes it, ``act`` what a refusal is noted as.
@@ -37,8 +37,12 @@ class Gate:
             self._note(caller, act or action.name, subject[:128], error)
             raise
 
+    def turned_away(self, peer: str, error: InfernoError) -> None:
+        """Note that a connection from this address was refused in the handshake, before anybody could be asked."""
+        self._note(ANONYMOUS, "CONNECT", peer, error)
+
     def _note(self, caller: Caller, action: str, subject: str, error: InfernoError) -> None:
-        now, key = self._clock.monotonic(), (caller, action, subject)
+        now, key = self._clock.monotonic(), (caller, action, subject, error.reason)
         if now - self._noted.get(key, -_SAME) < _SAME:
             return
         self._noted = {each: at for each, at in self._noted.items() if now - at < _SAME}

@@ -19,8 +19,9 @@ from inferno_proxy.identity.gate import Gate
 from inferno_proxy.identity.permission import Action
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places, places
+from inferno_proxy.reports.refused_connections import read_refused_connections
 from inferno_proxy.reports.try_log import TryLog
-from inferno_proxy.resources.names import TRIES
+from inferno_proxy.resources.names import REFUSED_CONNECTIONS, TRIES
 from inferno_proxy.services.closing import Closing
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
@@ -44,8 +45,8 @@ class ReportingService:
     """Reads what data planes report of the fleet in ``view``.
 
     ``counts`` takes what each load report says, ``tries`` those of each log by its name: a fair sample of single tries,
-    those that failed, the ones in the sample among them, and those of calls that ask to be explained. A data plane
-    reports for the node id that ``gate`` lets it have.
+    those that failed, the ones in the sample among them, and those of calls that ask to be explained. Connections that
+    were refused go to ``gate``, to be noted. A data plane reports for the node id that ``gate`` lets it have.
     """
 
     def __init__(
@@ -102,7 +103,10 @@ class ReportingService:
             if not admitted:
                 self._gate.admit(caller_of(context), Action.CONFIGURE, log.client_id)
                 admitted = True
-            if tries:
+            if log.name == REFUSED_CONNECTIONS:
+                for refused in read_refused_connections(raw):
+                    self._gate.turned_away(refused.peer, refused.error)
+            elif tries:
                 # A foreign Envoy may have named its log otherwise.
                 self._tries.get(log.name, self._tries[TRIES])(tries)
         return b""

@@ -44,6 +44,7 @@ from inferno_proxy.resources.names import MESH, PUBLIC
 from inferno_proxy.resources.outside_headers import outside_headers
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.resources.rate_limits import rate_filter
+from inferno_proxy.resources.refused_connections import refused_connections
 from inferno_proxy.resources.routes import CALL_FILTER
 from inferno_proxy.resources.server_tls import members_only, server_socket
 from inferno_proxy.resources.settings import ResourceSettings, ServerTls
@@ -75,7 +76,8 @@ def listener_resource(settings: ResourceSettings) -> Resource:
             transport_socket=socket,
         )
         chains.insert(0, peers)
-    return _listener(PUBLIC, settings.listen, chains)
+    asks = settings.tls is not None and settings.tls.clients
+    return _listener(PUBLIC, settings.listen, chains, asks=asks)
 
 
 @lru_cache(maxsize=8)
@@ -93,15 +95,17 @@ def mesh_listener_resource(settings: ResourceSettings) -> Resource:
     ]
     _tell_certificate(manager)
     socket = server_socket(ServerTls(settings.identity, clients=True))
-    return _listener(MESH, settings.mesh, [FilterChain(filters=[_packed(manager)], transport_socket=socket)])
+    return _listener(MESH, settings.mesh, [FilterChain(filters=[_packed(manager)], transport_socket=socket)], asks=True)
 
 
-def _listener(name: str, where: Address, chains: list[FilterChain]) -> Resource:
+def _listener(name: str, where: Address, chains: list[FilterChain], *, asks: bool) -> Resource:
+    """``asks``: the port asks for certificates."""
     listener = Listener(
         name=name,
         address=envoy_address(where),
         filter_chains=chains,
         per_connection_buffer_limit_bytes=1024 * 1024,
+        access_log=refused_connections() if asks else [],
     )
     return Resource.of(name, bytes(listener))
 

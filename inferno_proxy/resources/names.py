@@ -25,6 +25,8 @@ SUBJECT_HEADER = "x-inferno-subject"
 TRIES = "inferno.tries"
 FAILED_TRIES = "inferno.failed-tries"
 ASKED_TRIES = "inferno.asked-tries"
+# The log of connections that were refused for their certificate.
+REFUSED_CONNECTIONS = "inferno.refused-connections"
 # A client's own name of a call, and how it has the tries of a call kept.
 REQUEST_ID_HEADER = "x-request-id"
 TRACE_HEADER = "traceparent"

@@ -80,16 +80,20 @@ def try_logs() -> list[AccessLog]:
     ]
 
 
-def _log(name: str, which: AccessLogFilter) -> AccessLog:
-    common = CommonGrpcAccessLogConfig(
+def log_stream(name: str) -> CommonGrpcAccessLogConfig:
+    """A log that goes to the control plane over the data plane's own connection to it."""
+    return CommonGrpcAccessLogConfig(
         log_name=name,
         transport_api_version=ApiVersion.V3,
         grpc_service=GrpcService(envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=XDS_CLUSTER)),
         buffer_flush_interval=seconds(0.25),
         buffer_size_bytes=64 * 1024,
     )
+
+
+def _log(name: str, which: AccessLogFilter) -> AccessLog:
     config = HttpGrpcAccessLogConfig(
-        common_config=common,
+        common_config=log_stream(name),
         additional_request_headers_to_log=[FINGERPRINT_HEADER, ATTEMPT_HEADER, REQUEST_ID_HEADER, TRACE_HEADER],
         additional_response_headers_to_log=["grpc-status"],
         additional_response_trailers_to_log=["grpc-status"],

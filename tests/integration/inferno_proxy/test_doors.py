@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 import time
 import warnings
@@ -67,6 +68,11 @@ class World:
         writer.close()
         return f"{x509.load_der_x509_certificate(der).serial_number:x}"
 
+    def turned_away(self) -> set[str]:
+        """Why connections were refused, as the audit log has it."""
+        lines = [json.loads(line) for line in (self.folder / "audit.jsonl").read_text().splitlines()]
+        return {one["refused"].partition(":")[0] for one in lines if one["action"] == "CONNECT"}
+
     async def told(self, kind: str) -> str:
         """Wait for an event of a kind; its message."""
         async with asyncio.timeout(10), rpc.channel(f"unix:{self.folder}/control.sock") as local:
@@ -124,7 +130,8 @@ async def test_each_door_lets_in_whom_it_knows(socket_dir: Path) -> None:
         mesh_ca, other = made.mesh_ca, authority(time.time() - 1)
         async with made.public(_pair(made.public_ca, "client/shop")) as channel:
             assert await live(channel) is grpc.StatusCode.OK
-        for pair in (None, _pair(other, "client/shop"), _pair(mesh_ca, "client/shop")):
+        ended = issued(made.public_ca, "client/shop", now=time.time() - 7200, seconds=3600)
+        for pair in (None, ended, _pair(other, "client/shop"), _pair(mesh_ca, "client/shop")):
             async with made.public(pair) as channel:
                 assert await live(channel) is grpc.StatusCode.UNAVAILABLE
         async with rpc.channel(made.running.endpoint) as channel:
@@ -138,6 +145,9 @@ async def test_each_door_lets_in_whom_it_knows(socket_dir: Path) -> None:
         for stranger in (_pair(other, "node/a"), _pair(mesh_ca, "", "server.example")):
             async with made.mesh(stranger) as channel:
                 assert await nodes(channel) is grpc.StatusCode.UNAVAILABLE
+        # Whom Envoy turns away, no service has seen: they are noted all the same, each reason once.
+        expected = {"NO_CREDENTIAL", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNTRUSTED"}
+        await eventually(lambda: expected <= made.turned_away(), 10, "a line of the audit log for each")
         request = make_request()
         foreign = Grant(MeshName("elsewhere", Role.NODE, "a"))
         async with made.mesh(KeyPair(mesh_ca.sign(request.csr, foreign, time.time()), request.key)) as channel:

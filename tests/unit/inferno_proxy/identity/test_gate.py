@@ -34,6 +34,18 @@ async def test_a_refusal_is_noted_and_one_who_asks_again_is_noted_once_a_minute(
     assert noted[0]["refused"].startswith("NOT_YOURS: ")
 
 
+def test_who_is_turned_away_in_the_handshake_is_noted_once_for_each_reason(tmp_path: Path) -> None:
+    clock, path = ManualClock(), tmp_path / "audit.jsonl"
+    gate = Gate(AuditLog(path, clock), clock)
+    for reason in ("CERTIFICATE_EXPIRED", "CERTIFICATE_EXPIRED", "NO_CREDENTIAL"):
+        gate.turned_away("10.0.0.9", Unauthenticated("It is not good.", reason=reason))
+    noted = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(each["caller"], each["action"], each["subject"], each["refused"]) for each in noted] == [
+        ("anonymous", "CONNECT", "10.0.0.9", "CERTIFICATE_EXPIRED: It is not good."),
+        ("anonymous", "CONNECT", "10.0.0.9", "NO_CREDENTIAL: It is not good."),
+    ]
+
+
 async def test_a_caller_who_names_ever_other_subjects_fills_no_log(tmp_path: Path) -> None:
     clock, path = ManualClock(), tmp_path / "audit.jsonl"
     gate = Gate(AuditLog(path, clock), clock)

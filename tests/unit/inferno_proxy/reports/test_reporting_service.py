@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from inferno_proxy.audit import AuditLog
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import FleetView, Member, Phase, Source
+from inferno_proxy.identity.gate import Gate
 from inferno_proxy.reports.load_report import report_request
 from inferno_proxy.reports.reporting_service import ReportingService
 from inferno_proxy.resources.names import FAILED_TRIES, TRIES
@@ -18,9 +23,10 @@ from inferno_proxy.services.closing import Closing
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Exhausted, Unavailable
 from inferno_runtime.latest import Latest
-from tests.gates import gate
 from tests.unit.inferno_proxy.nodes import node
 from tests.unit.inferno_proxy.reports.test_load_report import GRPC, endpoint, report
+from tests.unit.inferno_proxy.reports.test_refused_connections import ABSENT, EXPIRED
+from tests.unit.inferno_proxy.reports.test_refused_connections import message as refused
 from tests.unit.inferno_proxy.reports.test_try_log import entry
 from tests.unit.inferno_proxy.reports.test_try_log import message as log
 from tests.waiting import eventually
@@ -43,7 +49,7 @@ class Call:
 
 
 class World:
-    def __init__(self, most_streams: int = 4) -> None:
+    def __init__(self, most_streams: int = 4, audit: Path = Path(os.devnull)) -> None:
         self.clock, self.closing = ManualClock(), Closing()
         self.view = Latest(FLEET)
         self.counts: list[Counts] = []
@@ -55,7 +61,7 @@ class World:
             self.view,
             self.clock,
             self.closing,
-            gate(),
+            Gate(AuditLog(audit, self.clock), self.clock),
             counts=self.counts.extend,
             tries={TRIES: self.tries.extend, FAILED_TRIES: self.failures.extend},
             most_streams=most_streams,
@@ -100,6 +106,17 @@ async def test_the_log_of_failures_is_handed_on_apart() -> None:
     await world.service.StreamAccessLogs(world.requests(), call)
     assert world.tries == []
     assert [each.outcome for each in world.failures] == [Outcome.FAILED, Outcome.FAILED]
+
+
+async def test_connections_that_were_refused_are_noted_and_are_no_tries(tmp_path: Path) -> None:
+    world = World(audit=tmp_path / "audit.jsonl")
+    call: Any = world.call
+    for each in (refused(EXPIRED), refused(ABSENT, ABSENT), None):
+        world.sent.put_nowait(each)
+    await world.service.StreamAccessLogs(world.requests(), call)
+    noted = [json.loads(line)["refused"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [each.partition(":")[0] for each in noted] == ["CERTIFICATE_EXPIRED", "NO_CREDENTIAL"]
+    assert world.tries == []
 
 
 async def test_a_node_that_joins_is_known_in_the_next_report() -> None:
