@@ -126,7 +126,7 @@ async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
         async with cloud(folder, nodes=3, model_repository=repository, config=config) as running:
             for fault in faults:
                 if fault.config == config:
-                    rows += await _measured(fault, running, controls.get(fault.row))
+                    rows += await _measured(fault, running, controls.get(fault.title))
     return sorted(rows, key=lambda row: row.row)
 
 
@@ -145,12 +145,12 @@ async def _measured(fault: Fault, running: Cloud, control: Measured | str | None
     return rows
 
 
-async def _controls(faults: Sequence[Fault], scratch: Path, repository: Path) -> dict[int, Measured | str]:
-    """The control of each row; what it says when its cloud never recovered.
+async def _controls(faults: Sequence[Fault], scratch: Path, repository: Path) -> dict[str, Measured | str]:
+    """The control of each row by its title; what it says when its cloud never recovered.
 
     Rows share a cloud, one after the other, until one has left it in a state that is no use for the next.
     """
-    controls: dict[int, Measured | str] = {}
+    controls: dict[str, Measured | str] = {}
     # Rows that spoil their cloud come last, or want other settings: each gets one of its own.
     waiting = sorted(
         (fault for fault in faults if fault.controlled),
@@ -160,19 +160,19 @@ async def _controls(faults: Sequence[Fault], scratch: Path, repository: Path) ->
         first = waiting[0]
         config = first.control_config
         async with cloud(
-            scratch / f"control-{first.row}", nodes=3, model_repository=repository, config=config
+            scratch / f"control-{first.row}-{len(waiting)}", nodes=3, model_repository=repository, config=config
         ) as running:
             whole = True
             while whole and waiting and waiting[0].control_config == config:
                 fault = waiting.pop(0)
                 try:
                     scenario = fault.control or fault.scenario
-                    controls[fault.row] = await scenario(running, await envoy_path(running))
+                    controls[fault.title] = await scenario(running, await envoy_path(running))
                 except (TimeoutError, CloudError) as error:
-                    controls[fault.row] = str(error)
+                    controls[fault.title] = str(error)
                     whole = False
                 whole = whole and not fault.spoils
-                _say(f"control {fault.row}: {_summary(controls[fault.row])}")
+                _say(f"control {fault.row}: {_summary(controls[fault.title])}")
     return controls
 
 

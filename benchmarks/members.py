@@ -13,7 +13,7 @@ from inferno_backend.node import Endpoints
 from inferno_backend.sidecar.configuration import Doors
 from inferno_backend.sidecar.sidecar import Sidecar, Wanted
 from inferno_runtime.clock import SystemClock
-from inferno_runtime.identity.authority import Authority, Grant, make_authority, make_request
+from inferno_runtime.identity.authority import Authority, Grant, KeyPair, make_authority, make_request
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.names import MeshName, Role
 
@@ -27,12 +27,17 @@ def new_authority() -> Authority:
 
 def identified(folder: Path, by: Authority, role: Role, *, ended: bool = False) -> IdentityFolder:
     """A member's identity in the place of the one there: valid for an hour, or ended a minute ago."""
+    pair = certified(by, role, "bench", ended=ended)
+    made = IdentityFolder(folder)
+    made.write(pair.certificate, pair.key, by.trusted)
+    return made
+
+
+def certified(by: Authority, role: Role, name: str, *, ended: bool = False) -> KeyPair:
+    """A member's new key and its certificate: valid for an hour, or ended a minute ago."""
     request, now = make_request(), time.time()
     issued = now - 3660 if ended else now
-    certificate = by.sign(request.csr, Grant(MeshName(DOMAIN, role, "bench"), seconds=3600), issued)
-    made = IdentityFolder(folder)
-    made.write(certificate, request.key, by.trusted)
-    return made
+    return KeyPair(by.sign(request.csr, Grant(MeshName(DOMAIN, role, name), seconds=3600), issued), request.key)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from benchmarks.faults.agents import agents_killed, agents_killed_with_their_tritons
 from benchmarks.faults.attacks import attacked, attacked_without_envoy
-from benchmarks.faults.certificates import certificate_ended
+from benchmarks.faults.certificates import certificate_ended, certificate_unasked
 from benchmarks.faults.configuration import bad_settings
 from benchmarks.faults.control_plane import (
     control_plane_forgot,
@@ -43,6 +43,7 @@ from benchmarks.faults.overload import (
     overloaded,
 )
 from benchmarks.faults.storm import registration_storm
+from benchmarks.faults.strangers import LET_IN, NOTED, REFUSALS, WITH_MESH_PORT, strangers, strangers_unasked
 from benchmarks.faults.streams import BROKEN, streams_broken
 from benchmarks.faults.tritons import (
     rolling_restart,
@@ -283,8 +284,18 @@ FAULTS: tuple[Fault, ...] = (
         "0 failed, no calls to it; back within 5 s of a good one",
         certificate_ended,
         recover=5,
-        # The control plane is started again on the way, which nobody does without healing.
-        controlled=False,
+        control=certificate_unasked,
+        tested=(),
+    ),
+    Fault(
+        31,
+        "nodes with an expired, foreign or no certificate, a wrong, expired or replayed token, another node's of both",
+        "0 failed, each refused with its status and a line of the audit log, none gets a call",
+        strangers,
+        bounds={LET_IN: (0, 0), NOTED: (len(REFUSALS), len(REFUSALS))},
+        config=WITH_MESH_PORT,
+        control=strangers_unasked,
+        bites=lambda measured: measured.figures[LET_IN] >= len(REFUSALS),
         tested=(),
     ),
     Fault(

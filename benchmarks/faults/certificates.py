@@ -1,4 +1,4 @@
-"""A node whose certificate has ended: row 31, its part between the data plane and the nodes."""
+"""A node whose certificate has ended: row 31, its part between data planes and nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.cloud import Cloud, CloudError, load, wait_until
 from benchmarks.faults.fault import Measured, Route
-from benchmarks.faults.upstream import NODE, Relay, ask, relay
+from benchmarks.faults.upstream import NODE, Relay, ask, beside, relay
 from benchmarks.faults.view import RECOVERY, after, mesh_of, settled
 from benchmarks.members import fronted, identified, new_authority
 from inferno_backend.sidecar.sidecar import Sidecar
@@ -56,6 +56,25 @@ async def certificate_ended(cloud: Cloud, path: Route) -> Measured:
                 await view.until(lambda nodes: NODE not in nodes, RECOVERY, "the node has left")
     report.failed += wrong
     return Measured(report, recovered=recovered, note=f"{wrong} calls while its certificate was not good")
+
+
+async def certificate_unasked(cloud: Cloud, path: Route) -> Measured:
+    """Control of row 31: the certificate of a node that is reached in the clear ends. Nobody looks at it."""
+    async with mesh_of(cloud) as view:
+        await settled(cloud, view)
+        real = min(one.node.grpc_address for one in (await view.nodes()).values())
+        with tempfile.TemporaryDirectory(prefix="inf-") as scratch:
+            identified(Path(scratch), new_authority(), Role.NODE, ended=True)
+            async with (
+                relay(real) as (server, address),
+                beside(cloud, view, address),
+                load(path.target, env=path.env) as running,
+            ):
+                await _called(server)
+                wrong = await _calls_in_a_while(server)
+                report = await after(running, 0)
+    report.failed += wrong
+    return Measured(report, note=f"{wrong} calls while its certificate was not good")
 
 
 async def _registered(cloud: Cloud, door: Sidecar) -> None:
