@@ -39,6 +39,7 @@ from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Publisher, Sources
+from inferno_proxy.publishing.revisions import behind, caught_up
 from inferno_proxy.publishing.snapshot import Dialect, last_good_path, read_last_good
 from inferno_proxy.recipe import recipe_of
 from inferno_proxy.registry.acknowledgement import carry_back
@@ -100,7 +101,7 @@ async def serve(
     member = Membership.read(layout.identity)
     registry = Registry(_terms(settings, listen, governator, member), clock, events)
     memory, discovery = Memory(layout.fleet), Discovery(settings, registry, clock, events, member)
-    remembered = await _remember(memory, registry, discovery)
+    await _remember(memory, registry, discovery)
     recipes = Latest(recipe_of(settings, listen, layout, governator, member))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
@@ -220,8 +221,7 @@ async def serve(
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(listen_grpc(services, gate, layout.control_grpc))
             await doors.enter_async_context(listen_http(pages, layout.control_http))
-            if not remembered:
-                await _wait_for_agents(layout.directory, settings.lease_duration, stop)
+            await _wait_for_agents(layout.directory, registry, settings.lease_duration, stop)
             desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
             tasks += [
                 group.create_task(publisher.run(), name="publisher"),
@@ -285,28 +285,33 @@ async def _governator(where: str) -> Address | str | None:
         return None
 
 
-async def _remember(memory: Memory, registry: Registry, discovery: Discovery) -> int:
-    """Put back the nodes of the control plane's earlier life, but for those of sources no longer asked; how many."""
-    remembered = [each for each in await asyncio.to_thread(memory.read) if discovery.remembers(each.record)]
-    for each in remembered:
-        registry.restore(each.record, each.duration)
-    return len(remembered)
+async def _remember(memory: Memory, registry: Registry, discovery: Discovery) -> None:
+    """Put back the nodes of the control plane's earlier life, but for those of sources no longer asked."""
+    for each in await asyncio.to_thread(memory.read):
+        if discovery.remembers(each.record):
+            registry.restore(each.record, each.duration)
 
 
-async def _wait_for_agents(directory: Path, seconds: float, stop: lifecycle.Stop) -> None:
-    """Give agents time to return before a first configuration, if there was a fleet and it is forgotten.
-
-    A data plane that runs the last one keeps it meanwhile: an empty fleet now would take its models away.
-    """
+async def _wait_for_agents(directory: Path, registry: Registry, seconds: float, stop: lifecycle.Stop) -> None:
+    """Give nodes time to tell of themselves before a first configuration, if a data plane may run a newer one than what
+    is remembered: an empty or older fleet now would take models away from it."""
     before = await asyncio.to_thread(read_last_good, last_good_path(directory, Dialect.ENVOY))
-    if before is None or not before.revisions:
+    if before is None or not (lacking := behind(registry.view.value, before.revisions)):
         return
-    _LOG.warning("the last fleet is not known; waiting for agents to return", seconds=seconds)
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+    _LOG.warning(
+        "the last fleet is not known; waiting for agents to return", seconds=seconds, nodes=sorted(lacking)[:10]
+    )
+    returned = asyncio.create_task(_all_return(registry, lacking))
+    stopping = asyncio.create_task(stop.wait())
+    _, pending = await asyncio.wait((returned, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for each in pending:
+        each.cancel()
+
+
+async def _all_return(registry: Registry, lacking: Mapping[str, tuple[int, int]]) -> None:
+    async for view in registry.view.watch():
+        if caught_up(view, lacking):
+            return
 
 
 async def _show_life(clock: Clock) -> None:

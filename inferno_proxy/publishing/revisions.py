@@ -29,3 +29,23 @@ class Revisions:
                 known[node_id] = member.node.incarnation, member.node.revision
         self._known = known
         return MappingProxyType(known)
+
+
+def behind(view: FleetView, published: Mapping[str, tuple[int, int]]) -> Mapping[str, tuple[int, int]]:
+    """The nodes of which something newer was published once than is known now, with what was published: those that are
+    remembered as they were before, or all when nobody is. A node that misses in a known fleet has left it."""
+    if not view.members:
+        return published
+    return {
+        node_id: last for node_id, last in published.items() if node_id in view.members and _known(view, node_id) < last
+    }
+
+
+def caught_up(view: FleetView, lacking: Mapping[str, tuple[int, int]]) -> bool:
+    """True when all these nodes have told of themselves again."""
+    return all(node_id in view.members and _known(view, node_id) >= last for node_id, last in lacking.items())
+
+
+def _known(view: FleetView, node_id: str) -> tuple[int, int]:
+    node = view.members[node_id].node
+    return node.incarnation, node.revision

@@ -27,10 +27,11 @@ from inferno_runtime.errors import InvalidInput
 
 _LOG = logs.get("memory")
 _FORMAT = 1
-# A burst of changes is written once; a large fleet's file takes a tenth of the time at most.
+# A large fleet's burst of changes is written once, and its file takes a tenth of the time at most.
 _GATHER = 0.5
 _REST = 9
-# Seconds for each node: what a pause is at most.
+# Seconds for each node: what a pause is at most. What is not written yet is forgotten with a killed process, so a small
+# fleet waits neither for a burst nor for a slow disk.
 _EACH_NODE = 0.001
 
 
@@ -89,9 +90,9 @@ class Memory:
 
     async def keep(self, registry: Registry, clock: Clock) -> None:
         """Write the fleet whenever it has changed; runs until cancelled. A disk that fails costs memory only."""
-        pause = _GATHER
-        async for _ in registry.view.watch():
-            await clock.sleep(pause)
+        took = 0.0
+        async for view in registry.view.watch():
+            await clock.sleep(min(max(_GATHER, _REST * took), _EACH_NODE * len(view.members)))
             began = clock.monotonic()
             nodes = tuple(Remembered(record, duration) for record, duration in registry.records())
             try:
@@ -103,8 +104,7 @@ class Memory:
                     reason=error.strerror,
                     effect="a restarted control plane starts from an older fleet",
                 )
-            # A small fleet never waits for a slow disk: what is not written yet is forgotten with a killed process.
-            pause = max(_GATHER, min(_REST * (clock.monotonic() - began), _EACH_NODE * len(nodes)))
+            took = clock.monotonic() - began
 
     def _set_aside(self, why: Exception) -> tuple[Remembered, ...]:
         aside = self._path.with_suffix(".corrupt")

@@ -83,7 +83,7 @@ async def _quarantine(two: Two) -> None:
         await eventually(stopped, 5, "the second node gets nothing")
         # A control plane that restarts still holds it back.
         two.running.child("inferno_proxy.control_plane").kill()
-        await eventually(lambda: nodes(two.running), 5, "it is back")
+        await eventually(lambda: nodes(two.running), 20, "it is back")
         assert (await two.mesh.ListOrders(mesh.ListOrdersRequest())).orders[0].reason == "smoke"
         assert (await two.shares(20))[1] == 0
     assert all(outcomes)

@@ -68,11 +68,11 @@ async def nodes(running: Proxy) -> dict[str, Any]:
     return {one.node.node_id: one for one in listed.nodes}
 
 
-async def register(running: Proxy, server: Triton, node_id: str = "a", **fields: Any) -> Any:
+async def register(running: Proxy, server: Triton, node_id: str = "a", revision: int = 1, **fields: Any) -> Any:
     """Register a stand-in as an agent does; the stream."""
     call = registration_stubs.RegistrationServiceStub(running.channel).Register()
     wire = node_to_wire(node(node_id, port=server.address.port, **fields))
-    await call.write(registration.RegisterRequest(node=wire, revision=1))
+    await call.write(registration.RegisterRequest(node=wire, revision=revision))
     await call.read()
     return call
 

@@ -41,15 +41,22 @@ async def test_backends_that_are_no_longer_configured_are_forgotten_and_old_stan
             await eventually(lambda: len(list(socket_dir.glob("standby-*"))) == 1, 3, "one standby file")
 
 
-async def test_a_forgotten_fleet_is_waited_for_before_anything_is_taken_away(socket_dir: Path) -> None:
+@pytest.mark.parametrize("kept", ["nothing", "an older fleet"])
+async def test_a_forgotten_fleet_is_waited_for_before_anything_is_taken_away(socket_dir: Path, kept: str) -> None:
+    fleet = socket_dir / "fleet.json"
     async with triton() as server:
         async with proxy(socket_dir) as running:
-            await register(running, server)
+            await register(running, server, revision=2)
             await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
-        (socket_dir / "fleet.json").unlink()
+        if kept == "nothing":
+            fleet.unlink()
+        else:
+            fleet.write_text(fleet.read_text().replace('"revision": 2', '"revision": 1'))
         began = time.monotonic()
-        async with proxy(socket_dir, "--lease-duration", "1.5"):
+        async with proxy(socket_dir, "--lease-duration", "1.5") as running:
             assert time.monotonic() - began > 1.5
+            if kept == "an older fleet":
+                await eventually(lambda: infer(running.channel), 3, "what is remembered serves then")
 
 
 async def test_a_control_plane_asked_to_stop_while_it_waits_for_agents_stops(socket_dir: Path) -> None:
