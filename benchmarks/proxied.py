@@ -19,12 +19,15 @@ from inferno_runtime.notify import NotifySocket
 from inferno_runtime.process import spawn, terminate
 
 _WITHIN = 60
+Metadata = Sequence[tuple[str, str]]
 
 
 @asynccontextmanager
-async def proxy(folder: Path, ports: Sequence[int], models: Sequence[str], config: str) -> AsyncIterator[Any]:
+async def proxy(
+    folder: Path, ports: Sequence[int], models: Sequence[str], config: str, metadata: Metadata = ()
+) -> AsyncIterator[Any]:
     """Start a proxy before the servers on these ports, of which there may be none; yield what it said of itself once it
-    serves all models."""
+    serves all models to callers with this metadata."""
     folder.mkdir(exist_ok=True)
     settings = folder / "inferno.yaml"
     settings.write_text(config, encoding="utf-8")
@@ -44,19 +47,20 @@ async def proxy(folder: Path, ports: Sequence[int], models: Sequence[str], confi
                 while said.get("READY") != "1":
                     _, said = await listening.receive()
                 facts = json.loads(said["X_INFERNO"])
-                await _until_served(facts["endpoint"], models)
+                await _until_served(facts["endpoint"], models, metadata)
             yield facts
         finally:
             await terminate(process, grace=15)
 
 
-async def _until_served(endpoint: str, models: Sequence[str]) -> None:
+async def _until_served(endpoint: str, models: Sequence[str], metadata: Metadata) -> None:
     async with rpc.channel(endpoint) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         for model in models:
             while True:
                 try:
-                    await stub.ModelInfer(service_pb2.ModelInferRequest(model_name=model, id="0"), timeout=1)
+                    request = service_pb2.ModelInferRequest(model_name=model, id="0")
+                    await stub.ModelInfer(request, timeout=1, metadata=metadata)
                     break
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.1)

@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.proxied import proxy
 from inferno_runtime import logs
+from inferno_runtime.identity.api_keys import hash_of
 
 RESULTS = Path(__file__).parent / "results"
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -52,6 +53,19 @@ proxy:
       slow_start: 1
       split: {by: version, weights: {"1": 1}}
 """
+# Two clients, by API key: one that may call everything, and one that is held to its models.
+KEYS = {"any model": "inf_benchmark_of_everything", "its models": "inf_benchmark_of_some_models"}
+CLIENTS = f"""
+proxy:
+  clients:
+    everything: {{keys: ["{hash_of(KEYS["any model"])}"]}}
+    restricted: {{keys: ["{hash_of(KEYS["its models"])}"], models: [bench]}}
+"""
+
+
+def by(client: str) -> tuple[tuple[str, str], ...]:
+    """What a client sends of itself."""
+    return (("authorization", f"Bearer {KEYS[client]}"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +248,7 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
             static.append(Way(name, f"127.0.0.1:{port}", pid=process.pid))
 
         plain = await stack.enter_async_context(proxy(scratch / "plain", [upstream], [MODEL], ""))
+        known = await stack.enter_async_context(proxy(scratch / "known", [upstream], [MODEL], CLIENTS, by("any model")))
         full = await stack.enter_async_context(proxy(scratch / "full", [upstream], [MODEL], FULL))
         # Read by the gRPC library when the first xds channel is made.
         control = Address(*parse_address(plain["endpoint"]))
@@ -245,6 +260,11 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
             *static,
             Way("Inferno, model in header", plain["endpoint"], HEADER, plain["envoy_pids"][0]),
             Way("Inferno, model in message", plain["endpoint"], (), plain["envoy_pids"][0]),
+            *(
+                Way(f"Inferno, key for {client}, {how}", known["endpoint"], by(client) + named, known["envoy_pids"][0])
+                for client in KEYS
+                for how, named in (("header", HEADER), ("message", ()))
+            ),
             Way("Inferno, every feature, header", full["endpoint"], HEADER, full["envoy_pids"][0]),
             Way("Inferno, every feature, message", full["endpoint"], (), full["envoy_pids"][0]),
         ]

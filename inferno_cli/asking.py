@@ -20,7 +20,7 @@ Command = Callable[..., Any]
 class Asked:
     """Whom to ask, for how long, and how to show the answer; for an order also why, and how long it holds."""
 
-    endpoint: str
+    endpoint: public.Endpoint
     timeout: float
     form: output.Format
     reason: str = ""
@@ -44,7 +44,7 @@ def asking(command: Command) -> Command:
     """Give a command the options of a question; it gets them as its first argument, an :class:`Asked`."""
 
     @functools.wraps(command)
-    def run(*, endpoint: str, timeout: float, output: output.Format, **own: Any) -> Any:
+    def run(*, endpoint: public.Endpoint, timeout: float, output: output.Format, **own: Any) -> Any:
         return command(Asked(endpoint, timeout, output), **own)
 
     return public.endpoint_option(public.timeout_option(10.0)(output.output_option(run)))
@@ -54,7 +54,9 @@ def ordering(command: Command) -> Command:
     """The same for a command that orders something."""
 
     @functools.wraps(command)
-    def run(*, endpoint: str, timeout: float, output: output.Format, reason: str, holds: str | None, **own: Any) -> Any:
+    def run(
+        *, endpoint: public.Endpoint, timeout: float, output: output.Format, reason: str, holds: str | None, **own: Any
+    ) -> Any:
         return command(Asked(endpoint, timeout, output, reason, holds), **own)
 
     made = click.option("--reason", default="", metavar="TEXT", help="Why, for the list of orders.")(run)

@@ -19,7 +19,7 @@ from inferno_runtime.errors import Unsupported
 Report = governance.GetCostReportResponse
 
 
-async def ask(endpoint: str, period: Period, timeout: float) -> Report:
+async def ask(endpoint: public.Endpoint, period: Period, timeout: float) -> Report:
     """Ask the governator, through the public port, for the bill.
 
     Raises:
@@ -42,7 +42,7 @@ async def ask(endpoint: str, period: Period, timeout: float) -> Report:
         return answer
 
 
-def _without_governator(endpoint: str) -> Unsupported:
+def _without_governator(endpoint: public.Endpoint) -> Unsupported:
     return Unsupported(
         f"The mesh at {endpoint} keeps no bill: its proxy knows no governator.",
         reason="NO_GOVERNATOR",

@@ -37,6 +37,7 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
     ),
     "Secure the mesh": (
         Entry("token", "Make, list and revoke the tokens new members join with.", "inferno_cli.commands.token:command"),
+        Entry("key", "Make API keys for clients of the public port.", "inferno_cli.commands.key:command"),
         Entry("cert", "Make the mesh's CA, sign and check certificates.", "inferno_cli.commands.cert:command"),
     ),
     "Find out what is wrong": (

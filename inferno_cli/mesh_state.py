@@ -69,7 +69,7 @@ class MeshState:
     orders: tuple[str, ...] = ()
 
 
-async def ask(endpoint: str, timeout: float) -> MeshState:
+async def ask(endpoint: public.Endpoint, timeout: float) -> MeshState:
     """Ask the mesh for its state.
 
     Raises:
@@ -83,7 +83,7 @@ async def ask(endpoint: str, timeout: float) -> MeshState:
             operator.ListModels(mesh.ListModelsRequest(), timeout=timeout),
             operator.ListClients(mesh.ListClientsRequest(), timeout=timeout),
         )
-    return state_of(endpoint, report.report, nodes.nodes, models.models, clients.clients)
+    return state_of(str(endpoint), report.report, nodes.nodes, models.models, clients.clients)
 
 
 def state_of(

@@ -60,7 +60,7 @@ _EVENTS = (
 )
 
 
-async def call(endpoint: str, ask: Callable[[Stub], Awaitable[T]]) -> T:
+async def call(endpoint: public.Endpoint, ask: Callable[[Stub], Awaitable[T]]) -> T:
     """Ask MeshService something.
 
     Raises:

@@ -7,7 +7,7 @@ from inferno.profile.v1 import profile_service_pb2_grpc as stubs
 from inferno_cli import endpoint as public
 
 
-async def record(endpoint: str, subject: str, seconds: float) -> bytes:
+async def record(endpoint: public.Endpoint, subject: str, seconds: float) -> bytes:
     """Record for so many seconds; ``subject`` is a name such as ``envoy-heap``.
 
     Raises:

@@ -44,7 +44,7 @@ class Wanted:
     lifetime: timedelta
 
 
-async def create(endpoint: str, wanted: Wanted) -> wire.CreateTokenResponse:
+async def create(endpoint: mesh.Endpoint, wanted: Wanted) -> wire.CreateTokenResponse:
     """Make one.
 
     Raises:
@@ -58,7 +58,7 @@ async def create(endpoint: str, wanted: Wanted) -> wire.CreateTokenResponse:
         return made
 
 
-async def listed(endpoint: str) -> Sequence[wire.Token]:
+async def listed(endpoint: mesh.Endpoint) -> Sequence[wire.Token]:
     """Every token.
 
     Raises:
@@ -70,7 +70,7 @@ async def listed(endpoint: str) -> Sequence[wire.Token]:
         return answer.tokens
 
 
-async def revoke(endpoint: str, token_id: str) -> None:
+async def revoke(endpoint: mesh.Endpoint, token_id: str) -> None:
     """End one.
 
     Raises:

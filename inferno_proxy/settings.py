@@ -230,8 +230,11 @@ class ProxySettings(DoorSettings):
     @property
     def routing(self) -> RoutingSettings:
         """What the plan of routes is made by."""
+        # Not at the top: it loads gRPC, and settings are read by command lines that have nothing to do with it.
+        from inferno_proxy.identity.caller import CLIENT
+
         return RoutingSettings(
-            traffic_table(self.models),
+            traffic_table(self.models, CLIENT if self.has_credentials else ""),
             self.region,
             self.zone,
             self.targets,

@@ -67,14 +67,17 @@ def server(
 
 
 def channel(
-    target: str, options: Sequence[tuple[str, int | str]] = (), credentials: grpc.ChannelCredentials | None = None
+    target: str,
+    options: Sequence[tuple[str, int | str]] = (),
+    credentials: grpc.ChannelCredentials | None = None,
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:/path`` that finds a dead peer within seconds and reconnects soon; over TLS
     with ``credentials``."""
     every = [*CHANNEL_OPTIONS, *options]
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options=every)
-    return grpc.aio.secure_channel(target, credentials, options=every)
+        return grpc.aio.insecure_channel(target, options=every, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, credentials, options=every, interceptors=interceptors)
 
 
 def bind(to: grpc.aio.Server, address: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from inferno_cli import bill, mesh_state, output
 from inferno_cli.checks import facts, live, machine
 from inferno_cli.checks.finding import Result, Status, run
+from inferno_cli.endpoint import Endpoint
 from inferno_cli.output import Column
 from inferno_cli.period import Period
-from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InfernoError
 
 _HERE = ("127.0.0.1", "localhost", "::1")
@@ -23,13 +23,13 @@ _PORT = 8080
 _TELEMETRY_AGE = timedelta(minutes=5)
 
 
-def look(endpoint: str, data_dir: Path | None, categories: Sequence[str], timeout: float) -> list[Result]:
+def look(endpoint: Endpoint, data_dir: Path | None, categories: Sequence[str], timeout: float) -> list[Result]:
     """Check this machine and the mesh at ``endpoint``, if one answers.
 
     Raises:
         InvalidInput: The endpoint is not ``host:port``.
     """
-    host, port = parse_address(endpoint, "endpoint")
+    host, port = endpoint.place
     if host not in _HERE:
         port = _PORT  # The mesh asked about is elsewhere: here the question is whether one could be started.
     mesh = asyncio.run(_ask(endpoint, timeout))
@@ -37,18 +37,18 @@ def look(endpoint: str, data_dir: Path | None, categories: Sequence[str], timeou
     return run(machine.CHECKS, here, categories) + run(live.CHECKS, mesh, categories)
 
 
-async def _ask(endpoint: str, timeout: float) -> live.LiveFacts:
+async def _ask(endpoint: Endpoint, timeout: float) -> live.LiveFacts:
     try:
         state = await mesh_state.ask(endpoint, timeout)
     except InfernoError as error:
-        return live.LiveFacts(endpoint, why=error.message)
+        return live.LiveFacts(str(endpoint), why=error.message)
     now = datetime.now(UTC)
     try:
         report = await bill.ask(endpoint, Period(now - _TELEMETRY_AGE, now), timeout)
     except InfernoError as error:
-        return live.LiveFacts(endpoint, state, bill_why=error.message)
+        return live.LiveFacts(str(endpoint), state, bill_why=error.message)
     measured = frozenset(line.node_id for line in report.lines if line.measured_seconds > 0)
-    return live.LiveFacts(endpoint, state, measured_nodes=measured, dropped_samples=report.dropped_samples)
+    return live.LiveFacts(str(endpoint), state, measured_nodes=measured, dropped_samples=report.dropped_samples)
 
 
 _MARKS = {Status.OK: "ok", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.SKIP: "skip"}

@@ -29,7 +29,7 @@ def command(
     /,
     categories: tuple[str, ...],
     data_dir: Path | None,
-    endpoint: str,
+    endpoint: mesh.Endpoint,
     timeout: float,
     output: output.Format,
 ) -> None:

@@ -20,7 +20,12 @@ from inferno_cli import output
 @mesh.timeout_option(10.0)
 @output.output_option
 def command(
-    since: str | None, start: str | None, end: str | None, endpoint: str, timeout: float, output: output.Format
+    since: str | None,
+    start: str | None,
+    end: str | None,
+    endpoint: mesh.Endpoint,
+    timeout: float,
+    output: output.Format,
 ) -> None:
     """Show what each node and model did and cost.
 

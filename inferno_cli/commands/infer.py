@@ -7,11 +7,16 @@ import rich_click as click
 from inferno_cli import endpoint as mesh
 from inferno_cli import output
 
+# Headers that carry credentials.
+_SECRET = ("authorization", "x-api-key")
+
 
 def _headers(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     pairs = [text.partition("=") for text in texts]
     if any(not equals or not name for name, equals, _ in pairs):
         raise click.BadParameter("a header is written NAME=VALUE")
+    if any(name.lower() in _SECRET for name, _, _ in pairs):
+        raise click.BadParameter("others on this machine can read a command line: give a key or token with --key-file")
     return tuple((name.lower(), value) for name, _, value in pairs)
 
 
@@ -42,7 +47,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     start: bool,
     end: bool,
     headers: tuple[tuple[str, str], ...],
-    endpoint: str,
+    endpoint: mesh.Endpoint,
     timeout: float,
     output: output.Format,
 ) -> None:

@@ -26,7 +26,7 @@ _SUBJECTS = ("control-plane", "envoy-allocations", "envoy-heap")
 @click.option(
     "-o", "--file", "file", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Where to write it."
 )
-def command(endpoint: str, subject: str, seconds: float, file: Path | None) -> None:
+def command(endpoint: mesh.Endpoint, subject: str, seconds: float, file: Path | None) -> None:
     """Record a profile of a running proxy and write it to a file. For operators.
 
     The control plane's is collapsed stacks, for speedscope or a flame graph; those of Envoy are pprof files.

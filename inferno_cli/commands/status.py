@@ -12,7 +12,7 @@ from inferno_cli import output
 @mesh.endpoint_option
 @mesh.timeout_option(10.0)
 @output.output_option
-def command(endpoint: str, timeout: float, output: output.Format) -> None:
+def command(endpoint: mesh.Endpoint, timeout: float, output: output.Format) -> None:
     """Show whether the mesh serves, from where, and what is wrong.
 
     Asks the mesh through its public port. Exit code 0 when it answers, 4 when it cannot be reached.

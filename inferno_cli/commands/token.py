@@ -33,7 +33,13 @@ def command() -> None:
 @mesh.timeout_option(10.0)
 @output.output_option
 def create(
-    role: str, pattern: str, lifetime: str, out: Path | None, endpoint: str, timeout: float, output: output.Format
+    role: str,
+    pattern: str,
+    lifetime: str,
+    out: Path | None,
+    endpoint: mesh.Endpoint,
+    timeout: float,
+    output: output.Format,
 ) -> None:
     """Make a token for one join. It is shown this one time: the mesh keeps only a hash.
 
@@ -52,7 +58,7 @@ def create(
 @mesh.endpoint_option
 @mesh.timeout_option(10.0)
 @output.output_option
-def list_(endpoint: str, timeout: float, output: output.Format) -> None:
+def list_(endpoint: mesh.Endpoint, timeout: float, output: output.Format) -> None:
     """Show the tokens, without their secrets; those that ended are shown for a week."""
     from inferno_cli import tokens
 
@@ -64,7 +70,7 @@ def list_(endpoint: str, timeout: float, output: output.Format) -> None:
 @click.argument("token_id", metavar="ID")
 @mesh.endpoint_option
 @mesh.timeout_option(10.0)
-def revoke(token_id: str, endpoint: str, timeout: float) -> None:
+def revoke(token_id: str, endpoint: mesh.Endpoint, timeout: float) -> None:
     """End a token that was not used yet; ID is its second part, which inferno token list shows."""
     from inferno_cli import tokens
     from inferno_cli.output import say

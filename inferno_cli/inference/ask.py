@@ -11,7 +11,7 @@ from inferno_cli.inference.requests import requests
 from inferno_cli.output import Row
 
 
-async def ask(endpoint: str, name: str, given: Given, options: Options, form: output.Format) -> None:
+async def ask(endpoint: public.Endpoint, name: str, given: Given, options: Options, form: output.Format) -> None:
     """Answer on standard output.
 
     Raises:

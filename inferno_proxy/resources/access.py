@@ -43,7 +43,7 @@ from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.tokens import token_filter
-from inferno_proxy.routing.access import EVERY_MODEL, Client
+from inferno_proxy.routing.access import Client
 from inferno_proxy.routing.plan import ModelRoute
 from inferno_runtime.identity.names import Role
 
@@ -76,21 +76,14 @@ def access_filters(settings: ResourceSettings) -> list[HttpFilter]:
     paths = "\n".join(OPEN_PATHS)
     filters = [token_filter(settings.tokens)] if settings.tokens else []
     filters.append(_module(CALLERS_FILTER, access_filter.callers_module(), paths))
-    if limits_clients(settings):
-        filters.append(HttpFilter(name=CLIENT_RATE_FILTER, typed_config=packed(LocalRateLimit(stat_prefix="client"))))
+    filters.append(HttpFilter(name=CLIENT_RATE_FILTER, typed_config=packed(LocalRateLimit(stat_prefix="client"))))
     return filters
 
 
-def limits_clients(settings: ResourceSettings) -> bool:
-    """True when some client may call only so often."""
-    return any(client.rate for client in settings.clients)
-
-
 def names_filters(settings: ResourceSettings) -> list[HttpFilter]:
-    """What stands after it: none when every client may call every model."""
-    if all(client.access == EVERY_MODEL for client in settings.clients):
-        return []
-    return [_module(NAMES_FILTER, access_filter.names_module(), "")]
+    """What stands after it. It is there for whoever is restricted, also when nobody is: a filter more or less would
+    be another listener, and close connections."""
+    return [_module(NAMES_FILTER, access_filter.names_module(), "")] if settings.asks else []
 
 
 def _module(name: str, code: bytes, configuration: str) -> HttpFilter:

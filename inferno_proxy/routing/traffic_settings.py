@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import pydantic
@@ -27,7 +28,8 @@ _FIELD_NAME = r"[!#$%&'*+.^_`|~0-9a-zA-Z-]+"
 _HEADER = re.compile(f"header:{_FIELD_NAME}")
 
 # The header that carries an API key.
-_API_KEY = "header:x-api-key"
+_KEY_HEADER = "x-api-key"
+_API_KEY = f"header:{_KEY_HEADER}"
 # The units of time that Envoy's rate limit protocol has, in seconds.
 _PERIODS = (1, 60, 3600, 86_400)
 # What Envoy counts in 32 bits or 64, and the longest duration that protobuf can write, in seconds.
@@ -164,8 +166,9 @@ class ModelSettings(pydantic.BaseModel):
         return Traffic(**values)
 
 
-def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
-    """Lay each model's entry over that of ``"*"``.
+def traffic_table(models: Mapping[str, ModelSettings], caller: str = "") -> TrafficTable:
+    """Lay each model's entry over that of ``"*"``. ``caller`` is the header that tells clients apart where API keys are
+    taken off the call before anything is counted; empty: they are not.
 
     >>> table = traffic_table({"*": ModelSettings(retries=1), "m": ModelSettings(timeout=2)})
     >>> table.of("m").retries, table.of("other").timeout
@@ -173,8 +176,14 @@ def traffic_table(models: Mapping[str, ModelSettings]) -> TrafficTable:
     """
     base = models.get(EVERY_MODEL, ModelSettings())
     # A balance brings its key and its slow start along, or an entry could inherit what its balance has no use for.
-    laid = {name: _over(base, own).traffic() for name, own in models.items() if name != EVERY_MODEL}
-    return TrafficTable(laid, base.traffic())
+    laid = {name: _counted(_over(base, own).traffic(), caller) for name, own in models.items() if name != EVERY_MODEL}
+    return TrafficTable(laid, _counted(base.traffic(), caller))
+
+
+def _counted(traffic: Traffic, caller: str) -> Traffic:
+    if not caller or traffic.rate is None or traffic.rate.header != _KEY_HEADER:
+        return traffic
+    return replace(traffic, rate=replace(traffic.rate, header=caller))
 
 
 def contradictions(models: Mapping[str, ModelSettings]) -> Iterator[tuple[str, str]]:

@@ -155,8 +155,9 @@ EXPORT(proxy_on_delete) void proxy_on_delete(u32 stream) { release(stream); }
 EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 count, u32 last) {
   (void)count;
   arena_used = 0;
-  span access = HEADER("x-inferno-access"), path = HEADER(":path");
+  span access = HEADER("x-inferno-access");
   if (last || (access.size == 1 && access.at[0] == '*')) return CONTINUE;
+  span path = HEADER(":path");
   if (!STARTS(path, "/inference.GRPCInferenceService/Model") ||
       STARTS(path, "/inference.GRPCInferenceService/ModelStatistics"))
     return CONTINUE;

@@ -81,6 +81,12 @@ def test_a_header_without_a_value_is_wrong_usage(run: Run) -> None:
     assert "NAME=VALUE" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key"])
+def test_a_secret_does_not_belong_on_the_command_line(run: Run, name: str) -> None:
+    result = run("infer", "double", "--header", f"{name}=inf_secret")
+    assert (result.exit_code, "--key-file" in result.stderr, "inf_secret" in result.output) == (2, True, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

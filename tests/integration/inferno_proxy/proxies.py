@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,15 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(folder: Path, *flags: str) -> AsyncIterator[Proxy]:
-    """Start a proxy on a free port, wait for its readiness, and end it in order."""
-    async with NotifySocket() as listening:
+async def proxy(folder: Path, *flags: str, log: Path | None = None) -> AsyncIterator[Proxy]:
+    """Start a proxy on a free port, wait for its readiness, and end it in order. What it writes goes into ``log``."""
+    async with NotifySocket() as listening, AsyncExitStack() as stack:
+        output = stack.enter_context(log.open("wb")).fileno() if log else None
         process = await spawn(
             [PROGRAM, "--port", "0", "--data-dir", str(folder), *flags],
             env={**os.environ, "NOTIFY_SOCKET": listening.path},
+            stdout=output,
+            stderr=output,
         )
         try:
             async with asyncio.timeout(30):

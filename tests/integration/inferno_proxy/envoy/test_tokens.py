@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime
 import ipaddress
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import grpc
@@ -20,7 +17,6 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
 from inferno_proxy.identity.caller import Door
@@ -28,31 +24,13 @@ from inferno_proxy.routing.access import AccessTable, Client, TokenRules
 from inferno_proxy.routing.plan import RoutingSettings
 from tests.integration.inferno_proxy.envoy.test_access import World, hashed
 from tests.integration.inferno_proxy.envoy.world import Server, controlling, member, model, proxied, serving, view
+from tests.integration.inferno_proxy.signed_tokens import KEY, public_keys, token
 from tests.waiting import eventually
 
 CLIENTS = (
     Client("team", (hashed("inf_team"),), ("alice",), models=("magika",)),
     Client("boss", subjects=("bob",)),
 )
-KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-def b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def public_keys() -> str:
-    numbers = KEY.public_key().public_numbers()
-    point = {name: b64(value.to_bytes(32, "big")) for name, value in (("x", numbers.x), ("y", numbers.y))}
-    return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "1", **point}]})
-
-
-def token(key: ec.EllipticCurvePrivateKey = KEY, **claims: Any) -> str:
-    said = {"iss": "https://id.example", "aud": "mesh", "sub": "alice", "exp": int(time.time()) + 600, **claims}
-    parts = (json.dumps({"alg": "ES256", "kid": "1"}), json.dumps(said))
-    text = ".".join(b64(part.encode()) for part in parts)
-    r, s = decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-    return f"{text}.{b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 @contextlib.asynccontextmanager

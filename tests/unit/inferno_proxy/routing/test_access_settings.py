@@ -124,3 +124,12 @@ def test_keys_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_keys_come_over_tls_alone(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="must begin with https://"):
         loaded(tmp_path, 'proxy:\n  jwt: {issuer: i, audiences: [a], jwks: "http://id.example/keys"}\n')
+
+
+def test_a_rate_per_key_counts_clients_where_keys_are_known(tmp_path: Path) -> None:
+    models = "  models:\n    m: {rate: {calls: 1, per: key}}\n    n: {rate: {calls: 1, per: 'header:x-team'}}\n"
+    headers = []
+    for clients in ("", f'  clients: {{a: {{keys: ["{A}"]}}}}\n'):
+        table = loaded(tmp_path, f"proxy:\n{models}{clients}").routing.traffic
+        headers.append([rate.header for name in ("m", "n") if (rate := table.of(name).rate)])
+    assert headers == [["x-api-key", "x-team"], ["x-inferno-client", "x-team"]]
