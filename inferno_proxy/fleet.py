@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -190,16 +191,26 @@ class Member:
         return self.phase in (Phase.SERVING, Phase.UNMANAGED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FleetView:
-    """All members at one moment, by ``node_id``. ``serial`` grows with each change that matters to routing."""
+    """All members at one moment, by ``node_id``. ``serial`` grows with each change that matters to routing. Two moments
+    are never equal, whatever they have in common."""
 
     serial: int = 0
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Every model that any member names."""
+        return frozenset(model.name for member in self.members.values() for model in member.node.models)
 
+
+@lru_cache(maxsize=4)
 def changed(before: FleetView, after: FleetView) -> frozenset[str]:
-    """The node_ids whose members are not the same objects in both: all that any change between them can concern."""
+    """The node_ids whose members are not the same objects in both: all that any change between them can concern.
+
+    Several stages follow the fleet, mostly from one view to the same next one: the last answers are kept.
+    """
     if before is after:
         return frozenset()
     known, there = before.members, after.members

@@ -23,7 +23,6 @@ from inferno_proxy.fleet import FleetView
 from inferno_proxy.metrics.account import Account
 from inferno_proxy.metrics.exposition import exposition
 from inferno_proxy.metrics.translation import ENVOYS, PATH, Key, Translator
-from inferno_proxy.reports.places import places
 from inferno_proxy.supervisor.layout import Layout
 from inferno_runtime import logs
 from inferno_runtime.errors import Unavailable
@@ -64,7 +63,7 @@ class MetricsPage:
         """The page now. An Envoy that does not answer counts with what it said last."""
         # Read here, where nothing changes meanwhile, and written in the thread.
         own = _Read(list(self._own.collect()))
-        models = places(self._view.value).models
+        models = self._view.value.models
         async with self._reading:
             sockets = sorted(self._folder.glob("*-admin-*.sock"))
             pages = await asyncio.gather(*map(_ask, sockets))

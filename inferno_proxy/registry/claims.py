@@ -25,7 +25,7 @@ class Claims:
     def drop(self, node_id: str, addresses: Iterable[Address]) -> set[str]:
         """A node gives addresses up; the others that claim one of them."""
         others: set[str] = set()
-        for address in addresses:
+        for address in set(addresses):
             sharing = self._at[address]
             sharing.discard(node_id)
             others |= sharing

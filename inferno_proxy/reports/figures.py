@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
 from inferno_proxy.metrics.durations import Durations
-from inferno_proxy.reports.places import Places, places
+from inferno_proxy.reports.places import Places
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
@@ -40,6 +40,7 @@ class ReportedFigures(Collector):
         self._failed: Counter[tuple[Endpoint, str]] = Counter()
         self._answered: dict[_Answering, Durations] = {}
         self._reports = 0
+        self._places = Places()
 
     def counts(self, counts: Sequence[Counts]) -> None:
         """Take what one load report says."""
@@ -64,7 +65,7 @@ class ReportedFigures(Collector):
     def collect(self) -> Iterable[Metric]:
         """The figures now; those of endpoints that the fleet no longer has are forgotten."""
         self._forget()
-        fleet = places(self._view.value)
+        fleet = self._places.follow(self._view.value)
         yield _by_node("inferno_tries", "Tries that ended, by Envoy's load reports.", self._ended, fleet)
         yield _by_node("inferno_logged_tries", "Entries of the log of tries, a sample.", self._logged, fleet)
         yield _by_node("inferno_failed_tries", "Entries of the log of failed tries.", self._failed, fleet)
@@ -96,13 +97,13 @@ class ReportedFigures(Collector):
         return family
 
     def _forget(self) -> None:
-        fleet = places(self._view.value)
-        oldest = self._clock.monotonic() - _KNOWN_FOR
+        fleet = self._places.follow(self._view.value)
+        models, oldest = self._view.value.models, self._clock.monotonic() - _KNOWN_FOR
         for counted in (self._ended, self._logged, self._failed):
             for key in [key for key in counted if fleet.node(*key[0]) is None]:
                 del counted[key]
         for model, address in list(self._answered):
-            if (model not in fleet.models) if address is None else (fleet.node(model, address) is None):
+            if (model not in models) if address is None else (fleet.node(model, address) is None):
                 del self._answered[model, address]
         for reporter in [r for r, (_, at) in self._under_way.items() if at < oldest or fleet.node(*r[1]) is None]:
             del self._under_way[reporter]

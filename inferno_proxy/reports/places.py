@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-
-from inferno_proxy.fleet import Address, FleetView
+from inferno_proxy.fleet import Address, FleetView, changed
+from inferno_proxy.registry.claims import Claims
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
-    """The fleet by address: who is there and which models it names. Built by :func:`places`."""
+    """A fleet by address, followed from one view to the next: a change costs a look at the nodes that changed.
 
-    at: Mapping[Address, tuple[str, frozenset[str]]] = field(default_factory=lambda: MappingProxyType({}))
+    Every member's gRPC and REST address counts, whatever its phase: a failed node's last calls are reported too.
+    """
 
-    @property
-    def models(self) -> frozenset[str]:
-        """Every model that any member names."""
-        return frozenset[str]().union(*(models for _, models in self.at.values()))
+    def __init__(self) -> None:
+        self._view = FleetView()
+        self._claims = Claims()
+
+    def follow(self, view: FleetView) -> Places:
+        """Speak of this fleet from now on."""
+        before, news, self._view = self._view.members, changed(self._view, view), view
+        for node_id in news:
+            if node_id in before:
+                self._claims.drop(node_id, before[node_id].node.addresses)
+            if node_id in view.members:
+                self._claims.add(node_id, view.members[node_id].node.addresses)
+        return self
 
     def node(self, model: str, address: Address) -> str | None:
-        """The id of the node that has this model at this address, None when there is none."""
-        found = self.at.get(address)
-        return found[0] if found is not None and model in found[1] else None
-
-
-def places(view: FleetView) -> Places:
-    """Every member's gRPC and REST address, whatever its phase: a failed node's last calls are reported too.
-
-    Of two members that claim one address, the one that takes work counts.
-    """
-    at: dict[Address, tuple[str, frozenset[str]]] = {}
-    for member in sorted(view.members.values(), key=lambda member: member.takes_work):
-        node = member.node
-        entry = (node.node_id, frozenset(model.name for model in node.models))
-        at[node.grpc_address] = entry
-        if node.http_address is not None:
-            at[node.http_address] = entry
-    return Places(MappingProxyType(at))
+        """The id of the node that has this model at this address, None when there is none. Of members that claim one
+        address, one that takes work counts."""
+        members = self._view.members
+        found = max(
+            self._claims.by((address,)), key=lambda node_id: (members[node_id].takes_work, node_id), default=None
+        )
+        named = found is not None and any(each.name == model for each in members[found].node.models)
+        return found if named else None

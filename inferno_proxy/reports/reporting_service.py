@@ -18,7 +18,7 @@ from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.identity.gate import Gate
 from inferno_proxy.identity.permission import Action
 from inferno_proxy.reports.load_report import LoadReports, report_request
-from inferno_proxy.reports.places import Places, places
+from inferno_proxy.reports.places import Places
 from inferno_proxy.reports.refused_connections import read_refused_connections
 from inferno_proxy.reports.try_log import TryLog
 from inferno_proxy.resources.names import REFUSED_CONNECTIONS, TRIES
@@ -68,7 +68,7 @@ class ReportingService:
         self._tries = tries
         self._most_streams = most_streams
         self._streams = 0
-        self._places: tuple[FleetView | None, Places] = (None, Places())
+        self._places = Places()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add both methods to a server that has not started."""
@@ -143,7 +143,4 @@ class ReportingService:
             _LOG.debug("call ended while a report was awaited")
 
     def _fleet(self) -> Places:
-        view = self._view.value
-        if self._places[0] is not view:
-            self._places = (view, places(view))
-        return self._places[1]
+        return self._places.follow(self._view.value)

@@ -14,7 +14,7 @@ from envoy_data_plane.envoy.service.load_stats.v3 import LoadStatsRequest, LoadS
 from inferno_proxy.feedback.observed import Counts
 from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
 from inferno_proxy.reports.load_report import LoadReports, report_request
-from inferno_proxy.reports.places import Places, places
+from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.names import copies_of, grpc_cluster, http_cluster
 from inferno_proxy.resources.packing import envoy_address
 from inferno_runtime.errors import InvalidInput
@@ -25,7 +25,7 @@ GRPC, REST = Address("127.0.0.1", 8001), Address("127.0.0.1", 8000)
 
 def fleet(*, phase: Phase = Phase.SERVING) -> Places:
     one = node("a", port=8001, http_address=REST, models=(model("m"), model("n")))
-    return places(FleetView(1, {"a": Member(one, phase, Source.AGENT, 0.0)}))
+    return Places().follow(FleetView(1, {"a": Member(one, phase, Source.AGENT, 0.0)}))
 
 
 def endpoint(where: Address | str = GRPC, issued: int = 0, ok: int = 0, error: int = 0, busy: int = 0) -> ClusterStats:
@@ -129,13 +129,3 @@ def test_envoy_is_asked_for_every_cluster_by_endpoint() -> None:
     assert asked.send_all_clusters
     assert asked.report_endpoint_granularity
     assert asked.load_reporting_interval == timedelta(seconds=1.5)
-
-
-def test_of_two_members_at_one_address_the_one_that_takes_work_counts() -> None:
-    old, new = node("old", models=(model("x"),)), node("new", models=(model("m"),))
-    for order in ((old, new), (new, old)):
-        members = {
-            each.node_id: Member(each, Phase.SERVING if each is new else Phase.FAILED, Source.AGENT, 0.0)
-            for each in order
-        }
-        assert places(FleetView(1, members)).node("m", GRPC) == "new"
