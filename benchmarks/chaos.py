@@ -25,8 +25,9 @@ from typing import Any
 
 from benchmarks.cloud import Cloud, CloudError, cloud
 from benchmarks.environment import machine
-from benchmarks.faults import FAULTS, SKIPPED
+from benchmarks.faults import FAULTS
 from benchmarks.faults.fault import NO_HEALING, Fault, Measured, Skipped
+from benchmarks.faults.unmeasured import SKIPPED
 from benchmarks.faults.view import envoy_path, proxyless_path
 from benchmarks.load import Report
 
@@ -121,11 +122,13 @@ async def measure(faults: Sequence[Fault], scratch: Path) -> list[Row]:
         shutil.copytree(_MODELS / model, repository / model)
     controls = await _controls(faults, scratch, repository)
     rows: list[Row] = []
-    for number, config in enumerate(dict.fromkeys(fault.config for fault in faults)):
+    for number, (config, env) in enumerate(dict.fromkeys((fault.config, fault.env) for fault in faults)):
         folder = scratch / f"healing-{number}"
-        async with cloud(folder, nodes=3, model_repository=repository, config=config) as running:
+        folder.mkdir()
+        around = env(folder) if env else {}
+        async with cloud(folder, nodes=3, model_repository=repository, config=config, env=around) as running:
             for fault in faults:
-                if fault.config == config:
+                if (fault.config, fault.env) == (config, env):
                     rows += await _measured(fault, running, controls.get(fault.title))
     return sorted(rows, key=lambda row: row.row)
 

@@ -102,7 +102,7 @@ async def _authority(proxy: str) -> bytes:
     """The CAs of whoever answers at this address, PEM: nothing to be believed before its pin was checked.
 
     Raises:
-        Unavailable: NO_ANSWER: nobody answers over TLS.
+        Unavailable: NO_ANSWER: nobody answers over TLS. AUTHORITY_UNUSABLE: the proxy has trouble with its CA.
         InvalidInput: NOT_A_MESH_PORT.
     """
     import aiohttp
@@ -122,6 +122,12 @@ async def _authority(proxy: str) -> bytes:
             reason="NO_ANSWER",
             fix="Check that the address is the proxy's mesh port, and that it runs.",
         ) from error
+    if answer.status >= 500:
+        raise Unavailable(
+            f"The proxy at {proxy} has a CA that it cannot use now (HTTP {answer.status}).",
+            reason="AUTHORITY_UNUSABLE",
+            fix="Look into the proxy's log: it says why.",
+        )
     if answer.status != 200:
         raise InvalidInput(
             f"What answers at {proxy} has no CA to show (HTTP {answer.status}).",

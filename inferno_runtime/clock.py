@@ -41,6 +41,23 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class ForwardTime:
+    """Unix time that never goes back, for what must not become good again: a wall clock that is set ahead is followed
+    at once, one that is set back is not, and time goes on from where it was. What was before an object, it does not
+    know."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at, self._latest = clock.monotonic(), clock.wall()
+
+    def now(self) -> float:
+        """Unix time in seconds, never less than the last answer."""
+        at = self._clock.monotonic()
+        self._latest = max(self._clock.wall(), self._latest + at - self._at)
+        self._at = at
+        return self._latest
+
+
 class ManualClock:
     """A clock that stands still until a test moves it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from benchmarks.faults.agents import agents_killed, agents_killed_with_their_tritons
 from benchmarks.faults.attacks import attacked, attacked_without_envoy
 from benchmarks.faults.certificates import certificate_ended, certificate_unasked
+from benchmarks.faults.clocks import ACCEPTED, EXPIRED, MOVED, can_move_clocks, clock_jumps, movable_clock
 from benchmarks.faults.configuration import bad_settings
 from benchmarks.faults.control_plane import (
     control_plane_forgot,
@@ -28,7 +29,7 @@ from benchmarks.faults.envoys import (
     upgraded,
     upgraded_by_killing,
 )
-from benchmarks.faults.fault import HEALING, LEARNING, TURNS, Fault, Skipped
+from benchmarks.faults.fault import HEALING, LEARNING, TURNS, Fault
 from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
@@ -239,6 +240,24 @@ FAULTS: tuple[Fault, ...] = (
         bites=lambda measured: measured.recovered is None,
         tested=(),
     ),
+    *(
+        [
+            Fault(
+                25,
+                "the wall clock jumps an hour ahead, back, and back once more",
+                "0 failed, no lease expires, no token accepted that ended or was used",
+                clock_jumps,
+                bounds={EXPIRED: (0, 0), ACCEPTED: (0, 0), MOVED: (3590, 3700)},
+                config=WITH_MESH_PORT,
+                env=movable_clock,
+                # No cloud has leases by the wall clock: that it moved is seen from the times the control plane writes.
+                controlled=False,
+                tested=(),
+            )
+        ]
+        if can_move_clocks()
+        else []
+    ),
     Fault(
         26,
         "a node's name, old life and address are claimed by others",
@@ -381,18 +400,4 @@ FAULTS: tuple[Fault, ...] = (
         bites=lambda measured: measured.figures[TRIES] > 1.5,
         tested=(),
     ),
-)
-
-_ECONOMY = "belongs to the governator's own faults, which are not built yet"
-SKIPPED: tuple[Skipped, ...] = (
-    Skipped(22, "governator down for 10 minutes", _ECONOMY),
-    Skipped(23, "telemetry flood", _ECONOMY),
-    Skipped(24, "database locked, disk full, file corrupt", _ECONOMY),
-    Skipped(
-        25,
-        "clock jumps by an hour",
-        "the system's clock must not be touched; unit tests move the wall clock of the registry and of a node's life",
-    ),
-    Skipped(33, "spot notice", "no provider's notice is read yet"),
-    Skipped(38, "governator killed between deciding and acting", "the governator does not act yet"),
 )

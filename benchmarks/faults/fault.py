@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.cloud import Cloud
@@ -57,13 +58,14 @@ Scenario = Callable[[Cloud, Route], Awaitable[Measured]]
 class Fault:
     """One row of the table: its promise in words and in numbers (seconds, MiB), and how to provoke it.
 
-    It happens to a cloud with ``config``; rows that share one share the cloud. The control run does ``control`` (the
-    same scenario, unless another is named) to a cloud with ``control_config``; ``bites`` tells from it whether the
-    fault did harm there. A control that never recovers has bitten as well. A control that ``spoils`` leaves a cloud
-    without healing that is no use for another row. A row that is not ``lossless`` promises how soon failing ends, not
-    that nothing fails. One that is not ``controlled`` has no control: its note says what was done to the cloud.
-    ``bounds`` has the least and the most that a figure may be. ``tested`` are the paths that the end-to-end tests hold;
-    the others, and all rows without one, are only measured.
+    It happens to a cloud with ``config``; rows that share one share the cloud. The control run does ``control``
+    (the same scenario, unless another is named) to a cloud with ``control_config``; ``bites`` tells from it whether
+    the fault did harm there. A control that never recovers has bitten as well. A control that ``spoils`` leaves a
+    cloud without healing that is no use for another row. A row that is not ``lossless`` promises how soon failing
+    ends, not that nothing fails. One that is not ``controlled`` has no control: its note says what was done to the
+    cloud. ``env`` makes, in the cloud's folder, what the environment of its programs has besides. ``bounds`` has
+    the least and the most that a figure may be. ``tested`` are the paths that the end-to-end tests hold; the
+    others, and all rows without one, are only measured.
     """
 
     row: int
@@ -85,6 +87,7 @@ class Fault:
     spoils: bool = False
     controlled: bool = True
     config: str = HEALING
+    env: Callable[[Path], Mapping[str, str]] | None = None
     bites: Callable[[Measured], bool] = lambda measured: measured.report.failed > 0
     tested: tuple[str, ...] = ("envoy",)
 

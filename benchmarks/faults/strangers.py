@@ -32,8 +32,8 @@ from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.names import Role
 from inferno_runtime.process import free_port
 
-_MESH_PORT = free_port()
-WITH_MESH_PORT = f"proxy:\n  mesh_port: {_MESH_PORT}\n  models:\n    whoami: {{hedge_after: 1}}\n"
+MESH_ADDRESS = f"127.0.0.1:{free_port()}"
+WITH_MESH_PORT = f"proxy:\n  mesh_port: {MESH_ADDRESS.rpartition(':')[2]}\n  models:\n    whoami: {{hedge_after: 1}}\n"
 LET_IN = "strangers let in"
 NOTED = "refusals in the audit log"
 
@@ -64,7 +64,7 @@ async def strangers(cloud: Cloud, path: Route) -> Measured:
     own = AuthorityFolder(_folder(cloud) / "authority").open(DOMAIN, time.time())
     async with rpc.channel(f"unix:{_folder(cloud) / 'control.sock'}") as local:
         tries = [*_with_certificates(own), *await _with_tokens(own, local)]
-    return await _tried(cloud, path, f"127.0.0.1:{_MESH_PORT}", tries)
+    return await _tried(cloud, path, MESH_ADDRESS, tries)
 
 
 async def strangers_unasked(cloud: Cloud, path: Route) -> Measured:
@@ -139,7 +139,7 @@ def _with_certificates(own: Authority) -> list[_Stranger]:
 
 async def _with_tokens(own: Authority, local: grpc.aio.Channel) -> list[_Stranger]:
     """Strangers with tokens: each is no good by the time it is shown."""
-    mesh = [f"127.0.0.1:{_MESH_PORT}"]
+    mesh = [MESH_ADDRESS]
 
     def joining(token: JoinToken, node_id: str) -> Callable[[], Awaitable[Link]]:
         async def way() -> Link:

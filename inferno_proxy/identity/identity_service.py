@@ -150,7 +150,7 @@ class IdentityService(stubs.IdentityServiceServicer):
             id=token.token_id,
             role=_ROLES_BACK[token.scope.role],
             name_pattern=token.scope.pattern,
-            state=_STATES[token.state(self._clock.wall())],
+            state=_STATES[token.state(self._tokens.now())],
             creator=token.creator,
             used_by=token.use.name if token.use else "",
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_runtime import logs, private_file
-from inferno_runtime.clock import Clock
+from inferno_runtime.clock import Clock, ForwardTime
 from inferno_runtime.errors import Denied, Exhausted, Fenced, InvalidInput, NotFound, Unauthenticated, Unavailable
 from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.names import Role
@@ -146,9 +146,13 @@ class TokenStore:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
-        self._clock = clock
+        self._time = ForwardTime(clock)
         self._turn = asyncio.Lock()
         self._tokens = self._read()
+
+    def now(self) -> float:
+        """The time that tokens are judged by: one that has expired does not come back when the clock is set back."""
+        return self._time.now()
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -170,7 +174,7 @@ class TokenStore:
                 fix=f"Give between 1 s and {_LONGEST / 86_400:g} days.",
             )
         async with self._turn:
-            now = self._clock.wall()
+            now = self.now()
             if len(self._tokens) >= _MOST:
                 raise Exhausted(
                     f"The mesh remembers {_MOST} tokens already.",
@@ -189,7 +193,7 @@ class TokenStore:
             Unauthenticated: As :func:`judge`.
             Denied: As :func:`judge`.
         """
-        return judge(self._tokens, shown, role, use, self._clock.wall())
+        return judge(self._tokens, shown, role, use, self.now())
 
     async def use(self, shown: JoinToken, role: Role, use: Use) -> Token:
         """Let one member join: the token counts as used, on disk, when this returns.
@@ -232,7 +236,7 @@ class TokenStore:
 
     async def _keep(self, token: Token) -> None:
         """Write the tokens with this one in them, then believe it."""
-        oldest = self._clock.wall() - _REMEMBERED
+        oldest = self.now() - _REMEMBERED
         kept = {each.token_id: each for each in self._tokens.values() if each.expires > oldest} | {
             token.token_id: token
         }

@@ -18,13 +18,15 @@ from inferno.identity.v1 import identity_service_pb2 as wire
 from inferno.identity.v1 import identity_service_pb2_grpc as stubs
 from inferno.mesh.v1 import mesh_service_pb2 as mesh_wire
 from inferno.mesh.v1 import mesh_service_pb2_grpc as mesh_stubs
+from inferno_backend.joining import join
 from inferno_backend.link import Link
 from inferno_backend.membership import Membership
 from inferno_backend.node import Condition, Endpoints, Hardware, Identity, NodeState, Revised
 from inferno_backend.registration import Registrar
 from inferno_runtime import rpc
 from inferno_runtime.clock import Clock, ManualClock, SystemClock
-from inferno_runtime.errors import Denied, InfernoError, InvalidInput, Unauthenticated
+from inferno_runtime.errors import Denied, InfernoError, InvalidInput, Unauthenticated, Unavailable
+from inferno_runtime.identity.authority import make_request
 from inferno_runtime.identity.authority_folder import AuthorityFolder
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.join_token import JoinToken
@@ -158,6 +160,10 @@ async def test_who_cannot_join_is_told_why(mesh: World) -> None:
     error = await mesh.refused()
     assert isinstance(error, InvalidInput)
     assert error.reason == "TOKEN_EXPOSED"
+    token = JoinToken.parse(await mesh.token())
+    (mesh.data / "authority" / "ca.pem").write_text("damaged")
+    with pytest.raises(Unavailable, match="a CA that it cannot use now"):
+        await join([mesh.mesh], token, NODE, make_request())
 
 
 async def test_a_node_waits_for_proxies_and_for_its_name(mesh: World) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from inferno_runtime.clock import ManualClock, SystemClock
+from inferno_runtime.clock import ForwardTime, ManualClock, SystemClock
 
 
 async def test_the_system_clock_is_the_machines() -> None:
@@ -39,6 +39,20 @@ async def test_the_wall_clock_may_jump_alone() -> None:
     assert (clock.monotonic(), clock.wall()) == (1000.0, 50.0)
     await clock.advance(10.0)
     assert (clock.monotonic(), clock.wall()) == (1010.0, 60.0)
+
+
+async def test_time_that_never_goes_back_follows_a_clock_set_ahead_and_no_clock_set_back() -> None:
+    clock = ManualClock(wall=100.0)
+    forward = ForwardTime(clock)
+    clock.jump_wall(3600.0)
+    assert forward.now() == 3700.0
+    clock.jump_wall(-7200.0)
+    await clock.advance(10.0)
+    assert forward.now() == 3710.0
+    clock.jump_wall(7200.0)
+    assert forward.now() == 3710.0
+    await clock.advance(10.0)
+    assert forward.now() == clock.wall() == 3720.0
 
 
 async def test_a_cancelled_sleeper_is_passed_over() -> None:

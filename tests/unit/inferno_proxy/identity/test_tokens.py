@@ -98,6 +98,15 @@ async def test_a_revoked_token_is_refused(world: World) -> None:
     assert (await world.refused(made)).reason == "TOKEN_REVOKED"
 
 
+async def test_a_clock_that_is_set_back_brings_no_token_back(world: World) -> None:
+    made = await world.make()
+    world.clock.jump_wall(HOUR)
+    assert (await world.refused(made)).reason == "TOKEN_EXPIRED"
+    world.clock.jump_wall(-2 * HOUR)
+    assert (await world.refused(made)).reason == "TOKEN_EXPIRED"
+    await world.store.use(await world.make(), Role.NODE, GPU_7)
+
+
 async def test_who_lost_the_answer_may_ask_again_with_the_same_key(world: World) -> None:
     made = await world.make()
     await world.store.use(made, Role.NODE, GPU_7)
