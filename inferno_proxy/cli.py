@@ -44,22 +44,47 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     "--grpc", "kind", flag_value="grpc", default="grpc", help="For gRPC libraries: GRPC_XDS_BOOTSTRAP (default)."
 )
 @click.option("--envoy", "kind", flag_value="envoy", help="For an Envoy of your own.")
-@click.option("--proxy", default="127.0.0.1:8080", show_default=True, metavar="H:P", help="The proxy's public port.")
-@click.option("--node-id", default="", metavar="NAME", help="Name of this client in the mesh (default: host and kind).")
-def bootstrap(kind: str, proxy: str, node_id: str) -> None:
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    default=["127.0.0.1:8080"],
+    show_default=True,
+    metavar="H:P",
+    help="A proxy: its public port, or with --identity its mesh port. Give one after the other that takes over.",
+)
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="The client's certificate of the mesh, as 'inferno cert issue --out DIR' leaves it.",
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="The CA of the public ports' certificates (PEM), where those speak TLS.",
+)
+@click.option(
+    "--node-id",
+    default="",
+    metavar="NAME",
+    help="Name of this client in the mesh (default: the certificate's, or host and kind).",
+)
+def bootstrap(kind: str, proxies: tuple[str, ...], identity: Path | None, ca: Path | None, node_id: str) -> None:
     """Print the xDS bootstrap with which a client takes its configuration from a proxy.
 
     With GRPC_XDS_BOOTSTRAP naming the file, tritonclient balances by itself: its URL is xds:///MODEL.
     """
-    import socket
+    import time
 
-    from inferno_proxy.envoy.bootstrap import encode, external_bootstrap, grpc_bootstrap
-    from inferno_proxy.fleet import Address
-    from inferno_runtime.addresses import parse_address
+    from inferno_proxy.envoy.bootstrap import encode
+    from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap
 
-    control = Address(*parse_address(proxy, "proxy"))
-    name = node_id or f"{socket.gethostname()}-{kind}"
-    made = grpc_bootstrap(control, name) if kind == "grpc" else external_bootstrap(control, name)
+    outside = Outside.checked(proxies, node_id, identity, ca, kind=kind, now=time.time())
+    made = grpc_bootstrap(outside) if kind == "grpc" else external_bootstrap(outside)
     click.echo(encode(made), nl=False)
 
 

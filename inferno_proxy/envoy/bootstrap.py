@@ -1,4 +1,4 @@
-"""Bootstrap configurations: what an Envoy, or a gRPC client, must know before it can ask the control plane.
+"""Bootstrap configurations: what an Envoy must know before it can ask the control plane.
 
 Only the standard library: the process that starts Envoy uses this and stays small.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_proxy.fleet import Address
-from inferno_runtime.identity.folder import IdentityFolder
 
 _TYPE = "type.googleapis.com/envoy"
 XDS_CLUSTER = "inferno_xds"
@@ -87,66 +86,24 @@ def local_base(settings: EnvoySettings) -> Json:
         "cluster_manager": _EJECTIONS,
         "stats_config": _HISTOGRAMS,
         "node": {"id": settings.node_id, "cluster": "inferno"},
-        **_limits(settings.max_connections),
+        **limits(settings.max_connections),
         **_runtime(*([_QUIET] if settings.quiet else [])),
     }
 
 
 def local_bootstrap(settings: EnvoySettings) -> Json:
     """The local Envoy with its resources from the control plane."""
-    endpoint = {"pipe": {"path": str(settings.xds_socket)}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(settings.xds_socket)}}}}
     return {
         **local_base(settings),
-        **_discovery(endpoint, "STATIC"),
-        **_runtime(_followed()),
+        **discovery({"type": "STATIC", "load_assignment": assignment({"lb_endpoints": [endpoint]})}),
         "cluster_manager": {**_EJECTIONS, **_LOAD_REPORTS},
     }
 
 
-def external_bootstrap(control: Address, node_id: str, admin: Json | None = None) -> Json:
-    """An Envoy that somebody else runs and that takes its resources from a proxy's public port.
-
-    ``admin`` defaults to none: whoever runs that Envoy decides who may see its admin interface.
-    """
-    endpoint = {"socket_address": {"address": control.host, "port_value": control.port}}
-    return {
-        **({"admin": dict(admin)} if admin else {}),
-        "node": {"id": node_id, "cluster": "inferno"},
-        **_limits(MAX_CONNECTIONS),
-        **_discovery(endpoint, "STRICT_DNS"),
-        **_runtime(_followed()),
-    }
-
-
-def grpc_bootstrap(control: Address, node_id: str, identity: IdentityFolder | None = None) -> Json:
-    """For gRPC libraries (``GRPC_XDS_BOOTSTRAP``, ``GRPC_XDS_BOOTSTRAP_CONFIG``); with ``identity`` the client also
-    reaches nodes that take TLS only.
-
-    ``ignore_resource_deletion``: a resource that disappears keeps its last value, so a control plane that lost its
-    memory fails no call.
-    """
-    return {
-        "xds_servers": [
-            {
-                "server_uri": str(control),
-                "channel_creds": [{"type": "insecure"}],
-                "server_features": ["xds_v3", "ignore_resource_deletion"],
-            }
-        ],
-        "node": {"id": node_id, "cluster": "inferno", "locality": {}},
-        **({"certificate_providers": {PEER_CERTIFICATES: _watched(identity)}} if identity else {}),
-    }
-
-
-def _watched(identity: IdentityFolder) -> Json:
-    """An identity as gRPC libraries read it, again and again (gRFC A29)."""
-    files = {
-        "certificate_file": str(identity.certificate),
-        "private_key_file": str(identity.key),
-        "ca_certificate_file": str(identity.authority),
-        "refresh_interval": "10s",
-    }
-    return {"plugin_name": "file_watcher", "config": files}
+def assignment(*localities: Json) -> Json:
+    """Where the control plane is."""
+    return {"cluster_name": XDS_CLUSTER, "endpoints": list(localities)}
 
 
 def encode(bootstrap: Json) -> str:
@@ -154,7 +111,7 @@ def encode(bootstrap: Json) -> str:
     return json.dumps(bootstrap, indent=2, sort_keys=True) + "\n"
 
 
-def _limits(max_connections: int) -> dict[str, object]:
+def limits(max_connections: int) -> dict[str, object]:
     """A cap on connections, since Envoy has none; and clients that open and reset streams in a hurry are cut off."""
     monitor = "envoy.resource_monitors.global_downstream_max_connections"
     config = {
@@ -181,8 +138,9 @@ def _followed() -> Json:
     return {"name": RUNTIME_LAYER, "rtds_layer": {"name": RUNTIME_LAYER, "rtds_config": source}}
 
 
-def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
-    """One aggregated delta stream for everything, and one for load reports the other way.
+def discovery(cluster: Json) -> dict[str, object]:
+    """One aggregated delta stream for everything, and one for load reports the other way; ``cluster`` says where the
+    control plane is, and how it is reached.
 
     The reconnect back-off is far below Envoy's default, which takes 8 to 12 s to come back; keepalive finds a control
     plane that is stopped or cut off. An update that would leave no clusters is refused: it can only be a mistake, since
@@ -216,19 +174,16 @@ def _discovery(endpoint: Json, kind: str) -> dict[str, object]:
             "lds_config": source,
         },
         "cluster_manager": _LOAD_REPORTS,
+        **_runtime(_followed()),
         "static_resources": {
             "clusters": [
                 {
                     "name": XDS_CLUSTER,
-                    "type": kind,
                     "connect_timeout": "1s",
                     "typed_extension_protocol_options": {
                         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2
                     },
-                    "load_assignment": {
-                        "cluster_name": XDS_CLUSTER,
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": dict(endpoint)}}]}],
-                    },
+                    **cluster,
                 }
             ]
         },

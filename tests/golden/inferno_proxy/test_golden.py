@@ -20,7 +20,8 @@ from envoy_data_plane.envoy.service.runtime.v3 import Runtime
 from envoy_data_plane.envoy.type.v3 import TokenBucket
 from ruamel.yaml import YAML
 
-from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap, local_base, local_bootstrap
+from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, local_base, local_bootstrap
+from inferno_proxy.envoy.outside import Outside, external_bootstrap
 from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
@@ -34,6 +35,8 @@ from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.secrets import write_secrets
+from tests.certificates import authority, issued
+from tests.certificates import identity as identified
 
 T = TypeVar("T")
 
@@ -85,8 +88,15 @@ def test_envoy_accepts_every_bootstrap(tmp_path: Path) -> None:
     settings = EnvoySettings(tmp_path, tmp_path / "control.sock", Address("127.0.0.1", 8080))
     admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}
     validate("--config-yaml", encode(local_bootstrap(settings)))
-    validate("--config-yaml", encode(external_bootstrap(Address("proxy.example", 8080), "edge-1")))
-    validate("--config-yaml", encode(external_bootstrap(Address("10.0.0.1", 8080), "edge-1", admin)))
+    validate("--config-yaml", encode(external_bootstrap(Outside("edge-1", [Address("proxy.example", 8080)]))))
+    several = [Address("10.0.0.1", 8080), Address("proxy.example", 8080)]
+    validate("--config-yaml", encode(external_bootstrap(Outside("edge-1", several), admin)))
+    identity = identified(tmp_path / "edge", authority(), issued(authority(), "proxy/edge-1"))
+    write_secrets(identity)
+    validate("--config-yaml", encode(external_bootstrap(Outside("edge-1", several, identity))))
+    for proxies in (several, several[1:]):
+        public = Outside("edge-1", proxies, identity, identity.authority)
+        validate("--config-yaml", encode(external_bootstrap(public)))
 
 
 def validate(*arguments: str, directory: Path | None = None) -> None:

@@ -266,5 +266,8 @@ def test_bootstrap_prints_what_a_client_needs() -> None:
         shown = json.loads(done.stdout)
         assert expected in shown
         assert shown["node"]["id"] == "me"
+        assert "10.0.0.1" in done.stdout
     code, said = refused("bootstrap", "--proxy", "nowhere")
     assert (code, "nowhere" in said) == (2, True)
+    code, said = refused("bootstrap", "--identity", "/nowhere")
+    assert (code, "cannot be read" in said) == (2, True)

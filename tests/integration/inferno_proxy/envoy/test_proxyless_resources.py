@@ -17,7 +17,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from inferno_proxy.envoy.bootstrap import grpc_bootstrap
+from inferno_proxy.envoy.outside import Outside, grpc_bootstrap
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Phase
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot
@@ -74,7 +74,7 @@ async def controlled(
 async def answers(
     address: Address, name: str, *, sequence: str = "", calls: int = 20, identity: IdentityFolder | None = None
 ) -> list[str]:
-    bootstrap = json.dumps(grpc_bootstrap(address, "client", identity))
+    bootstrap = json.dumps(grpc_bootstrap(Outside("client", [address], identity)))
     client = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _CLIENT, name, sequence, str(calls)),
         env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap},

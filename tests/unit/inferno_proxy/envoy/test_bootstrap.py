@@ -3,13 +3,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from inferno_proxy.envoy.bootstrap import (
     EnvoySettings,
     encode,
-    external_bootstrap,
-    grpc_bootstrap,
     local_base,
     local_bootstrap,
 )
@@ -32,18 +29,6 @@ def test_the_standby_file_belongs_to_one_public_address() -> None:
 def test_a_standby_envoy_asks_nobody() -> None:
     assert "dynamic_resources" not in local_base(SETTINGS)
     assert "dynamic_resources" in local_bootstrap(SETTINGS)
-
-
-def test_an_external_envoy_has_no_admin_interface_unless_asked_for() -> None:
-    control = Address("10.0.0.1", 8080)
-    assert "admin" not in external_bootstrap(control, "edge")
-    assert external_bootstrap(control, "edge", {"x": 1})["admin"] == {"x": 1}
-
-
-def test_a_grpc_client_keeps_what_it_has_when_resources_disappear() -> None:
-    made: Any = grpc_bootstrap(Address("fd00::1", 8080), "me")
-    assert made["xds_servers"][0]["server_uri"] == "[fd00::1]:8080"
-    assert "ignore_resource_deletion" in made["xds_servers"][0]["server_features"]
 
 
 def test_encoded_bootstraps_are_json_in_a_stable_order() -> None:
