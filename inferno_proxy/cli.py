@@ -73,17 +73,30 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     metavar="NAME",
     help="Name of this client in the mesh (default: the certificate's, or host and kind).",
 )
-def bootstrap(kind: str, proxies: tuple[str, ...], identity: Path | None, ca: Path | None, node_id: str) -> None:
+@click.option("--plaintext", is_flag=True, help="The proxies' ports speak no TLS: --identity is for nodes alone.")
+@click.option("--listen", default="127.0.0.1:10000", show_default=True, metavar="IP:P", help="Where the Envoy serves.")
+@click.option("--insecure", is_flag=True, help="Allow --listen an address other than loopback; that port has no TLS.")
+def bootstrap(
+    kind: str,
+    proxies: tuple[str, ...],
+    identity: Path | None,
+    ca: Path | None,
+    node_id: str,
+    listen: str,
+    **given: bool,
+) -> None:
     """Print the xDS bootstrap with which a client takes its configuration from a proxy.
 
     With GRPC_XDS_BOOTSTRAP naming the file, tritonclient balances by itself: its URL is xds:///MODEL.
     """
     import time
+    from dataclasses import replace
 
     from inferno_proxy.envoy.bootstrap import encode
-    from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap
+    from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap, serving_address
 
     outside = Outside.checked(proxies, node_id, identity, ca, kind=kind, now=time.time())
+    outside = replace(outside, listen=serving_address(listen, insecure=given["insecure"]), plaintext=given["plaintext"])
     made = grpc_bootstrap(outside) if kind == "grpc" else external_bootstrap(outside)
     click.echo(encode(made), nl=False)
 

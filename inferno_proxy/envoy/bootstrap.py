@@ -16,6 +16,9 @@ _TYPE = "type.googleapis.com/envoy"
 XDS_CLUSTER = "inferno_xds"
 # The layer of runtime values that the control plane sends: limits that change while clusters stay as they are.
 RUNTIME_LAYER = "inferno"
+# What an Envoy of another machine says of itself in its node's metadata: where it listens, and its identity's folder.
+LISTEN = "inferno.listen"
+IDENTITY = "inferno.identity"
 # What a gRPC client calls the certificates that it meets nodes with; the control plane's clusters name it.
 PEER_CERTIFICATES = "inferno"
 MAX_CONNECTIONS = 10_000

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_proxy.envoy.bootstrap import (
+    IDENTITY,
+    LISTEN,
     MAX_CONNECTIONS,
     PEER_CERTIFICATES,
     Json,
@@ -30,19 +32,26 @@ _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTl
 _DATA_PLANES = (Role.PROXY, Role.CLIENT)
 
 
+# Where an Envoy serves if nothing else is asked for.
+HERE = Address("127.0.0.1", 10000)
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """A data plane that somebody else runs.
 
     ``proxies`` are asked in this order: a later one while those before it cannot be reached. ``identity`` is its
     certificate of the mesh, with which it reaches the proxies' mesh ports, and nodes. ``authority`` is a file with the
-    CA of the proxies' public ports, where it reaches those over TLS.
+    CA of the proxies' public ports, where it reaches those over TLS. An Envoy serves at ``listen``.
+    ``plaintext``: the proxies are reached without TLS, and the identity is for nodes alone.
     """
 
     node_id: str
     proxies: Sequence[Address]
     identity: IdentityFolder | None = None
     authority: Path | None = None
+    listen: Address = HERE
+    plaintext: bool = False
 
     @classmethod
     def checked(
@@ -105,6 +114,30 @@ def _make_readable(folder: IdentityFolder) -> None:
         ) from error
 
 
+def serving_address(text: str, *, insecure: bool) -> Address:
+    """Where an Envoy is to serve: on loopback, unless ``insecure``, for its port speaks no TLS.
+
+    Raises:
+        InvalidInput: BAD_ADDRESS, INSECURE_BIND.
+    """
+    host, port = parse_address(text, "--listen")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise InvalidInput(
+            f"--listen {text!r} does not begin with an IP address, and Envoy listens on no name.",
+            reason="BAD_ADDRESS",
+            fix=f"Write it like {HERE}.",
+        ) from None
+    if not loopback and not insecure:
+        raise InvalidInput(
+            f"The Envoy would listen on {host} without TLS.",
+            reason="INSECURE_BIND",
+            fix="Listen on 127.0.0.1, or say --insecure if the network in front is trusted.",
+        )
+    return Address(host, port)
+
+
 def external_bootstrap(outside: Outside, admin: Json | None = None) -> Json:
     """An Envoy that takes its resources from the control planes of proxies.
 
@@ -126,10 +159,16 @@ def external_bootstrap(outside: Outside, admin: Json | None = None) -> Json:
         }
     return {
         **({"admin": dict(admin)} if admin else {}),
-        "node": {"id": outside.node_id, "cluster": "inferno"},
+        "node": {"id": outside.node_id, "cluster": "inferno", "metadata": _said(outside)},
         **limits(MAX_CONNECTIONS),
         **discovery(cluster),
     }
+
+
+def _said(outside: Outside) -> Json:
+    """What the control plane makes listeners and secrets of (:mod:`inferno_proxy.resources.elsewhere`)."""
+    own = {IDENTITY: str(outside.identity.path)} if outside.identity else {}
+    return {LISTEN: str(outside.listen), **own}
 
 
 def _socket(address: Address) -> Json:
@@ -139,7 +178,7 @@ def _socket(address: Address) -> Json:
 def _secured(outside: Outside) -> Json:
     """TLS to the proxies. A mesh port shows the name that every proxy of a mesh has; a public port shows the host."""
     identity, authority = outside.identity, outside.authority
-    if identity is None and authority is None:
+    if outside.plaintext or (identity is None and authority is None):
         return {}
     common: dict[str, object] = {"alpn_protocols": ["h2"], "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}}
     context: dict[str, object] = {"@type": _TLS, "common_tls_context": common}
@@ -204,6 +243,8 @@ def grpc_bootstrap(outside: Outside) -> Json:
 def _credentials(outside: Outside) -> Json:
     """How a gRPC library reaches a proxy: its files are read again and again (gRFC A65)."""
     identity, authority = outside.identity, outside.authority
+    if outside.plaintext:
+        return {"type": "insecure"}
     if identity is not None:
         return {"type": "tls", "config": _files(identity, authority or identity.authority)}
     if authority is not None:

@@ -27,10 +27,12 @@ class ResourceType(StrEnum):
 
     Source: envoy docs/root/api-docs/xds_protocol.rst, "Eventual consistency considerations". Runtime values refer to
     clusters by name and wait for none: Envoy looks a value up when it needs it. It
+    asks for secrets once a cluster has named them, and uses that when it has them. It
     asks for token buckets by name once a listener has named them, and opens that listener when it has them.
     """
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+    SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a name
     ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
@@ -39,9 +41,10 @@ class ResourceType(StrEnum):
 
     @property
     def short(self) -> str:
-        """The customary short name: cds, eds, lds, rds, rtds; token buckets have none and are called buckets."""
+        """The customary short name: cds, sds, eds, lds, rds, rtds; token buckets have none and are called buckets."""
         return {
             "CLUSTER": "cds",
+            "SECRET": "sds",
             "ENDPOINT": "eds",
             "LISTENER": "lds",
             "ROUTE": "rds",
@@ -80,12 +83,15 @@ class Snapshot:
     """All resources of one dialect. ``serial`` grows with each published snapshot.
 
     ``revisions`` maps a node_id to the ``(incarnation, revision)`` of the registration this snapshot was built from:
-    once every client has applied the snapshot, those revisions are applied.
+    once every client has applied the snapshot, those revisions are applied. ``elsewhere`` is what an Envoy of another
+    machine gets in the place of ``resources``, by type, as far as it differs; its listeners have no address yet
+    (see :mod:`inferno_proxy.resources.elsewhere`).
     """
 
     serial: int = 0
     resources: Resources = field(default_factory=lambda: MappingProxyType({}))
     revisions: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    elsewhere: Resources = field(default_factory=lambda: MappingProxyType({}))
 
 
 def same_content(one: Resources, other: Resources) -> bool:

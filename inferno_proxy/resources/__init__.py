@@ -38,12 +38,13 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """All that belongs to one model. ``treatment`` is the route without its endpoints; ``client`` are a gRPC client's
-    listener, route configuration and cluster."""
+    """All that belongs to one model. ``treatment`` is the route without its endpoints; ``elsewhere`` are the
+    clusters for Envoys of other machines. ``client`` are a gRPC client's listener, route configuration and cluster."""
 
     route: ModelRoute
     treatment: ModelRoute
     clusters: tuple[Resource, ...]
+    elsewhere: tuple[Resource, ...]
     endpoints: tuple[Assignment, ...]
     client: tuple[Resource, Resource, Resource]
     client_endpoints: Assignment
@@ -77,7 +78,8 @@ class Builder:
         self._listeners: tuple[Resource, ...] = ()
         self._parts: Mapping[str, _Parts] = {}
         self._common: _Common | None = None
-        self._made: dict[Dialect, dict[ResourceType, Mapping[str, Resource]]] = {Dialect.ENVOY: {}, Dialect.GRPC: {}}
+        self._elsewhere: tuple[Resource, ...] = ()
+        self._made: dict[str, dict[ResourceType, Mapping[str, Resource]]] = {}
 
     def __call__(
         self, plan: RoutePlan, settings: ResourceSettings, serial: int, revisions: Mapping[str, tuple[int, int]]
@@ -86,14 +88,16 @@ class Builder:
         if settings != self._settings:
             self._settings, self._parts, self._common = settings, {}, None
             self._listeners = tuple(listeners(settings))
+            self._elsewhere = tuple(listeners(settings.for_elsewhere()))
         self._parts = {name: _parts(route, self._parts.get(name), settings) for name, route in plan.models.items()}
         parts = self._parts.values()
         self._common = common = _common(plan, parts, self._common, settings)
-        clients = [each.client for each in parts]
+        clients, others = [each.client for each in parts], settings.for_elsewhere()
         envoy = self._kept(
             Dialect.ENVOY,
             {
                 ResourceType.CLUSTER: chain(service_clusters(settings), *(each.clusters for each in parts)),
+                ResourceType.SECRET: (),
                 ResourceType.ENDPOINT: (made.resource for each in parts for made in each.endpoints),
                 ResourceType.LISTENER: self._listeners,
                 ResourceType.ROUTE: common.routes,
@@ -105,6 +109,7 @@ class Builder:
             Dialect.GRPC,
             {
                 ResourceType.CLUSTER: (cluster for _, _, cluster in clients),
+                ResourceType.SECRET: (),
                 ResourceType.ENDPOINT: (each.client_endpoints.resource for each in parts),
                 ResourceType.LISTENER: (listener for listener, _, _ in clients),
                 ResourceType.ROUTE: (route for _, route, _ in clients),
@@ -113,16 +118,23 @@ class Builder:
                 ResourceType.BUCKET: (),
             },
         )
+        elsewhere = self._kept(
+            "elsewhere",
+            {
+                ResourceType.CLUSTER: chain(service_clusters(others), *(each.elsewhere for each in parts)),
+                ResourceType.LISTENER: self._elsewhere,
+            },
+        )
         copied = MappingProxyType(dict(revisions))
         return MappingProxyType(
-            {Dialect.ENVOY: Snapshot(serial, envoy, copied), Dialect.GRPC: Snapshot(serial, grpc, copied)}
+            {Dialect.ENVOY: Snapshot(serial, envoy, copied, elsewhere), Dialect.GRPC: Snapshot(serial, grpc, copied)}
         )
 
-    def _kept(self, dialect: Dialect, made: Mapping[ResourceType, Iterable[Resource]]) -> Resources:
+    def _kept(self, whose: str, made: Mapping[ResourceType, Iterable[Resource]]) -> Resources:
         """The resources by type and name; a type of which none changed is the mapping made before."""
-        before = self._made[dialect]
-        self._made[dialect] = {kind: _by_name(resources, before.get(kind)) for kind, resources in made.items()}
-        return MappingProxyType(dict(self._made[dialect]))
+        before = self._made.get(whose, {})
+        self._made[whose] = {kind: _by_name(resources, before.get(kind)) for kind, resources in made.items()}
+        return MappingProxyType(dict(self._made[whose]))
 
 
 def _by_name(resources: Iterable[Resource], before: Mapping[str, Resource] | None) -> Mapping[str, Resource]:
@@ -141,7 +153,10 @@ def _parts(route: ModelRoute, before: _Parts | None, settings: ResourceSettings)
     client, treatment = client_resources(route, settings), route.without_endpoints()
     if before is not None and before.treatment == treatment:
         return replace(before, route=route, endpoints=endpoints, client=client, client_endpoints=own)
-    return _Parts(route, treatment, tuple(cluster_resources(route, settings)), endpoints, client, own)
+    clusters = tuple(cluster_resources(route, settings))
+    # Without an identity there is none of this machine's files in them.
+    elsewhere = tuple(cluster_resources(route, settings.for_elsewhere())) if settings.identity else clusters
+    return _Parts(route, treatment, clusters, elsewhere, endpoints, client, own)
 
 
 def _routes(plan: RoutePlan, settings: ResourceSettings) -> Iterator[Resource]:

@@ -103,15 +103,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who the data plane is to nodes that take TLS: the folder of its identity, None without one, and its mesh."""
+    """Who the data plane is to nodes that take TLS: the folder of its identity, None without one, and its mesh.
+    ``elsewhere``: the folder is another machine's, so Envoy asks where it is."""
 
     identity: Path | None
     domain: str
+    elsewhere: bool = False
 
 
 def cluster_resources(route: ModelRoute, settings: ResourceSettings) -> Iterator[Resource]:
     """The gRPC and the REST cluster of one model, and of those who get copies of its calls."""
-    healing, member = settings.healing, Member(settings.identity, settings.trust_domain)
+    healing = settings.healing
+    member = Member(settings.identity, settings.trust_domain, settings.elsewhere)
     balance = balance_of(route)
     choice = Choice(
         balance,
@@ -130,10 +133,11 @@ def cluster_resources(route: ModelRoute, settings: ResourceSettings) -> Iterator
 def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
     """The control plane's two sockets and, when there are any, the governator, the rate limit service and
     the collector of traces."""
-    yield _service_cluster(CONTROL_GRPC, settings.control_grpc, http2=True)
-    yield _service_cluster(CONTROL_HTTP, settings.control_http, http2=False)
+    here = not settings.elsewhere
+    yield _service_cluster(CONTROL_GRPC, settings.control_grpc if here else None, http2=True)
+    yield _service_cluster(CONTROL_HTTP, settings.control_http if here else None, http2=False)
     if settings.governator is not None:
-        yield _service_cluster(GOVERNATOR, settings.governator, http2=True)
+        yield _service_cluster(GOVERNATOR, settings.governator if here else None, http2=True)
     if settings.rate_limit_service is not None:
         yield _service_cluster(RATE_LIMITS, settings.rate_limit_service, http2=True, named=True)
     if settings.traces is not None:
@@ -172,20 +176,22 @@ def _shared(choice: Choice, healing: bool, member: Member, *, http2: bool) -> by
     if healing:
         cluster.outlier_detection = _outliers()
     if member.identity is not None:
-        cluster.transport_socket_matches = list(sockets(member.identity, member.domain, http2=http2))
+        identity = None if member.elsewhere else member.identity
+        cluster.transport_socket_matches = list(sockets(identity, member.domain, http2=http2))
     return bytes(cluster)
 
 
 @lru_cache(maxsize=64)
-def _service_cluster(name: str, where: Address | str, *, http2: bool, named: bool = False) -> Resource:
-    """``named``: the host may be a name, which Envoy then looks up, and again and again."""
-    endpoint = LbEndpoint(endpoint=Endpoint(address=envoy_address(where)))
+def _service_cluster(name: str, where: Address | str | None, *, http2: bool, named: bool = False) -> Resource:
+    """``named``: the host may be a name, which Envoy then looks up, and again and again. Without ``where`` it is
+    nowhere: another process of that machine may be behind the same path."""
+    endpoints = [LbEndpoint(endpoint=Endpoint(address=envoy_address(where)))] if where else []
     cluster = Cluster(
         name=name,
         type=ClusterDiscoveryType.LOGICAL_DNS if named else ClusterDiscoveryType.STATIC,
         connect_timeout=seconds(_CONNECT_TIMEOUT),
         load_assignment=ClusterLoadAssignment(
-            cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[endpoint])]
+            cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=endpoints)]
         ),
         dns_lookup_family=ClusterDnsLookupFamily.ALL if named else ClusterDnsLookupFamily.AUTO,
         circuit_breakers=_limits(_MAX_RETRIES, Choice()),

@@ -77,7 +77,7 @@ def listener_resource(settings: ResourceSettings) -> Resource:
         )
         chains.insert(0, peers)
     asks = settings.tls is not None and settings.tls.clients
-    return _listener(PUBLIC, settings.listen, chains, asks=asks)
+    return _listener(PUBLIC, None if settings.elsewhere else settings.listen, chains, asks=asks)
 
 
 @lru_cache(maxsize=8)
@@ -98,11 +98,11 @@ def mesh_listener_resource(settings: ResourceSettings) -> Resource:
     return _listener(MESH, settings.mesh, [FilterChain(filters=[_packed(manager)], transport_socket=socket)], asks=True)
 
 
-def _listener(name: str, where: Address, chains: list[FilterChain], *, asks: bool) -> Resource:
+def _listener(name: str, where: Address | None, chains: list[FilterChain], *, asks: bool) -> Resource:
     """``asks``: the port asks for certificates."""
     listener = Listener(
         name=name,
-        address=envoy_address(where),
+        address=envoy_address(where) if where else None,
         filter_chains=chains,
         per_connection_buffer_limit_bytes=1024 * 1024,
         access_log=refused_connections() if asks else [],

@@ -6,11 +6,18 @@ socket for either. docs/decisions/0077 says why a node is known by its role and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from envoy_data_plane.envoy.config.cluster.v3 import ClusterTransportSocketMatch
-from envoy_data_plane.envoy.config.core.v3 import ApiVersion, ConfigSource, PathConfigSource, TransportSocket
+from envoy_data_plane.envoy.config.core.v3 import (
+    AggregatedConfigSource,
+    ApiVersion,
+    ConfigSource,
+    PathConfigSource,
+    TransportSocket,
+)
 from envoy_data_plane.envoy.extensions.transport_sockets.raw_buffer.v3 import RawBuffer
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
     CertificateProviderPluginInstance,
@@ -41,13 +48,13 @@ _TLS = "envoy.transport_sockets.tls"
 
 
 @lru_cache(maxsize=16)
-def sockets(identity: Path, domain: str, *, http2: bool) -> tuple[ClusterTransportSocketMatch, ...]:
-    """TLS for the endpoints that take it, and a plain socket for all others."""
-    folder = IdentityFolder(identity)
+def sockets(identity: Path | None, domain: str, *, http2: bool) -> tuple[ClusterTransportSocketMatch, ...]:
+    """TLS for the endpoints that take it, and a plain socket for all others; without ``identity`` Envoy asks the
+    control plane where its own is."""
     context = UpstreamTlsContext(
         common_tls_context=CommonTlsContext(
             tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSv1_2),
-            tls_certificate_sds_secret_configs=[from_file(own_certificate(folder))],
+            tls_certificate_sds_secret_configs=[_secret(own_certificate, identity)],
             combined_validation_context=CommonTlsContextCombinedCertificateValidationContext(
                 default_validation_context=CertificateValidationContext(
                     match_typed_subject_alt_names=[
@@ -57,7 +64,7 @@ def sockets(identity: Path, domain: str, *, http2: bool) -> tuple[ClusterTranspo
                         )
                     ]
                 ),
-                validation_context_sds_secret_config=from_file(peer_authority(folder)),
+                validation_context_sds_secret_config=_secret(peer_authority, identity),
             ),
             alpn_protocols=["h2" if http2 else "http/1.1"],
         ),
@@ -99,6 +106,13 @@ def one_socket(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     taking = [each.tls for each in endpoints if not each.draining] or [each.tls for each in endpoints]
     tls = 2 * sum(taking) >= len(taking)
     return tuple(each for each in endpoints if each.tls is tls)
+
+
+def _secret(which: Callable[[IdentityFolder], Secret], identity: Path | None) -> SdsSecretConfig:
+    if identity is not None:
+        return from_file(which(IdentityFolder(identity)))
+    asked = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+    return SdsSecretConfig(name=which(IdentityFolder(Path())).name, sds_config=asked)
 
 
 def from_file(secret: Secret) -> SdsSecretConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inferno_proxy.call_records import Traces
@@ -41,6 +41,7 @@ class ResourceSettings:
     address ranges of ``trusted`` may send headers that steer.
     ``identity`` is the folder of the proxy's identity in the mesh of ``trust_domain``, with the files of
     :func:`inferno_runtime.identity.secrets.write_secrets`; None: it has none, and reaches no node that takes TLS only.
+    ``elsewhere``: the resources are for Envoys of other machines.
     ``access_log`` is the file that Envoy writes its access log to, empty for none; ``traces`` says where spans go.
     ``clients`` are those of the public port by a key, or by a token that ``tokens`` verify.
     """
@@ -67,8 +68,13 @@ class ResourceSettings:
     mesh: Address | None = None
     clients: tuple[Client, ...] = ()
     tokens: TokenRules | None = None
+    elsewhere: bool = False
 
     @property
     def asks(self) -> bool:
         """True when whoever calls the public port must have a key or a token."""
         return bool(self.clients) or self.tokens is not None
+
+    def for_elsewhere(self) -> ResourceSettings:
+        """The same for Envoys of other machines: without this machine's files, and without the port for members."""
+        return replace(self, elsewhere=True, tls=None, mesh=None, access_log="", trusted=())

@@ -10,6 +10,7 @@ from typing import Protocol
 import grpc
 
 from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
+from inferno_proxy.resources.elsewhere import Elsewhere
 from inferno_proxy.xds import delta, order, sotw, wire
 from inferno_proxy.xds.clients import ClientTable, SyncState, TypeStatus
 from inferno_proxy.xds.order import Answer, Bounds, OfferRule, Session, World
@@ -101,6 +102,7 @@ class Stream:
         self._session: Session | None = None
         self._number = 0  # of this stream in the table of clients, which counts from 1
         self._client_id = ""
+        self._elsewhere: Elsewhere | None = None
         self._awake = asyncio.Event()
         self._over = False
         self._failure: Exception | None = None
@@ -161,6 +163,8 @@ class Stream:
         if session is None or session.dialect not in self._snapshots.value:
             return None
         snapshot = self._snapshots.value[session.dialect]
+        if self._elsewhere is not None:
+            snapshot = self._elsewhere.seen(snapshot)
         world = World(snapshot, self._clock.monotonic(), self._variant.offer, self._bounds, self._version)
         result = order.step(session, world)
         self._session = result.session
@@ -203,6 +207,7 @@ class Stream:
             )
         self._admit(caller.client_id)
         dialect = dialect_of(caller.user_agent)
+        self._elsewhere = Elsewhere.told(caller.metadata) if dialect is Dialect.ENVOY else None
         self._client_id = caller.client_id
         self._number = self._clients.connected(caller.client_id, dialect, caller.user_agent)
         return Session(dialect)

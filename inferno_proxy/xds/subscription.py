@@ -29,10 +29,12 @@ _UNSURE = "?"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What the first request of a stream says of its client: xDS node id, and its own name for its software."""
+    """What the first request of a stream says of its client: xDS node id, its own name for its software, and the texts
+    in its metadata."""
 
     client_id: str
     user_agent: str
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_REASONS)
 
 
 class Reply(Enum):

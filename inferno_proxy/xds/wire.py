@@ -25,9 +25,14 @@ _FIELDS: Description = {
     "Status": {"message": (2, "string")},
     "Node": {
         "id": (1, "string"),
+        "metadata": (3, "Struct"),
         "user_agent_name": (6, "string"),
         "user_agent_version": (7, "string"),
     },
+    # google/protobuf/struct.proto
+    "Struct": {"fields": (1, "Field*")},
+    "Field": {"key": (1, "string"), "value": (2, "Value")},
+    "Value": {"string_value": (3, "string")},
     "Version": {"key": (1, "string"), "value": (2, "string")},
     "DiscoveryRequest": {
         "version_info": (1, "string"),
@@ -73,7 +78,8 @@ def _caller(message: Any) -> Caller | None:
     if not message.HasField("node"):
         return None
     node = message.node
-    return Caller(node.id, f"{node.user_agent_name} {node.user_agent_version}".strip())
+    texts = {each.key: each.value.string_value for each in node.metadata.fields if each.value.string_value}
+    return Caller(node.id, f"{node.user_agent_name} {node.user_agent_version}".strip(), texts)
 
 
 def parse_request(raw: bytes) -> sotw.Request:

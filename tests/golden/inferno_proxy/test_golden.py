@@ -197,17 +197,20 @@ def member(
 
 
 def readable(made: RoutePlan, snapshots: Mapping[Dialect, Snapshot]) -> str:
+    shown = {dialect.value: snapshot.resources for dialect, snapshot in snapshots.items()}
+    if any(each.tls for route in made.models.values() for each in route.grpc):
+        shown["envoy elsewhere"] = snapshots[Dialect.ENVOY].elsewhere
     document = {
         "left out": dict(made.left_out),
         **{
-            dialect.value: {
+            whose: {
                 kind.short: {
-                    name: MESSAGES[kind].parse(resource.body).to_dict()
-                    for name, resource in sorted(snapshot.resources[kind].items())
+                    name: MESSAGES[kind].parse(resource.body).to_dict() for name, resource in sorted(resources.items())
                 }
-                for kind in ResourceType
+                for kind, resources in types.items()
+                if kind is not ResourceType.SECRET
             }
-            for dialect, snapshot in snapshots.items()
+            for whose, types in shown.items()
         },
     }
     out = io.StringIO()

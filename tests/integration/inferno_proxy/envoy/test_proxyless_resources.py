@@ -74,7 +74,7 @@ async def controlled(
 async def answers(
     address: Address, name: str, *, sequence: str = "", calls: int = 20, identity: IdentityFolder | None = None
 ) -> list[str]:
-    bootstrap = json.dumps(grpc_bootstrap(Outside("client", [address], identity)))
+    bootstrap = json.dumps(grpc_bootstrap(Outside("client", [address], identity, plaintext=True)))
     client = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _CLIENT, name, sequence, str(calls)),
         env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap},

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap
+from inferno_proxy.envoy.bootstrap import IDENTITY, LISTEN
+from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap, serving_address
 from inferno_proxy.fleet import Address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.folder import IdentityFolder
@@ -122,6 +124,31 @@ def test_a_member_may_use_a_public_port_with_its_certificate(tmp_path: Path) -> 
     assert common["tls_certificate_sds_secret_configs"][0]["name"] == "identity"
     assert common["validation_context"]["trusted_ca"] == {"filename": str(folder.authority)}
     assert json.dumps(grpc_bootstrap(outside)).count(str(folder.authority)) == 2
+
+
+def test_an_envoy_says_where_it_serves_and_where_its_identity_is(tmp_path: Path) -> None:
+    made: Any = external_bootstrap(checked())
+    assert made["node"]["metadata"] == {LISTEN: "127.0.0.1:10000"}
+    made = external_bootstrap(checked(folder=kept(tmp_path, "proxy/edge").path))
+    assert made["node"]["metadata"][IDENTITY] == str(tmp_path)
+
+
+def test_an_identity_may_be_for_nodes_alone(tmp_path: Path) -> None:
+    outside = replace(checked(folder=kept(tmp_path, "proxy/edge").path), plaintext=True)
+    assert "transport_socket" not in cluster(outside)
+    made: Any = grpc_bootstrap(outside)
+    assert made["xds_servers"][0]["channel_creds"] == [{"type": "insecure"}]
+    assert "certificate_providers" in made
+
+
+def test_an_envoy_serves_on_loopback_unless_somebody_insists() -> None:
+    assert serving_address("[::1]:80", insecure=False) == Address("::1", 80)
+    with pytest.raises(InvalidInput, match=r"would listen on 0.0.0.0 without TLS") as refused:
+        serving_address("0.0.0.0:80", insecure=False)
+    assert refused.value.reason == "INSECURE_BIND"
+    assert serving_address("0.0.0.0:80", insecure=True).host == "0.0.0.0"
+    with pytest.raises(InvalidInput, match="Envoy listens on no name"):
+        serving_address("localhost:80", insecure=True)
 
 
 def test_files_of_no_use_are_named(tmp_path: Path) -> None:

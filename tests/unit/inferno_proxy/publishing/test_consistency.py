@@ -57,7 +57,7 @@ def inspect(*resources: tuple[ResourceType, Resource]) -> list[str]:
     return Inspector().inspect(snapshot(*resources))
 
 
-C, E, L, R, *_ = ResourceType
+C, S, E, L, R, *_ = ResourceType
 
 
 def test_an_empty_snapshot_is_sound() -> None:

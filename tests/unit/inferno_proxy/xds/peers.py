@@ -11,7 +11,7 @@ from inferno_proxy.xds import delta, order, sotw
 from inferno_proxy.xds.order import Answer, Bounds, Session, World
 from inferno_proxy.xds.subscription import Reply
 
-CDS, EDS, LDS, RDS, RTDS, BUCKETS = (str(kind) for kind in ResourceType)
+CDS, SDS, EDS, LDS, RDS, RTDS, BUCKETS = (str(kind) for kind in ResourceType)
 KINDS = {str(kind): kind for kind in ResourceType}
 
 

@@ -8,6 +8,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import (
     DiscoveryRequest,
     DiscoveryResponse,
 )
+from envoy_data_plane.google.protobuf import Struct, Value
 from envoy_data_plane.google.rpc import Status
 
 from inferno_proxy.publishing.snapshot import Resource
@@ -16,6 +17,9 @@ from inferno_proxy.xds.order import Answer
 from inferno_proxy.xds.subscription import Caller
 from inferno_runtime.errors import InvalidInput
 
+METADATA = Struct(
+    fields={"inferno.listen": Value(string_value="127.0.0.1:9000"), "number": Value(number_value=1.0), "none": Value()}
+)
 LARGE = Resource.of("large", bytes(range(256)) * 2000)
 SMALL = Resource.of("small", b"x")
 
@@ -37,7 +41,7 @@ def test_a_request_is_read_as_it_was_written() -> None:
 def test_a_delta_request_is_read_as_it_was_written() -> None:
     raw = bytes(
         DeltaDiscoveryRequest(
-            node=Node(id="me", user_agent_name="envoy"),
+            node=Node(id="me", user_agent_name="envoy", metadata=METADATA),
             type_url="t",
             resource_names_subscribe=["a"],
             resource_names_unsubscribe=["b"],
@@ -47,7 +51,7 @@ def test_a_delta_request_is_read_as_it_was_written() -> None:
         )
     )
     assert wire.parse_delta_request(raw) == delta.Request(
-        "t", ("a",), ("b",), {"c": "1", "d": ""}, "3", "", Caller("me", "envoy")
+        "t", ("a",), ("b",), {"c": "1", "d": ""}, "3", "", Caller("me", "envoy", {"inferno.listen": "127.0.0.1:9000"})
     )
 
 
