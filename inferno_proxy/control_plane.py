@@ -119,6 +119,7 @@ async def serve(
     def aliases() -> Mapping[str, Alias]:
         return recipes.value.routing.aliases
 
+    certificates = Certificates(settings, layout, clock)
     closing, audit = Closing(), AuditLog(layout.audit, clock)
     gate = Gate(audit, clock)
     fleet = FleetInference(
@@ -190,7 +191,14 @@ async def serve(
         )
         metrics = MetricsPage(
             (
-                ControlPlaneCollector(registry, clients, events, lambda: _serial(publisher), stages=publisher.took),
+                ControlPlaneCollector(
+                    registry,
+                    clients,
+                    events,
+                    lambda: _serial(publisher),
+                    stages=publisher.took,
+                    certificates=certificates.ends,
+                ),
                 figures,
             ),
             registry.view,
@@ -204,7 +212,7 @@ async def serve(
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
-            group.create_task(Certificates(settings, layout, clock).run(events), name="certificates"),
+            group.create_task(certificates.run(events), name="certificates"),
             group.create_task(desk.run(), name="orders"),
             group.create_task(discovery.run(), name="discovery"),
             group.create_task(memory.keep(registry, clock), name="memory"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Mapping
 
 from inferno_proxy.events import EventLog
 from inferno_proxy.identity.proxy_identity import ProxyIdentity
@@ -63,6 +64,11 @@ class Certificates:
                 reason="FOLDER_UNWRITABLE",
                 fix="Give a folder of this user's with --data-dir.",
             ) from error
+
+    def ends(self) -> Mapping[str, float]:
+        """When each certificate in use ends, as Unix time by what it is for: ``public``, ``proxy``, ``authority``."""
+        shown = {"public": self.served.ends} if self.served is not None and self.served.ends else {}
+        return {**shown, **(self.own.ends if self.own is not None else {})}
 
     async def run(self, events: EventLog) -> None:
         """Keep both as they should be until cancelled."""

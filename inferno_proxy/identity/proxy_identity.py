@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
@@ -36,6 +36,12 @@ class ProxyIdentity:
         self._grant = Grant(name, tuple(dict.fromkeys((PROXY_HOST, *hosts))), seconds)
         self._clock = clock
         self._chance = random.random()  # noqa: S311 - it spreads load
+        self._facts: Facts | None = None
+
+    @property
+    def ends(self) -> Mapping[str, float]:
+        """When the certificate and the CA's end, in Unix seconds; none before the first :meth:`renew`."""
+        return {"proxy": self._facts.not_after, "authority": self._authority.ends} if self._facts else {}
 
     def renew(self) -> Facts:
         """Put a new certificate in place unless the one there is for the same names, CA and first half of its life.
@@ -46,12 +52,13 @@ class ProxyIdentity:
         """
         kept = self._kept()
         if kept is not None and self._clock.wall() < renewal(kept, self._chance):
+            self._facts = kept
             return kept
         request, now = make_request(), self._clock.wall()
         certificate = self._authority.sign(request.csr, self._grant, now)
         self._folder.write(certificate, request.key, self._authority.trusted)
         self._chance = random.random()  # noqa: S311 - as above
-        made = check_identity(self._folder, now)
+        self._facts = made = check_identity(self._folder, now)
         _LOG.info("certificate issued", name=str(self._grant.name), serial=made.serial)
         return made
 

@@ -115,6 +115,11 @@ class Authority:
         """Its public key in short: SHA-256 of the SubjectPublicKeyInfo, in hex. It outlives the CA's certificate."""
         return _pin(self._certificate)
 
+    @property
+    def ends(self) -> float:
+        """When the CA's own certificate ends, in Unix seconds."""
+        return facts(self._certificate).not_after
+
     def sign(self, csr: bytes, grant: Grant, now: float) -> bytes:
         """The certificate for a request, PEM. Of the request only the key counts; the names come from ``grant``.
 

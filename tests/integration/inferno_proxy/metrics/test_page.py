@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from pathlib import Path
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from inferno_runtime.process import free_port
 from tests.integration.inferno_proxy.proxies import Proxy, proxy
 from tests.integration.inferno_proxy.test_proxy import infer, nodes, register, traffic
 from tests.integration.inferno_proxy.tritons import triton
@@ -63,7 +65,7 @@ async def calls(running: Proxy) -> float:
 
 
 async def test_the_page_has_what_the_document_says_and_a_killed_envoy_costs_it_nothing(socket_dir: Path) -> None:
-    async with triton() as server, proxy(socket_dir) as running:
+    async with triton() as server, proxy(socket_dir, "--mesh-port", str(free_port())) as running:
         await register(running, server)
         await eventually(lambda: infer(running.channel), 3, "a request reaches the node")
         assert not await infer(running.channel, "nobody-has-it")
@@ -79,6 +81,13 @@ async def test_the_page_has_what_the_document_says_and_a_killed_envoy_costs_it_n
         for name in ("inferno_requests_total", "inferno_xds_pushes_total", "inferno_snapshot_seconds", "inferno_nodes"):
             assert shown[name], f"{name} has a figure"
         assert await calls(running) == 1
+        ends = {
+            sample.labels["certificate"]: sample.value - time.time()
+            for _, sample in await samples(running)
+            if sample.name == "inferno_certificate_expiry_timestamp_seconds"
+        }
+        assert set(ends) == {"proxy", "authority"}
+        assert 80_000 < ends["proxy"] <= 86_400 < ends["authority"]
         before = await counted(running)
         running.child("--concurrency").kill()
 

@@ -33,6 +33,24 @@ def test_a_mesh_port_brings_a_ca_and_an_identity(tmp_path: Path) -> None:
     assert Certificates(ProxySettings(trust_domain="east"), layout, CLOCK).own is not None
 
 
+def test_it_is_told_when_each_certificate_ends(tmp_path: Path) -> None:
+    files = written(tmp_path, issued(authority(), "", "a.example", seconds=3600))
+    settings = ProxySettings(tls_certificate=files.certificate, tls_key=files.key, mesh_port=8443)
+    made = Certificates(settings, Layout(tmp_path), CLOCK)
+    assert made.ends() == {}
+    made.prepare()
+    ca = AuthorityFolder(Layout(tmp_path).authority).read(NOW + 2)
+    own = check_identity(IdentityFolder(Layout(tmp_path).identity), NOW + 2)
+    expected = {"public": NOW + 3600, "proxy": own.not_after, "authority": ca.ends}
+    assert made.ends() == expected
+    assert own.not_after < ca.ends
+    # The next life finds them as they are.
+    later = Certificates(settings, Layout(tmp_path), CLOCK)
+    later.prepare()
+    assert later.ends() == expected
+    assert Certificates(ProxySettings(), Layout(tmp_path / "none"), CLOCK).ends() == {}
+
+
 def test_the_ca_of_another_mesh_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     AuthorityFolder(layout.authority).create("west", NOW)
