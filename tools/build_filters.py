@@ -19,7 +19,8 @@ _CALLS, _ACCESS = _RESOURCES / "call_filter", _RESOURCES / "access_filter"
 # Each module's source, and what that includes.
 MODULES: Mapping[Path, Sequence[Path]] = {
     _CALLS / "call_filter.c": (_CALLS / "inflate.h", _CALLS / "alias.h", _CALLS / "fingerprint.h"),
-    _ACCESS / "callers.c": (_ACCESS / "abi.h", _ACCESS / "sha256.h"),
+    _ACCESS / "budgets.c": (_ACCESS / "abi.h", _ACCESS / "host_metadata.h"),
+    _ACCESS / "callers.c": (_ACCESS / "abi.h", _ACCESS / "host_metadata.h", _ACCESS / "sha256.h"),
     _ACCESS / "names.c": (_ACCESS / "abi.h",),
 }
 FLAGS = (
@@ -52,6 +53,7 @@ def compile_module(source: Path, target: Path) -> None:
     name, value = b"source-sha256", digest(source)
     body = bytes([len(name)]) + name + value
     target.write_bytes(target.read_bytes() + b"\0" + bytes([len(body)]) + body)
+    target.chmod(0o644)
 
 
 def main() -> int:

@@ -82,6 +82,7 @@ _MODEL = ("model", "protocol")
 _REASONS = {
     "local_rate_limited": "rate",
     "request_rate_limited": "rate",
+    "inferno_budget": "budget",
     "request_payload_too_large": "size",
     "via_upstream": "node",
 }

@@ -19,6 +19,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
 )
 from envoy_data_plane.envoy.config.route.v3 import (
     DirectResponseAction,
+    FilterConfig,
     HeaderMatcher,
     RateLimit,
     RateLimitAction,
@@ -43,15 +44,18 @@ from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.tokens import token_filter
-from inferno_proxy.routing.access import Client
+from inferno_proxy.routing.access import EVERY_MODEL, Client
 from inferno_proxy.routing.plan import ModelRoute
 from inferno_runtime.identity.names import Role
 
 CALLERS_FILTER = "inferno.callers"
 NAMES_FILTER = "inferno.names"
 CLIENT_RATE_FILTER = "inferno.client-rate"
+BUDGETS_FILTER = "inferno.budgets"
 # Status by which local_replies.py tells a refusal of a client's rate from one of a model's; nobody ever sees it.
 CLIENT_RATE_STATUS = 423
+# The same of a budget, whose sentence access_filter/budgets.c writes.
+CLIENT_BUDGET_STATUS = 424
 CLIENT_TOO_OFTEN = "the limit of this client's calls is reached; try again later"
 CLIENT_WAIT = 1.0
 # What needs no credential: probes of load balancers and schedulers, which cannot keep one (beginnings of paths).
@@ -86,6 +90,11 @@ def names_filters(settings: ResourceSettings) -> list[HttpFilter]:
     return [_module(NAMES_FILTER, access_filter.names_module(), "")] if settings.asks else []
 
 
+def budget_filters(settings: ResourceSettings) -> list[HttpFilter]:
+    """What stands last, behind everything else that refuses a call, for the same reason."""
+    return [_module(BUDGETS_FILTER, access_filter.budgets_module(), "")] if settings.asks else []
+
+
 def _module(name: str, code: bytes, configuration: str) -> HttpFilter:
     """A module that fails refuses the calls that need it."""
     config = PluginConfig(
@@ -107,7 +116,7 @@ def _module(name: str, code: bytes, configuration: str) -> HttpFilter:
 
 
 def client_table(settings: ResourceSettings) -> bytes:
-    """The fields of the virtual host that hold the clients, encoded; read by access_filter/callers.c."""
+    """The fields of the virtual host that hold the clients, encoded; read by access_filter/callers.c and budgets.c."""
     return _client_table(settings.clients) if settings.asks else b""
 
 
@@ -115,7 +124,9 @@ def client_table(settings: ResourceSettings) -> bytes:
 def _client_table(clients: tuple[Client, ...]) -> bytes:
     keys = {key: _record(client) for client in clients for key in client.keys}
     subjects = {subject: _record(client) for client in clients for subject in client.subjects}
-    spaces = (("inferno.keys", keys), ("inferno.subjects", subjects))
+    budgets = {each.name: f"{each.budget.calls} {each.budget.seconds}" for each in clients if each.budget}
+    spaces = [("inferno.keys", keys), ("inferno.subjects", subjects)]
+    spaces += [("inferno.budgets", budgets)] if budgets else []
     body = b"".join(delimited(_FILTER_METADATA, _entry(name, table)) for name, table in spaces)
     return delimited(_METADATA, body)
 
@@ -130,8 +141,19 @@ def _entry(name: str, table: Mapping[str, str]) -> bytes:
     return delimited(1, name.encode()) + delimited(2, struct.SerializeToString(deterministic=True))
 
 
-def client_rates(clients: Iterable[Client]) -> dict[str, Any]:
-    """Each client's limit of calls, for the virtual host; nothing when none has one."""
+def client_limits(settings: ResourceSettings) -> dict[str, Any]:
+    """What the filters of clients do at this virtual host: each client's limit of calls, and which of them have nothing
+    to do, since no client is restricted or none has a budget."""
+    clients = settings.clients
+    idle = {
+        NAMES_FILTER: all(each.access == EVERY_MODEL for each in clients),
+        BUDGETS_FILTER: not any(each.budget for each in clients),
+    }
+    off = {name: packed(FilterConfig(disabled=True)) for name, is_idle in idle.items() if is_idle and settings.asks}
+    return {**off, **_client_rates(clients)}
+
+
+def _client_rates(clients: Iterable[Client]) -> dict[str, Any]:
     buckets = [
         LocalRateLimitDescriptor(
             entries=[RateLimitDescriptorEntry(key=CLIENT, value=client.name)],

@@ -34,7 +34,7 @@ from envoy_data_plane.google.protobuf import StringValue
 from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources import call_filter
-from inferno_proxy.resources.access import access_filters, names_filters
+from inferno_proxy.resources.access import access_filters, budget_filters, names_filters
 from inferno_proxy.resources.access_log import access_log
 from inferno_proxy.resources.call_stats import call_stats
 from inferno_proxy.resources.clusters import ads
@@ -130,6 +130,7 @@ def _public(settings: ResourceSettings, *, trusted: bool) -> Filter:
         *([rate_filter()] if settings.rate_limits else []),
         *([global_rate_filter()] if settings.rate_limit_service else []),
         *([size_filter()] if settings.size_limits else []),
+        *budget_filters(settings),
         HttpFilter(name=ROUTER, typed_config=packed(Router(suppress_envoy_headers=True, upstream_log=try_logs()))),
     ]
     manager.access_log = [*call_stats(), *manager.access_log]
@@ -156,7 +157,7 @@ def _manager(name: str, settings: ResourceSettings, outside: TypedExtensionConfi
         generate_request_id=False,
         normalize_path=True,
         merge_slashes=True,
-        local_reply_config=local_replies(client_rates=settings.asks),
+        local_reply_config=local_replies(clients=settings.asks),
         access_log=access_log(settings.access_log),
         tracing=tracing(settings.traces),
         request_id_extension=request_ids(settings.traces),

@@ -29,7 +29,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct, Value
 
-from inferno_proxy.resources.access import CLIENT_RATE_STATUS, CLIENT_TOO_OFTEN
+from inferno_proxy.resources.access import CLIENT_BUDGET_STATUS, CLIENT_RATE_STATUS, CLIENT_TOO_OFTEN
 from inferno_proxy.resources.rate_limits import too_often
 from inferno_proxy.resources.refusals import DETAILS_HEADER, refusal_details
 from inferno_proxy.resources.size_limits import LIMIT_OF_ROUTE
@@ -53,9 +53,9 @@ _SENTENCES = (
 )
 
 
-def local_replies(*, client_rates: bool = False) -> LocalReplyConfig:
+def local_replies(*, clients: bool = False) -> LocalReplyConfig:
     """Mappers in order of precedence; the last pair leaves Envoy's own words and only gives them the right form.
-    ``client_rates``: calls may be beyond a client's limit."""
+    ``clients``: calls may be beyond a client's limit."""
     mappers = []
     for flags, sentence in _SENTENCES:
         mappers += [_mapper(sentence, flags, grpc=True), _mapper(sentence, flags)]
@@ -65,11 +65,13 @@ def local_replies(*, client_rates: bool = False) -> LocalReplyConfig:
     for status, sentence in ((504, _OUT_OF_TIME), (429, _TOO_OFTEN)):
         found = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
         mappers += [_mapper(sentence, (), found, grpc=True), _mapper(sentence, (), found)]
-    limited = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(CLIENT_RATE_STATUS)))
-    for grpc in (True, False) if client_rates else ():
-        of_client = _mapper(CLIENT_TOO_OFTEN, (), limited, grpc=grpc)
-        of_client.status_code = 429
-        mappers.append(of_client)
+    of_clients = ((CLIENT_RATE_STATUS, CLIENT_TOO_OFTEN), (CLIENT_BUDGET_STATUS, "%LOCAL_REPLY_BODY%"))
+    for status, sentence in of_clients if clients else ():
+        limited = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
+        for grpc in (True, False):
+            of_client = _mapper(sentence, (), limited, grpc=grpc)
+            of_client.status_code = 429
+            mappers.append(of_client)
     large = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(413)))
     exhausted = _mapper(_TOO_LARGE, (), large, grpc=True)
     exhausted.headers_to_add = _headers({"grpc-status": "8"})

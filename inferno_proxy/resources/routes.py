@@ -43,7 +43,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
 
 from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Resource
-from inferno_proxy.resources.access import access_routes, client_rates, client_table, operators_only
+from inferno_proxy.resources.access import access_routes, client_limits, client_table, operators_only
 from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
 from inferno_proxy.resources.doors import door_header
@@ -119,7 +119,7 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
         name=PUBLIC,
         domains=["*"],
         include_request_attempt_count=True,  # for the log of tries
-        typed_per_filter_config=client_rates(settings.clients),
+        typed_per_filter_config=client_limits(settings),
         matcher=_by_path(paths, door),
     )
     # RouteConfiguration.virtual_hosts is field 2.

@@ -16,11 +16,19 @@ EVERY_MODEL = "*"
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """So many ``calls`` in each period of ``seconds``, the first of which began with 1970."""
+
+    calls: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """Somebody who calls.
 
     ``keys`` are the SHA-256 of API keys in hexadecimal, ``subjects`` those of tokens. ``models`` are names, or their
-    beginnings followed by ``*``. ``rate`` bounds all calls of the client together.
+    beginnings followed by ``*``. ``rate`` and ``budget`` bound all calls of the client together.
     """
 
     name: str
@@ -29,6 +37,7 @@ class Client:
     operator: bool = False
     models: tuple[str, ...] = (EVERY_MODEL,)
     rate: Rate | None = None
+    budget: Budget | None = None
 
     @property
     def access(self) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pydantic
 
-from inferno_proxy.routing.access import Client, TokenRules
+from inferno_proxy.routing.access import Budget, Client, TokenRules
 from inferno_proxy.routing.traffic import Rate
 from inferno_runtime.settings import option
 
@@ -21,6 +21,8 @@ ClientName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-
 _Subject = Annotated[str, pydantic.StringConstraints(pattern=r"^[\x21-\x7e]{1,256}$")]
 _Pattern = Annotated[str, pydantic.StringConstraints(pattern=r"^[^*\x00-\x1f]{0,1024}\*?$", min_length=1)]
 _MOST_BYTES = 256 * 1024
+# Seconds.
+_PERIODS = {"hour": 3600, "day": 86_400}
 
 
 class ClientRateSettings(pydantic.BaseModel):
@@ -36,6 +38,19 @@ class ClientRateSettings(pydantic.BaseModel):
         return Rate(self.calls, self.seconds)
 
 
+class ClientBudgetSettings(pydantic.BaseModel):
+    """How many calls one client has."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    calls: int = option(help="Calls in each period.", ge=1, le=10**15)
+    per: Literal["hour", "day"] = option("day", help="The period; both begin on the clock (UTC).")
+
+    def budget(self) -> Budget:
+        """The same as a plain value."""
+        return Budget(self.calls, _PERIODS[self.per])
+
+
 class ClientSettings(pydantic.BaseModel):
     """Somebody who may call the public port."""
 
@@ -46,6 +61,7 @@ class ClientSettings(pydantic.BaseModel):
     role: Literal["client", "operator"] = option("client", help="Whether it may operate the mesh as well.")
     models: tuple[_Pattern, ...] = option(("*",), help="Models it may call: NAME or PREFIX*.")
     rate: ClientRateSettings | None = option(None, help="How often it may call.")
+    budget: ClientBudgetSettings | None = option(None, help="How many calls it has for an hour or a day.")
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -71,6 +87,7 @@ class ClientSettings(pydantic.BaseModel):
             operator=self.role == "operator",
             models=self.models,
             rate=self.rate.rate() if self.rate else None,
+            budget=self.budget.budget() if self.budget else None,
         )
 
 

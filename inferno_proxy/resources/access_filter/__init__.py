@@ -1,5 +1,5 @@
-"""The filters that find out who calls, and that hold a call to the model it may have: sources, and the modules built
-from them."""
+"""The filters that find out who calls, hold a call to the model it may have, and a client to its budget: sources, and
+the modules built from them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def callers_module() -> bytes:
 def names_module() -> bytes:
     """The WebAssembly module that compares the model's name in each message with the one the call was let in for."""
     return (_FOLDER / "names.wasm").read_bytes()
+
+
+@cache
+def budgets_module() -> bytes:
+    """The WebAssembly module that counts what each client has left."""
+    return (_FOLDER / "budgets.wasm").read_bytes()

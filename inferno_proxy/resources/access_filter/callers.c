@@ -13,17 +13,16 @@
  */
 
 #include "abi.h"
+#include "host_metadata.h"
 #include "sha256.h"
 
 IMPORT(proxy_replace_header_map_value)
 u32 proxy_replace_header_map_value(u32 map, const char *key, u32 key_size, const u8 *value, u32 size);
 IMPORT(proxy_remove_header_map_value) u32 proxy_remove_header_map_value(u32 map, const char *key, u32 key_size);
-IMPORT(proxy_get_property) u32 proxy_get_property(const u8 *path, u32 path_size, const u8 **at, u32 *size);
 
 #define SET(name, value) proxy_replace_header_map_value(REQUEST_HEADERS, name, sizeof name - 1, (value).at, (value).size)
 #define REMOVE(name) proxy_remove_header_map_value(REQUEST_HEADERS, name, sizeof name - 1)
 
-enum { LONGEST_SUBJECT = 256 };
 static u8 open_paths[4096];
 static u32 open_size;
 
@@ -47,21 +46,6 @@ static span bearer(void) {
     if ((value.at[i] | 0x20) != SCHEME[i]) return (span){0, 0};
   return (span){value.at + SIZE, value.size - SIZE};
 }
-
-static span property(const char *above, u32 above_size, span key) {
-  static u8 path[128 + LONGEST_SUBJECT];
-  span value = {0, 0};
-  if (key.size > LONGEST_SUBJECT) return value;
-  __builtin_memcpy(path, above, above_size);
-  for (u32 i = 0; i < key.size; i++) {
-    if (!key.at[i]) return value; /* it separates the parts of a path */
-    path[above_size + i] = key.at[i];
-  }
-  if (proxy_get_property(path, above_size + key.size, &value.at, &value.size)) value = (span){0, 0};
-  return value;
-}
-#define IN_HOST(space) "xds\0virtual_host_metadata\0filter_metadata\0" space /* its final zero is the joint */
-#define PROPERTY(above, key) property(above, sizeof above, key)
 
 static span known_key(span key) {
   static const char digits[] = "0123456789abcdef";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,26 @@ async def test_a_key_opens_what_its_client_may_have_until_the_client_goes(socket
         made.server.release.set()
         # Nobody else's call ended with it.
         assert (await held).model_name == "m"
+
+
+async def test_what_is_spent_stays_spent_when_clients_and_routes_change(socket_dir: Path, tmp_path: Path) -> None:
+    async with secured(tmp_path, socket_dir) as made:
+        await made.client("thrifty", "      budget: {calls: 2}\n")
+        await made.client("late")
+        made.configure("thrifty")
+        days = {datetime.now(UTC).date()}
+        async with running(made) as mesh:
+            await eventually(partial(mesh.ends, "m", made.keys["thrifty"], OK), 5, "the client is served")
+            made.configure("thrifty", "late")
+            mesh.reload()
+            await eventually(partial(mesh.ends, "m", made.keys["late"], OK), 10, "another client is served")
+            codes = [await mesh.outcome("m", made.keys["thrifty"]) for _ in range(4)]
+        # One day's, unless a day began meanwhile.
+        days.add(datetime.now(UTC).date())
+        assert set(codes) == {OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert 1 <= codes.count(OK) <= 2 * len(days) - 1
+        # By which metrics and the access log know such a refusal (see metrics/translation.py).
+        assert '"inferno_budget"' in made.log.read_text()
 
 
 async def test_the_command_line_reaches_the_mesh_over_tls(socket_dir: Path, tmp_path: Path) -> None:

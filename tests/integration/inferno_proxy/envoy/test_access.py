@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from inferno_proxy.fleet import Address
 from inferno_proxy.identity.caller import Door
-from inferno_proxy.routing.access import AccessTable, Client
+from inferno_proxy.routing.access import AccessTable, Budget, Client
 from inferno_proxy.routing.aliases import Alias
 from inferno_proxy.routing.plan import RoutingSettings
 from inferno_proxy.routing.traffic import Rate
@@ -40,6 +41,8 @@ CLIENTS = (
     Client("none", (hashed("inf_none"),), models=()),
     Client("boss", (hashed("inf_boss"),), operator=True),
     Client("slow", (hashed("inf_slow"),), rate=Rate(2, 3600)),
+    # Its period is that of the years 2001 to 2033: it does not end during a test.
+    Client("thrifty", (hashed("inf_thrifty"),), budget=Budget(3, 10**9)),
 )
 NOBODY: Any = ()
 
@@ -236,6 +239,26 @@ async def test_a_client_that_calls_too_often_is_told_so_and_no_other_is(world: W
     ) as answer:
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
         assert await answer.json() == {"error": "the limit of this client's calls is reached; try again later"}
+    assert await world.infer("magika", metadata=by("inf_all")) == "n1"
+
+
+async def test_a_client_whose_budget_is_spent_is_told_until_when_and_no_other_is(world: World) -> None:
+    for _ in range(2):
+        await world.infer("magika", metadata=by("inf_thrifty"))
+    # A call counts over REST as well, and a probe does not.
+    assert (await world.rest("/v2/models/magika/infer", "inf_thrifty"))[0] == 200
+    assert (await world.rest("/v2/health/ready", "inf_thrifty"))[0] == 200
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.infer("magika", metadata=by("inf_thrifty"))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    sentence = r"this client's budget of 3 calls is spent; the next begins in \d+ seconds"
+    assert re.fullmatch(sentence, str(caught.value.details()))
+    assert dict(caught.value.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "-1"
+    infer = f"{world.url}/v2/models/magika/infer"
+    async with world.http.post(infer, json={}, headers=dict(by("inf_thrifty"))) as answer:
+        assert answer.status == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 10**9
+        assert re.fullmatch(sentence, (await answer.json())["error"])
     assert await world.infer("magika", metadata=by("inf_all")) == "n1"
 
 

@@ -15,5 +15,6 @@ def test_the_committed_module_was_built_from_the_committed_source(source: Path) 
 
 
 def test_the_modules_fit_into_a_listener_without_notice() -> None:
-    for module in (call_filter.module(), access_filter.callers_module(), access_filter.names_module()):
+    modules = (access_filter.budgets_module(), access_filter.callers_module(), access_filter.names_module())
+    for module in (call_filter.module(), *modules):
         assert len(module) < 16 * 1024

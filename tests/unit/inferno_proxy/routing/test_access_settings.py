@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferno_proxy.routing.access import Client, TokenRules
+from inferno_proxy.routing.access import Budget, Client, TokenRules
 from inferno_proxy.routing.traffic import Rate
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.handover import HandOver
@@ -33,13 +33,20 @@ proxy:
       keys: ["{A}", "{B}"]
       models: [filetype, "chat*"]
       rate: {{calls: 5, seconds: 60}}
-    boss: {{subjects: [alice], role: operator}}
+      budget: {{calls: 1000}}
+    boss: {{subjects: [alice], role: operator, budget: {{calls: 9, per: hour}}}}
   jwt: {{issuer: "https://id.example", audiences: [mesh], jwks: "https://id.example/keys", jwks_ca: /etc/ca.pem}}
 """,
     )
     assert settings.callers == (
-        Client("team", ("a" * 64, "b" * 64), models=("filetype", "chat*"), rate=Rate(5, 60)),
-        Client("boss", subjects=("alice",), operator=True),
+        Client(
+            "team",
+            ("a" * 64, "b" * 64),
+            models=("filetype", "chat*"),
+            rate=Rate(5, 60),
+            budget=Budget(1000, 86_400),
+        ),
+        Client("boss", subjects=("alice",), operator=True, budget=Budget(9, 3600)),
     )
     assert settings.tokens == TokenRules("https://id.example", ("mesh",), "https://id.example/keys", "/etc/ca.pem")
     assert settings.tokens is not None
@@ -61,6 +68,8 @@ def test_nobody_is_asked_without_clients() -> None:
         (f'{{keys: ["{A}"], models: ["a*b"]}}', r":4: proxy\.clients\.team\.models"),
         (f'{{keys: ["{A}"], role: king}}', r":4: proxy\.clients\.team\.role"),
         (f'{{keys: ["{A}"], rate: {{calls: 0}}}}', r":4: proxy\.clients\.team\.rate\.calls"),
+        (f'{{keys: ["{A}"], budget: {{calls: 0}}}}', r":4: proxy\.clients\.team\.budget\.calls"),
+        (f'{{keys: ["{A}"], budget: {{calls: 1, per: week}}}}', r":4: proxy\.clients\.team\.budget\.per"),
         (f'{{keys: ["{A}"], budgets: 3}}', r":4: unknown key 'proxy\.clients\.team\.budgets'"),
         ("{subjects: [alice]}", r"clients\.team\.subjects need proxy\.jwt"),
         ('{subjects: ["two words"]}', r":4: proxy\.clients\.team\.subjects"),
