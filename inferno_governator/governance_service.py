@@ -19,8 +19,13 @@ from inferno_governator.metrics import Metrics
 from inferno_governator.store.store import Store
 from inferno_governator.telemetry_decoder import decode
 from inferno_governator.telemetry_stream import TelemetryStream
+from inferno_runtime import logs
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.errors import Denied, InfernoError, Unavailable
+from inferno_runtime.identity.caller import Caller, caller_of
+from inferno_runtime.identity.permission import Action, permit
+
+_LOG = logs.get("governator")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -76,8 +81,10 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         """Store batches and acknowledge what is committed."""
         if self._stopping is not None:
             raise self._stopping
+        caller = caller_of(context)
+        permit(caller, Action.MEASURE, caller.name)
         stream = TelemetryStream()
-        reader = self._readers.create_task(self._read(request_iterator, stream))
+        reader = self._readers.create_task(self._read(request_iterator, stream, caller))
         self._streams.add(stream)
         self._opened()
         try:
@@ -94,18 +101,24 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
 
     async def GetCostReport(self, request: wire.GetCostReportRequest, context: Context) -> wire.GetCostReportResponse:
         """The bill of a period."""
+        permit(caller_of(context), Action.READ)
         start = request.start.seconds if request.HasField("start") else None
         end = _ceil_seconds(request.end) if request.HasField("end") else None
         return _encode(await report(self._store, period(start, end, self._clock.wall())))
 
-    async def _read(self, requests: AsyncIterator[wire.StreamTelemetryRequest], stream: TelemetryStream) -> None:
+    async def _read(
+        self, requests: AsyncIterator[wire.StreamTelemetryRequest], stream: TelemetryStream, caller: Caller
+    ) -> None:
         try:
             async for request in requests:
                 await stream.room()
+                permit(caller, Action.MEASURE, request.batch.node_id)
                 batch = decode(request.batch, int(self._clock.wall() * 1_000_000))
                 self._intake.submit(batch, stream)
                 stream.submitted()
         except InfernoError as error:
+            if isinstance(error, Denied):
+                _LOG.warning("telemetry refused", caller=str(caller), error=error.message)
             stream.fail(error)
         else:
             stream.end()

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from inferno_proxy.identity.caller import Caller
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.identity.caller import Caller
 
 _LOG = logs.get("audit")
 _LARGEST = 16 * 1024 * 1024

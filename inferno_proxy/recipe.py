@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inferno_proxy.fleet import Address
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.identity.membership import Membership
 from inferno_proxy.publishing.publisher import Recipe
 from inferno_proxy.resources import ResourceSettings
@@ -11,6 +10,7 @@ from inferno_proxy.resources.settings import ServerTls
 from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
 from inferno_proxy.supervisor.layout import Layout
+from inferno_runtime.identity.caller import Door
 
 
 def recipe_of(

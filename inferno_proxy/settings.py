@@ -231,7 +231,7 @@ class ProxySettings(DoorSettings):
     def routing(self) -> RoutingSettings:
         """What the plan of routes is made by."""
         # Not at the top: it loads gRPC, and settings are read by command lines that have nothing to do with it.
-        from inferno_proxy.identity.caller import CLIENT
+        from inferno_runtime.identity.caller import CLIENT
 
         return RoutingSettings(
             traffic_table(self.models, CLIENT if self.has_credentials else ""),

@@ -14,15 +14,15 @@ from inferno.registration.v1 import registration_service_pb2 as wire
 from inferno.registration.v1 import registration_service_pb2_grpc as stubs
 from inferno_proxy.discovery.names import resolve_node
 from inferno_proxy.fleet import Source
-from inferno_proxy.identity.caller import Caller, caller_of
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_proxy.registry.admission import refusal
 from inferno_proxy.registry.lease import Lease, Outlook
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.services.node_wire import loads_from_wire, node_from_wire
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput, Unavailable
+from inferno_runtime.identity.caller import Caller, caller_of
+from inferno_runtime.identity.permission import Action
 
 ANNOUNCED_FOR = 30.0
 _ANNOUNCED_AT_MOST = 24 * 3600.0

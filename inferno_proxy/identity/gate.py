@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import ANONYMOUS, Caller
-from inferno_proxy.identity.permission import Action, permit
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.identity.caller import ANONYMOUS, Caller
+from inferno_runtime.identity.permission import Action, permit
 
 _LOG = logs.get("gate")
 # Seconds. A data plane that is refused asks again every second: one line tells of all that follow within this time.

@@ -9,7 +9,6 @@ import grpc
 from inferno.identity.v1 import identity_service_pb2 as wire
 from inferno.identity.v1 import identity_service_pb2_grpc as stubs
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import DOOR, Door, caller_of
 from inferno_proxy.identity.failed_joins import FailedJoins
 from inferno_proxy.identity.mesh_authority import MeshAuthority
 from inferno_proxy.identity.presence import Presence
@@ -20,6 +19,7 @@ from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput, Unauthenticated
 from inferno_runtime.identity.authority import LEAF_SECONDS, Authority, Grant, requested_pin
 from inferno_runtime.identity.authority_folder import AuthorityFolder
+from inferno_runtime.identity.caller import DOOR, Door, caller_of
 from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.names import MeshName, Role
 from inferno_runtime.identity.preflight import facts_of

@@ -14,9 +14,7 @@ import grpc
 
 from inferno_proxy.feedback.observed import Counts, Try
 from inferno_proxy.fleet import FleetView
-from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_proxy.reports.load_report import LoadReports, report_request
 from inferno_proxy.reports.places import Places
 from inferno_proxy.reports.refused_connections import read_refused_connections
@@ -26,6 +24,8 @@ from inferno_proxy.services.closing import Closing
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Exhausted
+from inferno_runtime.identity.caller import caller_of
+from inferno_runtime.identity.permission import Action
 from inferno_runtime.latest import Latest
 
 LOAD_SERVICE = "envoy.service.load_stats.v3.LoadReportingService"

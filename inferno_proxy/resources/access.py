@@ -37,7 +37,6 @@ from envoy_data_plane.envoy.type.v3 import FractionalPercent, HttpStatus, Status
 from envoy_data_plane.google.protobuf import Any, StringValue
 from google.protobuf import struct_pb2
 
-from inferno_proxy.identity.caller import CLIENT, ROLE
 from inferno_proxy.resources import access_filter
 from inferno_proxy.resources.names import ACCESS_HEADER
 from inferno_proxy.resources.packing import delimited, packed, seconds
@@ -46,6 +45,7 @@ from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.tokens import token_filter
 from inferno_proxy.routing.access import EVERY_MODEL, Client
 from inferno_proxy.routing.plan import ModelRoute
+from inferno_runtime.identity.caller import CLIENT, ROLE
 from inferno_runtime.identity.names import Role
 
 CALLERS_FILTER = "inferno.callers"

@@ -12,9 +12,9 @@ from envoy_data_plane.envoy.type.v3 import FractionalPercent
 from envoy_data_plane.google.protobuf import Struct, Value
 
 from inferno_proxy.envoy.bootstrap import ACCESS_LOG_SWITCH
-from inferno_proxy.identity.caller import CLIENT
 from inferno_proxy.resources.names import MODEL_HEADER
 from inferno_proxy.resources.packing import packed
+from inferno_runtime.identity.caller import CLIENT
 
 # Time, level, component and event are named as in our own processes' lines (inferno_runtime/logs.py).
 _FIELDS = {

@@ -18,7 +18,7 @@ MODEL_HEADER = "x-inferno-model"
 SEQUENCE_HEADER = "x-inferno-sequence"
 FINGERPRINT_HEADER = "x-inferno-fingerprint"
 # Of the client that calls, as Envoy has found out: which models it may call (see routing/access.py), and the subject of
-# its token. Its name and role are in headers of identity/caller.py.
+# its token. Its name and role are in headers of inferno_runtime/identity/caller.py.
 ACCESS_HEADER = "x-inferno-access"
 SUBJECT_HEADER = "x-inferno-subject"
 # The logs of tries: a fair sample of all, those that failed, and those of calls that ask for it.

@@ -15,9 +15,9 @@ from envoy_data_plane.envoy.config.core.v3 import TypedExtensionConfig
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import HeaderMutation
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 
-from inferno_proxy.identity.caller import CLIENT, DOOR, ROLE
 from inferno_proxy.resources.names import ACCESS_HEADER, EXPLAIN_HEADER, MODEL_HEADER, SEQUENCE_HEADER, SUBJECT_HEADER
 from inferno_proxy.resources.packing import packed
+from inferno_runtime.identity.caller import CLIENT, DOOR, ROLE
 
 FROM_CLIENTS = (MODEL_HEADER, SEQUENCE_HEADER, EXPLAIN_HEADER)
 _PREFIX = "x-inferno-"

@@ -41,7 +41,6 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.access import access_routes, client_limits, client_table, operators_only
 from inferno_proxy.resources.aliases import alias_metadata
@@ -69,6 +68,7 @@ from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import SIZE_FILTER, limit_metadata, size_limit
 from inferno_proxy.routing.aliases import Alias
 from inferno_proxy.routing.plan import ModelRoute, RoutePlan
+from inferno_runtime.identity.caller import Door
 
 CALL_FILTER = "inferno.call"
 

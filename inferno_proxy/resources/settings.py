@@ -7,8 +7,8 @@ from pathlib import Path
 
 from inferno_proxy.call_records import Traces
 from inferno_proxy.fleet import Address
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.routing.access import Client, TokenRules
+from inferno_runtime.identity.caller import Door
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from tritonclient.grpc import service_pb2
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.errors import unknown_model
 from inferno_proxy.fleet import FleetView, Member, ModelState
-from inferno_proxy.identity.caller import Caller
 from inferno_proxy.identity.membership import Membership
 from inferno_proxy.registry.registry import Registry
 from inferno_proxy.routing.aliases import Aliases, in_force, no_aliases, stands_for
@@ -25,6 +24,7 @@ from inferno_proxy.services.health import Status, summarize
 from inferno_proxy.services.servers import ask
 from inferno_proxy.services.statistics import add_up
 from inferno_runtime.errors import Denied, InfernoError, NotFound, TimedOut, Unavailable, Unsupported
+from inferno_runtime.identity.caller import Caller
 
 NAME = "inferno"
 # What works through the mesh, in Triton's own words. Shared memory, trace and log settings belong to one node.

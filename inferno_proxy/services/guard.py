@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import grpc
 
-from inferno_proxy.identity.caller import caller_from
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_runtime.errors import InfernoError
+from inferno_runtime.identity.caller import caller_from
+from inferno_runtime.identity.permission import Action
 
 # By gRPC service, or by method where one differs. None: the service asks for itself, since what it asks depends on the
 # method or on the message.

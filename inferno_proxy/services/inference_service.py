@@ -12,9 +12,9 @@ import grpc
 from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc as stubs
 
-from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.services.fleet_inference import FleetInference
 from inferno_runtime.errors import Unsupported
+from inferno_runtime.identity.caller import caller_of
 
 # tritonclient's stubs carry no types.
 Message = Any

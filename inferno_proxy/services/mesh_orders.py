@@ -13,13 +13,13 @@ from google.protobuf import duration_pb2
 from inferno.mesh.v1 import mesh_service_pb2 as wire
 from inferno_proxy.errors import unknown_model, unknown_node
 from inferno_proxy.fleet import FleetView
-from inferno_proxy.identity.caller import Caller
 from inferno_proxy.orders.order import Kind, Order
 from inferno_proxy.routing.aliases import Alias
 from inferno_proxy.routing.grouping import group_of
 from inferno_proxy.routing.traffic import EVERY_MODEL
 from inferno_proxy.routing.traffic_settings import ModelSettings, SplitSettings
 from inferno_runtime.errors import InvalidInput
+from inferno_runtime.identity.caller import Caller
 
 _MOST_TIMES = 10.0
 _LONGEST_REASON = 200

@@ -14,9 +14,7 @@ from inferno.mesh.v1 import mesh_service_pb2_grpc as stubs
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.events import EventLog
 from inferno_proxy.fleet import Member
-from inferno_proxy.identity.caller import Caller, caller_of
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_proxy.orders.desk import OrderDesk
 from inferno_proxy.orders.order import Key, Kind, Order
 from inferno_proxy.registry.registry import Registry
@@ -30,6 +28,8 @@ from inferno_proxy.services.mesh_watch import Causes, Views
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput, NotFound
+from inferno_runtime.identity.caller import Caller, caller_of
+from inferno_runtime.identity.permission import Action
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")

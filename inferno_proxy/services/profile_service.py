@@ -10,8 +10,8 @@ import grpc
 from inferno.profile.v1 import profile_service_pb2 as wire
 from inferno.profile.v1 import profile_service_pb2_grpc as stubs
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.profiling.recorder import Recorder
+from inferno_runtime.identity.caller import caller_of
 
 _SECONDS = 10.0
 _PIECE = 256 * 1024

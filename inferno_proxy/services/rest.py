@@ -10,7 +10,6 @@ import prometheus_client
 from aiohttp import web
 
 from inferno_proxy.discovery.registration_service import RegistrationService
-from inferno_proxy.identity.caller import Caller, caller_from
 from inferno_proxy.identity.gate import Gate
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.services.fleet_inference import FleetInference
@@ -21,6 +20,7 @@ from inferno_proxy.services.message_json import as_json, error_json
 from inferno_proxy.services.register_json import parse_announcement
 from inferno_runtime import logs
 from inferno_runtime.errors import Broken, Exhausted, InfernoError, InvalidInput, NotFound, Unavailable, Unsupported
+from inferno_runtime.identity.caller import Caller, caller_from
 
 _LOG = logs.get("rest")
 _LARGEST_BODY = 4 * 1024 * 1024

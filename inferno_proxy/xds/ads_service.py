@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
-from inferno_proxy.identity.caller import caller_of
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_proxy.publishing.snapshot import Dialect, Snapshot, content_version
 from inferno_proxy.xds.clients import ClientTable
 from inferno_proxy.xds.order import Bounds
@@ -21,6 +19,8 @@ from inferno_proxy.xds.subscription import Named
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
+from inferno_runtime.identity.caller import caller_of
+from inferno_runtime.identity.permission import Action
 from inferno_runtime.latest import Latest
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"

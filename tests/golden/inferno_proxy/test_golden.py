@@ -25,7 +25,6 @@ from inferno_proxy.envoy.outside import Outside, external_bootstrap
 from inferno_proxy.envoy.standby import standby, write_standby
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.publishing.snapshot import Dialect, ResourceType, Snapshot
 from inferno_proxy.resources import ResourceSettings, build
 from inferno_proxy.resources.settings import ServerTls
@@ -33,6 +32,7 @@ from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.plan import RoutePlan
 from inferno_proxy.routing.traffic_settings import traffic_table
 from inferno_proxy.settings import ProxySettings
+from inferno_runtime.identity.caller import Door
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.secrets import write_secrets
 from tests.certificates import authority, issued

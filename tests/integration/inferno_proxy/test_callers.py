@@ -14,10 +14,10 @@ from envoy_data_plane.envoy.service.load_stats.v3 import LoadStatsRequest
 
 from inferno.registration.v1 import registration_service_pb2 as wire
 from inferno.registration.v1 import registration_service_pb2_grpc as stubs
-from inferno_proxy.identity.caller import CERTIFICATE, DOOR
 from inferno_proxy.publishing.snapshot import ResourceType
 from inferno_proxy.services.node_wire import node_to_wire
 from inferno_proxy.xds.ads_service import SERVICE as ADS
+from inferno_runtime.identity.caller import CERTIFICATE, DOOR
 from tests.integration.inferno_proxy.control import Control
 from tests.unit.inferno_proxy.nodes import node
 

@@ -11,11 +11,11 @@ from cryptography import x509
 
 from inferno.identity.v1 import identity_service_pb2 as wire
 from inferno.identity.v1 import identity_service_pb2_grpc as stubs
-from inferno_proxy.identity.caller import CERTIFICATE, CLIENT, DOOR, ROLE
 from inferno_runtime import rpc
 from inferno_runtime.errors import AlreadyExists, Denied, Exhausted, Fenced, InfernoError, InvalidInput, NotFound
 from inferno_runtime.errors import Unauthenticated as Unknown
 from inferno_runtime.identity.authority import NODE_HOST, make_request, pinned
+from inferno_runtime.identity.caller import CERTIFICATE, CLIENT, DOOR, ROLE
 from inferno_runtime.identity.join_token import JoinToken
 from inferno_runtime.identity.preflight import facts_of
 from tests.integration.inferno_proxy.control import Control

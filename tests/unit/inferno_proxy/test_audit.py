@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import LOCAL, Caller, Kind
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Denied, Unavailable
+from inferno_runtime.identity.caller import LOCAL, Caller, Kind
 from tests.waiting import eventually_sync
 
 

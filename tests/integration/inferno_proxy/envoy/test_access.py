@@ -16,11 +16,11 @@ import pytest_asyncio
 from tritonclient.grpc import service_pb2 as pb
 
 from inferno_proxy.fleet import Address
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.routing.access import AccessTable, Budget, Client
 from inferno_proxy.routing.aliases import Alias
 from inferno_proxy.routing.plan import RoutingSettings
 from inferno_proxy.routing.traffic import Rate
+from inferno_runtime.identity.caller import Door
 from tests.integration.inferno_proxy.envoy import test_public_port as public
 from tests.integration.inferno_proxy.envoy.test_public_port import request
 from tests.integration.inferno_proxy.envoy.world import Server, controlling, member, model, proxied, serving, view

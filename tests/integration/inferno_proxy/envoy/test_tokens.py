@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from inferno_proxy.identity.caller import Door
 from inferno_proxy.routing.access import AccessTable, Client, TokenRules
 from inferno_proxy.routing.plan import RoutingSettings
+from inferno_runtime.identity.caller import Door
 from tests.integration.inferno_proxy.envoy.test_access import World, hashed
 from tests.integration.inferno_proxy.envoy.world import Server, controlling, member, model, proxied, serving, view
 from tests.integration.inferno_proxy.signed_tokens import KEY, public_keys, token

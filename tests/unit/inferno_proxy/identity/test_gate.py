@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from inferno_proxy.audit import AuditLog
-from inferno_proxy.identity.caller import ANONYMOUS, LOCAL, Caller, Kind
 from inferno_proxy.identity.gate import Gate
-from inferno_proxy.identity.permission import Action
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Denied, Unauthenticated
+from inferno_runtime.identity.caller import ANONYMOUS, LOCAL, Caller, Kind
+from inferno_runtime.identity.permission import Action
 
 PROXY = Caller(Kind.PROXY, "p")
 

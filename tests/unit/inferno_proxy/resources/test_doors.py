@@ -17,13 +17,13 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.xds.type.matcher.v3 import Matcher, MatcherOnMatch
 
-from inferno_proxy.identity.caller import DOOR, Door
 from inferno_proxy.resources import ResourceSettings
 from inferno_proxy.resources.listeners import listener_resource
 from inferno_proxy.resources.names import CONTROL_GRPC, CONTROL_HTTP, GOVERNATOR
 from inferno_proxy.resources.routes import route_resource
 from inferno_proxy.routing.aliases import Alias
 from inferno_proxy.routing.plan import ModelRoute, RoutePlan
+from inferno_runtime.identity.caller import DOOR, Door
 
 PLAN = RoutePlan({"m": ModelRoute("m"), "s": ModelRoute("s", stateful=True)}, aliases={"best": Alias("m", "")})
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.identity.permission import Action
 from inferno_proxy.services.guard import action_of
+from inferno_runtime.identity.permission import Action
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from inferno_proxy.identity.caller import Caller, Kind
 from inferno_runtime.errors import Denied, Unauthenticated
+from inferno_runtime.identity.caller import Caller, Kind
 
 
 class Action(StrEnum):
@@ -13,7 +13,8 @@ class Action(StrEnum):
 
     INFER asks about models and health, as any client of the protocol does. JOIN exchanges a token for a certificate,
     RENEW a certificate for a newer one. READ looks at nodes, clients and events. OPERATE changes what the mesh does.
-    REGISTER speaks for a node. CONFIGURE takes a data plane's configuration and reports for it.
+    REGISTER speaks for a node, MEASURE sends its telemetry. CONFIGURE takes a data plane's configuration and reports
+    for it.
     """
 
     INFER = "ask about models"
@@ -22,6 +23,7 @@ class Action(StrEnum):
     READ = "read the state of the mesh"
     OPERATE = "operate the mesh"
     REGISTER = "register a node"
+    MEASURE = "send telemetry"
     CONFIGURE = "take a configuration"
 
 
@@ -30,14 +32,14 @@ _ALLOWED: dict[Kind, frozenset[Action]] = {
     Kind.LOCAL: _ALL,
     Kind.OPEN: _ALL,
     Kind.ANONYMOUS: frozenset({Action.JOIN}),
-    Kind.NODE: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.REGISTER}),
+    Kind.NODE: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.REGISTER, Action.MEASURE}),
     Kind.PROXY: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.CONFIGURE}),
     Kind.CLIENT: frozenset({Action.INFER, Action.RENEW, Action.CONFIGURE}),
     Kind.OPERATOR: _ALL,
 }
 # Who speaks for himself alone: a node registers its own name, a data plane takes its own configuration.
 _OWN = {Kind.NODE, Kind.PROXY, Kind.CLIENT}
-_OF_ONE = {Action.REGISTER, Action.CONFIGURE}
+_OF_ONE = {Action.REGISTER, Action.MEASURE, Action.CONFIGURE}
 
 
 def permit(caller: Caller, action: Action, subject: str = "") -> None:
@@ -46,8 +48,8 @@ def permit(caller: Caller, action: Action, subject: str = "") -> None:
     Args:
         caller: Who calls.
         action: What the call does.
-        subject: For REGISTER the node_id, for CONFIGURE the xDS node id. One name may stand for several data planes of
-            one owner: ``NAME/anything`` is NAME's.
+        subject: For REGISTER and MEASURE the node_id, for CONFIGURE the xDS node id. One name may stand for several
+            data planes of one owner: ``NAME/anything`` is NAME's.
 
     Raises:
         Unauthenticated: Nobody knows who calls.

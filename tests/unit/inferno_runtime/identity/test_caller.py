@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.identity.caller import ANONYMOUS, LOCAL, Caller, Kind, caller_from
+from inferno_runtime.identity.caller import ANONYMOUS, LOCAL, Caller, Kind, caller_from
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from inferno_proxy.identity.caller import ANONYMOUS, LOCAL, Caller, Kind
-from inferno_proxy.identity.permission import Action, permit
 from inferno_runtime.errors import Denied, Unauthenticated
+from inferno_runtime.identity.caller import ANONYMOUS, LOCAL, Caller, Kind
+from inferno_runtime.identity.permission import Action, permit
 
 NODE, PROXY, CLIENT = Caller(Kind.NODE, "n"), Caller(Kind.PROXY, "p"), Caller(Kind.CLIENT, "c")
 
@@ -20,6 +20,7 @@ def test_who_owns_the_mesh_may_do_all(caller: Caller, action: Action) -> None:
     [
         (ANONYMOUS, Action.JOIN, ""),
         (NODE, Action.REGISTER, "n"),
+        (NODE, Action.MEASURE, "n"),
         (NODE, Action.READ, ""),
         (PROXY, Action.CONFIGURE, "p"),
         (PROXY, Action.CONFIGURE, "p/2"),
@@ -36,6 +37,8 @@ def test_each_may_do_its_own(caller: Caller, action: Action, subject: str) -> No
     [
         (NODE, Action.REGISTER, "m"),
         (NODE, Action.REGISTER, ""),
+        (NODE, Action.MEASURE, "m"),
+        (CLIENT, Action.MEASURE, "c"),
         (NODE, Action.CONFIGURE, "n"),
         (NODE, Action.OPERATE, ""),
         (PROXY, Action.CONFIGURE, "p2"),

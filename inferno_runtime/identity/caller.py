@@ -1,9 +1,9 @@
-"""Who calls the control plane.
+"""Who calls the control plane, or the governator behind the proxy.
 
-Everything reaches it over Unix sockets that only its own user may open. What Envoy passes on carries the header
-:data:`DOOR`, which Envoy sets itself on every such route, and what Envoy has found out about the caller: the URI of a
-verified client certificate (``x-forwarded-client-cert``, which Envoy writes anew), or the name that belongs to a
-credential (:data:`CLIENT`). A call without the header comes from a process of this user on this machine.
+Everything reaches them over sockets that only their own user, or only this machine, may open. What Envoy passes on
+carries the header :data:`DOOR`, which Envoy sets itself on every such route, and what Envoy has found out about the
+caller: the URI of a verified client certificate (``x-forwarded-client-cert``, which Envoy writes anew), or the name
+that belongs to a credential (:data:`CLIENT`). A call without the header comes from a process of this machine.
 """
 
 from __future__ import annotations
