@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
 
+from inferno.identity.v1 import identity_service_pb2 as wire
+from inferno.identity.v1 import identity_service_pb2_grpc as stubs
 from inferno_runtime.identity.authority import PROXY_HOST
-from tests.integration.inferno_proxy.secured import running, secured
+from tests.integration.inferno_proxy.secured import Running, running, secured
 from tests.integration.inferno_proxy.signed_tokens import token
 from tests.waiting import eventually
 
@@ -18,6 +23,31 @@ OK, DENIED, UNKNOWN = (
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNAUTHENTICATED,
 )
+# What a client may send to seem somebody else.
+CLAIMS = (
+    ("x-inferno-client", "boss"),
+    ("x-inferno-role", "operator"),
+    ("x-inferno-access", "*"),
+    ("x-inferno-subject", "alice"),
+    ("x-inferno-door", "open"),
+    ("x-forwarded-client-cert", "Hash=00;URI=spiffe://inferno/operator/ann"),
+    ("x-envoy-original-path", "/healthz"),
+    ("x-envoy-internal", "true"),
+)
+
+
+async def nothing_claimed_counts(mesh: Running) -> None:
+    """Services and models are refused to whoever says by headers that he is somebody else."""
+    create: Any = stubs.IdentityServiceStub(mesh.channel).CreateToken
+    infer: Any = service_pb2_grpc.GRPCInferenceServiceStub(mesh.channel).ModelInfer
+    asked = wire.CreateTokenRequest(role=wire.MEMBER_ROLE_NODE, name_pattern="gpu-*")
+    for key, code in ((mesh.made.keys["team"], DENIED), ("", UNKNOWN)):
+        own = (("authorization", f"Bearer {key}"),) if key else ()
+        for call in (
+            create(asked, metadata=(*CLAIMS, *own), timeout=5),
+            infer(pb.ModelInferRequest(model_name="other"), metadata=(*CLAIMS, *own), timeout=5),
+        ):
+            assert await call.code() is code
 
 
 async def test_a_key_opens_what_its_client_may_have_until_the_client_goes(socket_dir: Path, tmp_path: Path) -> None:
@@ -29,6 +59,7 @@ async def test_a_key_opens_what_its_client_may_have_until_the_client_goes(socket
         assert await mesh.ends("other", token(), DENIED)
         assert await mesh.ends("m", token(), OK)
         assert await mesh.ends("m", "inf_other", UNKNOWN)
+        await nothing_claimed_counts(mesh)
         held = mesh.infer("m", boss, id="held")
         made.configure("boss")
         mesh.reload()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_proxy.resources.outside_headers import all_but, outside_headers
+from inferno_proxy.resources.outside_headers import FROM_CLIENTS, all_but, outside_headers
 
+ROOT = Path(__file__).parents[4]
 NAMES = st.text("abz-09_~^.!|$*+", max_size=6)
 
 
@@ -37,3 +39,8 @@ def test_what_steers_is_dropped_but_what_clients_are_asked_for() -> None:
 
 def test_no_setting_makes_a_client_say_who_it_is() -> None:
     assert "role" in dropped("x-inferno-role")
+
+
+def test_what_clients_may_send_is_what_the_users_are_told() -> None:
+    told = (ROOT / "docs/clients.md").read_text().partition("## Headers from outside")[2]
+    assert sorted(re.findall(r"^\| `(x-inferno-[a-z-]+)` \|", told, re.MULTILINE)) == sorted(FROM_CLIENTS)
