@@ -48,7 +48,8 @@ def decide(request: Request, env: Mapping[str, str]) -> Wanted:
     """Settle every choice before anything is started.
 
     Raises:
-        InvalidInput: A key or value in the configuration is wrong, or a folder cannot be used.
+        InvalidInput: A key or value in the configuration is wrong, a folder cannot be used, or nodes would be
+            refused.
         Unavailable: The public port is taken; the sentence names the holder.
     """
     proxy = settings.load(ProxySettings, file=request.config, env=env, flags={"port": request.port}).value
@@ -60,6 +61,14 @@ def decide(request: Request, env: Mapping[str, str]) -> Wanted:
             f"The model repository {repository} is not a folder.",
             reason="NO_REPOSITORY",
             fix="Give a folder of Triton models with --model-repository, or leave it out for the demonstration model.",
+        )
+    if request.nodes and (proxy.authenticates or proxy.tls_certificate is not None):
+        raise InvalidInput(
+            "The settings close the public port (TLS, or clients by key, token or certificate), and nodes that are "
+            "started here come through it in the clear.",
+            reason="CLOSED_PORT",
+            fix="Leave that out, or start inferno proxy with --mesh-port and nodes that join it with tokens: "
+            "docs/identity.md.",
         )
     wanted = Wanted(
         folder=folder.prepare(request.data_dir or folder.default(env)),

@@ -259,3 +259,12 @@ async def test_a_port_nobody_listens_on_is_not_open() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await opening.wait_until_open("127.0.0.1:1", (), ["a"], SystemClock())
+
+
+def test_nodes_are_not_started_before_a_port_that_refuses_them(socket_dir: Path) -> None:
+    config = socket_dir / "inferno.yaml"
+    config.write_text(f'proxy:\n  clients: {{team: {{keys: ["sha256:{"a" * 64}"]}}}}\n')
+    with pytest.raises(InvalidInput, match="close the public port") as refused:
+        decide(_request(socket_dir, config=config, nodes=1), {})
+    assert refused.value.reason == "CLOSED_PORT"
+    assert decide(_request(socket_dir, config=config), {}).nodes == 0
