@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import grpc
 
 from inferno_runtime import rpc
 from inferno_runtime.identity.authority import PROXY_HOST
+from inferno_runtime.identity.channel import member_channel
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.latest import Latest
-
-# Whatever address a proxy is reached at, it shows a certificate for this name.
-_OPTIONS: Sequence[tuple[str, str]] = (("grpc.ssl_target_name_override", PROXY_HOST),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +35,7 @@ class Link:
         """A channel to a proxy."""
         if not self.authority:
             return rpc.channel(proxy)
-        credentials = grpc.ssl_channel_credentials(self.authority, self.key or None, self.certificate or None)
-        return rpc.channel(proxy, _OPTIONS, credentials)
+        return member_channel(proxy, PROXY_HOST, self.authority, self.key, self.certificate)
 
 
 PLAIN = Link()

@@ -12,6 +12,7 @@ from inferno_proxy.fleet import Address
 from inferno_runtime import rpc
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.authority import NODE_HOST
+from inferno_runtime.identity.channel import member_channel
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.names import MeshName
 from inferno_runtime.identity.preflight import facts
@@ -53,8 +54,5 @@ def dial(address: Address, *, tls: bool, member: Membership | None) -> grpc.aio.
     if not tls or member is None:
         return rpc.channel(str(address))
     folder = member.folder
-    credentials = grpc.ssl_channel_credentials(
-        folder.authority.read_bytes(), folder.key.read_bytes(), folder.certificate.read_bytes()
-    )
-    # gRPC in Python compares host names only; this one is in the certificates of nodes and of nobody else.
-    return rpc.channel(str(address), [("grpc.ssl_target_name_override", NODE_HOST)], credentials)
+    own = folder.key.read_bytes(), folder.certificate.read_bytes()
+    return member_channel(str(address), NODE_HOST, folder.authority.read_bytes(), *own)
