@@ -24,9 +24,11 @@ from tritonclient.grpc import service_pb2_grpc
 from inferno.mesh.v1 import mesh_service_pb2 as mesh_wire
 from inferno.mesh.v1 import mesh_service_pb2_grpc as mesh_stubs
 from inferno_backend.node import Endpoints
+from inferno_proxy.envoy import admin
 from inferno_runtime import rpc
 from inferno_runtime.identity.authority import Authority
 from inferno_runtime.identity.authority_folder import AuthorityFolder
+from inferno_runtime.identity.preflight import check_identity
 from inferno_runtime.process import free_port, spawn, terminate
 from tests.integration.inferno_backend.members import identified
 from tests.integration.inferno_backend.secured import fronted, wanted
@@ -107,6 +109,12 @@ async def envoy(bootstrap: dict[str, Any], file: Path) -> AsyncIterator[None]:
         await terminate(process, grace=2)
 
 
+async def certificates(bootstrap: dict[str, Any]) -> str:
+    """What an Envoy's admin interface says of the certificates in use."""
+    _, text = await admin.call(Path(bootstrap["admin"]["address"]["pipe"]["path"]), "/certs")
+    return text
+
+
 async def served(address: str) -> bool:
     async with rpc.channel(address) as channel:
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -121,12 +129,23 @@ async def test_an_envoy_serves_what_its_own_name_is_given_and_no_other_name_is(w
     identity = identified(world.folder / "edge", world.authority, "proxy/edge")
     address = f"127.0.0.1:{free_port()}"
     own = await world.bootstrap("envoy", identity.path, "--listen", address)
+    own["admin"] = {"address": {"pipe": {"path": str(world.data / "edge.sock")}}}
     async with envoy(own, world.folder / "own.json"):
         await eventually(lambda: served(address), 15, "a call reaches the node")
         states = (await world.planes())["edge"]
         assert set(states.values()) == {mesh_wire.SYNC_STATE_SYNCED}
         assert "sds" in states
-        other = {**own, "node": {**own["node"], "id": "other"}}
+        # It follows its certificate.
+        serial = check_identity(identity, time.time()).serial
+        assert serial in await certificates(own)
+        identified(identity.path, world.authority, "proxy/edge")
+
+        async def renewed() -> bool:
+            return serial not in await certificates(own)
+
+        await eventually(renewed, 10, "it uses its new certificate")
+        assert await served(address)
+        other = {**own, "admin": {}, "node": {**own["node"], "id": "other"}}
         log = world.folder / "other.log"
         log.touch()
         async with envoy(other, world.folder / "other.json"):
