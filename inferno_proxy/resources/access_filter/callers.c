@@ -104,7 +104,12 @@ EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) {
 EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 count, u32 last) {
   (void)stream, (void)count, (void)last;
   arena_used = 0;
-  if (is_open()) return CONTINUE;
+  if (is_open()) {
+    REMOVE("authorization");
+    REMOVE("x-api-key");
+    REMOVE("x-inferno-subject");
+    return CONTINUE;
+  }
   span subject = HEADER("x-inferno-subject"), token = bearer(), key = HEADER("x-api-key"), record;
   if (subject.size) {
     record = PROPERTY(IN_HOST("inferno.subjects"), subject);

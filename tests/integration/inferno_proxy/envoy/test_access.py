@@ -130,6 +130,10 @@ async def test_probes_need_no_key(world: World) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await world.stub.ServerLive(pb.ServerLiveRequest())
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    # Whoever sends one all the same does not send it any further.
+    for key in ("inf_all", "inf_other"):
+        sent = [*by(key), ("x-api-key", key)]
+        assert (await world.stub.ServerReady(pb.ServerReadyRequest(), metadata=sent)).ready
 
 
 FORBIDDEN = 'client "some" may not call model "magika2": ask an operator of the mesh'

@@ -174,6 +174,11 @@ class Control(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
     async def ServerMetadata(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         return pb.ServerMetadataResponse(name="control plane")
 
+    async def ServerReady(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        """Not ready for a call that brings a credential, which has no business here."""
+        sent = {key for key, _ in context.invocation_metadata() or ()}
+        return pb.ServerReadyResponse(ready=not sent & {"authorization", "x-api-key"})
+
     async def ModelStatistics(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         return pb.ModelStatisticsResponse(model_stats=[pb.ModelStatistics(name="control plane")])
 
