@@ -51,6 +51,11 @@ class Candidate:
     observed: Observation | None = None
 
     @property
+    def withheld(self) -> bool:
+        """True when an operator ordered that it takes no calls."""
+        return self.quarantined or self.factor == 0
+
+    @property
     def takes_calls(self) -> bool:
         """True when new calls may go there."""
         return self.weight > 0 and not self.draining and not self.ejected
@@ -157,7 +162,7 @@ def _reasons(made: Candidate, model: Model, route: ModelRoute, scene: Scene) -> 
         yield "Envoy ejected it for a while, for it kept failing."
     if node in scene.plan.left_out:
         yield f"It is left out: {scene.plan.left_out[node]}."
-    elif not made.weight and member.takes_work and model.ready and not made.stuck:
+    elif not made.weight and member.takes_work and model.ready and not (made.stuck or made.withheld):
         yield _unplanned(node, route)
     if made.learned < FULL_WEIGHT:
         yield f"What was learned gives it {made.learned} of {FULL_WEIGHT}{_slower(made.observed)}."

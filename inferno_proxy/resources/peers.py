@@ -36,7 +36,7 @@ from envoy_data_plane.google.protobuf import Struct, Value
 
 from inferno_proxy.envoy.bootstrap import PEER_CERTIFICATES
 from inferno_proxy.resources.packing import packed
-from inferno_proxy.routing.plan import Endpoint
+from inferno_proxy.routing.plan import Endpoint, without_gaps
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.names import Role, prefix_of
 from inferno_runtime.identity.secrets import Secret, own_certificate, peer_authority
@@ -105,7 +105,7 @@ def one_socket(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
         return endpoints
     taking = [each.tls for each in endpoints if not each.draining] or [each.tls for each in endpoints]
     tls = 2 * sum(taking) >= len(taking)
-    return tuple(each for each in endpoints if each.tls is tls)
+    return without_gaps(tuple(each for each in endpoints if each.tls is tls))
 
 
 def _secret(which: Callable[[IdentityFolder], Secret], identity: Path | None) -> SdsSecretConfig:

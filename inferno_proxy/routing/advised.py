@@ -6,14 +6,14 @@ neither touches is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.routing.ledger import Ledger
-from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, RoutingSettings
+from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, RoutingSettings, without_gaps
 from inferno_proxy.routing.steering import FREE, Steering, steered, weighed, withheld
 
 
@@ -142,15 +142,8 @@ def _endpoints(route: ModelRoute, endpoints: tuple[Endpoint, ...], advice: Model
     if advice.weights and not route.keyed:
         weights = advice.weights
         kept = tuple(_weighed(e, weights[e.node]) if e.node in weights else e for e in kept)
-    return kept if kept is endpoints else tuple(_without_gaps(kept))
+    return without_gaps(kept)
 
 
 def _weighed(endpoint: Endpoint, weight: int) -> Endpoint:
     return endpoint if endpoint.weight == weight else replace(endpoint, weight=weight)
-
-
-def _without_gaps(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """The same with priorities 0, 1, ...: data planes refuse a gap."""
-    listed = list(endpoints)
-    rank = {priority: number for number, priority in enumerate(sorted({e.priority for e in listed}))}
-    return [e if rank[e.priority] == e.priority else replace(e, priority=rank[e.priority]) for e in listed]

@@ -247,6 +247,14 @@ def ranks(distances: Iterable[int]) -> Mapping[int, int]:
     return {distance: rank for rank, distance in enumerate(sorted(distances))}
 
 
+def without_gaps(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The same with priorities 0, 1, ...: data planes refuse a gap. Without one, they are the same object."""
+    rank = ranks({each.priority for each in endpoints})
+    if all(distance == number for distance, number in rank.items()):
+        return endpoints
+    return tuple(replace(each, priority=rank[each.priority]) for each in endpoints)
+
+
 def endpoint(
     address: Address, placed: Placed, weight: int, priority: Mapping[int, int], settings: RoutingSettings
 ) -> Endpoint:

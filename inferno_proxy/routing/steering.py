@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.fleet import FleetView
-from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan
+from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, without_gaps
+
+Endpoints = tuple[Endpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,13 @@ def steered(view: FleetView, steering: Steering) -> frozenset[str]:
 
 
 def withheld(planned: RoutePlan, view: FleetView, steering: Steering) -> RoutePlan:
-    """The plan with endpoints that get nothing new as draining: what runs there ends in peace."""
+    """The plan without the endpoints that get nothing new. Data planes let end what runs there; as draining, they would
+    be called all the same once all others fail."""
     nodes = steering.withheld
     return _over(
         planned,
         _models(view, nodes) | steering.models,
-        lambda route: _each(route, lambda e: _withheld(e, nodes, closed=route.name in steering.models)),
+        lambda route: _through(route, lambda them: _kept(them, nodes, closed=route.name in steering.models)),
     )
 
 
@@ -49,7 +52,7 @@ def weighed(planned: RoutePlan, view: FleetView, steering: Steering) -> RoutePla
     return _over(
         planned,
         _models(view, factors),
-        lambda route: route if route.keyed else _each(route, lambda e: _weighed(e, factors.get(e.node, 1.0))),
+        lambda route: route if route.keyed else _through(route, lambda them: _all_weighed(them, factors)),
     )
 
 
@@ -66,19 +69,23 @@ def _over(planned: RoutePlan, names: Iterable[str], change: Callable[[ModelRoute
     return replace(planned, models=MappingProxyType({**planned.models, **changed}))
 
 
-def _each(route: ModelRoute, change: Callable[[Endpoint], Endpoint]) -> ModelRoute:
+def _through(route: ModelRoute, change: Callable[[Endpoints], Endpoints]) -> ModelRoute:
     return replace(
         route,
         # What is changed of an endpoint leaves it in its place: they are sorted by address.
-        grpc=tuple(map(change, route.grpc)),
-        http=tuple(map(change, route.http)),
-        grpc_copies=tuple(map(change, route.grpc_copies)),
-        http_copies=tuple(map(change, route.http_copies)),
+        grpc=change(route.grpc),
+        http=change(route.http),
+        grpc_copies=change(route.grpc_copies),
+        http_copies=change(route.http_copies),
     )
 
 
-def _withheld(endpoint: Endpoint, nodes: frozenset[str], *, closed: bool) -> Endpoint:
-    return replace(endpoint, draining=True) if closed or endpoint.node in nodes else endpoint
+def _kept(endpoints: Endpoints, nodes: frozenset[str], *, closed: bool) -> Endpoints:
+    return () if closed else without_gaps(tuple(each for each in endpoints if each.node not in nodes))
+
+
+def _all_weighed(endpoints: Endpoints, factors: Mapping[str, float]) -> Endpoints:
+    return tuple(_weighed(each, factors.get(each.node, 1.0)) for each in endpoints)
 
 
 def _weighed(endpoint: Endpoint, factor: float) -> Endpoint:

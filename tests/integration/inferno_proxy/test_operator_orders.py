@@ -87,7 +87,34 @@ async def _quarantine(two: Two) -> None:
         assert (await two.mesh.ListOrders(mesh.ListOrdersRequest())).orders[0].reason == "smoke"
         assert (await two.shares(20))[1] == 0
     assert all(outcomes)
-    await two.mesh.ReleaseNode(mesh.ReleaseNodeRequest(node_id=two.names[1]))
+    await _quarantine_of_all(two)
+    for name in two.names:
+        await two.mesh.ReleaseNode(mesh.ReleaseNodeRequest(node_id=name))
+    await eventually(lambda: infer(two.running.channel), 5, "calls are answered again")
+    await two.mesh.QuarantineModel(mesh.QuarantineModelRequest(model="m"))
+    await eventually(lambda: _refused(two), 5, "no node gets calls of the model")
+    await two.mesh.ReleaseModel(mesh.ReleaseModelRequest(model="m"))
+    await eventually(lambda: _both_serve(two), 5, "both serve again")
+
+
+async def _quarantine_of_all(two: Two) -> None:
+    """The last node as well: what runs there ends, and nothing else begins."""
+    stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(two.running.channel)
+    before = two.calls()[0]
+    held = stub.ModelInfer(pb.ModelInferRequest(model_name="m", id="held"), timeout=30)
+    await eventually(lambda: two.calls()[0] > before, 5, "a call runs")
+    await two.mesh.QuarantineNode(mesh.QuarantineNodeRequest(node_id=two.names[0]))
+    await eventually(lambda: _refused(two), 5, "no node gets calls")
+    two.servers[0].release.set()
+    assert (await held).id == "held"
+
+
+async def _refused(two: Two) -> bool:
+    """Whether calls are answered UNAVAILABLE, and by no node."""
+    before = two.calls()
+    make: Any = two.running.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    code = await make(pb.ModelInferRequest(model_name="m").SerializeToString(), timeout=5).code()
+    return code is grpc.StatusCode.UNAVAILABLE and two.calls() == before
 
 
 async def _split(two: Two) -> None:

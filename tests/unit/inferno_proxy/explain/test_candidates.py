@@ -89,7 +89,7 @@ def test_learned_weights_count_for_nothing_where_calls_follow_a_key() -> None:
 @pytest.mark.parametrize("key", [(Kind.NODE_QUARANTINE, "b"), (Kind.MODEL_QUARANTINE, "m")])
 def test_a_quarantine_names_who_ordered_it(key: tuple[Kind, str]) -> None:
     b = found(scene(member("a"), member("b"), book=order(*key)))["b"]
-    assert (b.quarantined, b.draining, b.share) == (True, True, 0.0)
+    assert (b.quarantined, b.withheld, b.takes_calls, b.share) == (True, True, False, 0.0)
     assert b.reasons == ("It is in quarantine: operator ada ordered that it takes no calls.",)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inferno_proxy.fleet import Address
@@ -30,6 +32,12 @@ def endpoint(port: int, kind: str) -> Endpoint:
 def test_a_client_with_one_socket_is_given_the_kind_that_more_are_of(kinds: list[str], given: list[int]) -> None:
     endpoints = tuple(endpoint(port, kind) for port, kind in enumerate(kinds, 1))
     assert [each.address.port - 1 for each in one_socket(endpoints)] == given
+
+
+def test_a_client_with_one_socket_is_given_priorities_without_a_gap() -> None:
+    near, far, farther = endpoint(1, "tls"), endpoint(2, "plain"), endpoint(3, "plain")
+    given = one_socket((near, replace(far, priority=1), replace(farther, priority=2)))
+    assert [(each.address.port, each.priority) for each in given] == [(2, 0), (3, 1)]
 
 
 def test_a_proxy_without_an_identity_gives_clients_no_certificate_to_ask_for() -> None:

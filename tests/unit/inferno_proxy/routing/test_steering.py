@@ -40,17 +40,27 @@ def test_a_factor_multiplies_what_was_learned() -> None:
 
 
 @pytest.mark.parametrize("steering", [Steering({"a": 0}), Steering(nodes=frozenset({"a", "gone"}))])
-def test_a_node_without_work_ends_what_runs_and_is_sent_no_copy(steering: Steering) -> None:
+def test_a_node_without_work_is_sent_neither_a_call_nor_a_copy(steering: Steering) -> None:
     made = route(fleet("a", "b"), steering)
-    assert weights(made.grpc) == {"a": 0, "b": FULL_WEIGHT}
+    assert weights(made.grpc) == {"b": FULL_WEIGHT}
     copies = route(fleet("a", labels={"g": "x"}), steering, mirror=Mirror("g", "x"))
-    assert weights(copies.grpc_copies) == {"a": 0}
+    assert copies.grpc_copies == ()
+
+
+def test_farther_nodes_come_first_when_the_nearer_ones_are_without_work() -> None:
+    view = fleet("a", "b")
+    far = replace(view.members["b"], node=replace(view.members["b"].node, zone="z"))
+    settings = RoutingSettings(TrafficTable(others=Traffic()), zone="here", nearest_first=True)
+    near = replace(view.members["a"], node=replace(view.members["a"].node, zone="here"))
+    members = {"a": near, "b": far}
+    made = Planner()(FleetView(1, members), settings, Advice(), Steering(nodes=frozenset({"a"}))).models["m"]
+    assert [(each.node, each.priority) for each in made.grpc] == [("b", 0)]
 
 
 def test_a_model_without_work_takes_it_nowhere_and_others_do() -> None:
     view = fleet("a", "b", models=(model("m"), model("n")))
     plan = Planner()(view, RoutingSettings(), Advice(), Steering(models=frozenset({"m"})))
-    assert (weights(plan.models["m"].grpc), weights(plan.models["n"].grpc)["a"]) == ({"a": 0, "b": 0}, FULL_WEIGHT)
+    assert (weights(plan.models["m"].grpc), weights(plan.models["n"].grpc)["a"]) == ({}, FULL_WEIGHT)
 
 
 def test_a_stuck_endpoint_stays_when_all_others_are_in_quarantine() -> None:
@@ -66,5 +76,5 @@ def test_keys_stay_where_they_are_whatever_factor_was_ordered() -> None:
 def test_orders_that_change_need_no_new_plan() -> None:
     planner, view, settings = Planner(), fleet("a", "b"), RoutingSettings()
     away, back = Steering(nodes=frozenset({"a"})), Steering()
-    seen = [weights(planner(view, settings, Advice(), each).models["m"].grpc)["a"] for each in (back, away, back)]
-    assert seen == [FULL_WEIGHT, 0, FULL_WEIGHT]
+    seen = [weights(planner(view, settings, Advice(), each).models["m"].grpc).get("a") for each in (back, away, back)]
+    assert seen == [FULL_WEIGHT, None, FULL_WEIGHT]
