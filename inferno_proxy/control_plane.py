@@ -56,6 +56,7 @@ from inferno_proxy.resources.names import ASKED_TRIES, FAILED_TRIES, TRIES
 from inferno_proxy.routing.advised import Planner
 from inferno_proxy.routing.aliases import Alias, report_taken
 from inferno_proxy.routing.mixed import report_mixed
+from inferno_proxy.routing.offered import follow
 from inferno_proxy.routing.unserved import Rules, report_unserved
 from inferno_proxy.services.closing import Closing
 from inferno_proxy.services.fleet_inference import FleetInference
@@ -105,7 +106,8 @@ async def serve(
     recipes = Latest(recipe_of(settings, listen, layout, governator, member))
     alarms = Alarms(events, clock)
     clients = ClientTable(clock, report=alarms.report)
-    advice, recent = Latest(Advice()), RecentTries()
+    # What health is told of is the fleet less what operators hold back.
+    advice, recent, open_to_calls = Latest(Advice()), RecentTries(), Latest(registry.view.value)
     kept = await asyncio.to_thread(Kept.at, layout.orders)
     publisher = Publisher(
         Sources(registry.view, recipes, advice, kept.steering),
@@ -129,6 +131,7 @@ async def serve(
         audit=audit,
         aliases=aliases,
         proxy=member,
+        offered=open_to_calls,
     )
     figures = ReportedFigures(registry.view, clock)
     learning = Learning(registry, recipes, advice, events, clock)
@@ -181,8 +184,8 @@ async def serve(
                 },
             ),
             registration=registration,
-            health=HealthService(registry.view, closing, aliases),
-            grpc_health=GrpcHealth(registry.view, closing, aliases),
+            health=HealthService(open_to_calls, closing, aliases),
+            grpc_health=GrpcHealth(open_to_calls, closing, aliases),
             mesh=MeshService(mesh),
             identity=IdentityService.kept(layout, settings, Presence(registry, clients), audit, clock),
             inference=InferenceService(fleet),
@@ -212,6 +215,7 @@ async def serve(
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
+            group.create_task(follow(registry.view, kept.steering, open_to_calls), name="offered"),
             group.create_task(certificates.run(events), name="certificates"),
             group.create_task(desk.run(), name="orders"),
             group.create_task(discovery.run(), name="discovery"),

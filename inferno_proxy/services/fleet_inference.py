@@ -25,6 +25,7 @@ from inferno_proxy.services.servers import ask
 from inferno_proxy.services.statistics import add_up
 from inferno_runtime.errors import Denied, InfernoError, NotFound, TimedOut, Unavailable, Unsupported
 from inferno_runtime.identity.caller import Caller
+from inferno_runtime.latest import Latest
 
 NAME = "inferno"
 # What works through the mesh, in Triton's own words. Shared memory, trace and log settings belong to one node.
@@ -55,7 +56,8 @@ class Statistics:
 
 
 class FleetInference:
-    """Answers for the fleet. ``version`` is Inferno's own; nodes are asked as ``proxy``."""
+    """Answers for the fleet. ``version`` is Inferno's own; nodes are asked as ``proxy``. Callers are told of the
+    fleet less what operators hold back, where ``offered`` is given."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class FleetInference:
         audit: AuditLog,
         aliases: Aliases = no_aliases,
         proxy: Membership | None = None,
+        offered: Latest[FleetView] | None = None,
     ) -> None:
         self._registry = registry
         self._version = version
@@ -73,11 +76,12 @@ class FleetInference:
         self._audit = audit
         self._aliases = aliases
         self._proxy = proxy
+        self._offered = offered or registry.view
 
     @property
     def ready(self) -> bool:
         """True when some node can serve some model."""
-        return summarize(self._registry.view.value).status is not Status.NOT_SERVING
+        return summarize(self._offered.value).status is not Status.NOT_SERVING
 
     def metadata(self) -> Message:
         """ServerMetadata of the mesh."""
@@ -89,7 +93,7 @@ class FleetInference:
         An alias is listed like the model it stands for, with the one version it names if it does.
         """
         entries: dict[tuple[str, str], tuple[str, str]] = {}
-        for member in self._registry.view.value.members.values():
+        for member in self._offered.value.members.values():
             for model in member.node.models:
                 for version in model.versions:
                     key = (model.name, version.version)
@@ -217,7 +221,7 @@ class FleetInference:
             NotFound: No node has the model.
             Unavailable: Nodes have it and none serves it now.
         """
-        summary = summarize(self._registry.view.value)
+        summary = summarize(self._offered.value)
         model = stands_for(model, self._aliases(), summary.models).model
         if model not in summary.models:
             raise unknown_model(model, summary.models)

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -93,8 +94,10 @@ async def _quarantine(two: Two) -> None:
     await eventually(lambda: infer(two.running.channel), 5, "calls are answered again")
     await two.mesh.QuarantineModel(mesh.QuarantineModelRequest(model="m"))
     await eventually(lambda: _refused(two), 5, "no node gets calls of the model")
+    assert await _health(two) == (503, "NOT_SERVING")
     await two.mesh.ReleaseModel(mesh.ReleaseModelRequest(model="m"))
     await eventually(lambda: _both_serve(two), 5, "both serve again")
+    assert await _health(two) == (200, "SERVING")
 
 
 async def _quarantine_of_all(two: Two) -> None:
@@ -105,8 +108,18 @@ async def _quarantine_of_all(two: Two) -> None:
     await eventually(lambda: two.calls()[0] > before, 5, "a call runs")
     await two.mesh.QuarantineNode(mesh.QuarantineNodeRequest(node_id=two.names[0]))
     await eventually(lambda: _refused(two), 5, "no node gets calls")
+    assert await _health(two) == (503, "NOT_SERVING")
     two.servers[0].release.set()
     assert (await held).id == "held"
+
+
+async def _health(two: Two) -> tuple[int, str]:
+    """What the mesh says of itself over HTTP, and of the model by the standard protocol."""
+    stub: Any = health_pb2_grpc.HealthStub(two.running.channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service="m"), timeout=5)
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    async with aiohttp.ClientSession() as http, http.get(f"http://{two.running.endpoint}/readyz") as ready:
+        return ready.status, status
 
 
 async def _refused(two: Two) -> bool:
@@ -140,7 +153,12 @@ async def _limit(two: Two) -> None:
             assert (cleared.status, len((await cleared.json())["orders"])) == (200, 1)
         async with http.get(f"{base}/orders") as left:
             assert (await left.json()) == {"orders": []}
-    await eventually(lambda: infer(two.running.channel), 5, "calls are answered again")
+
+    async def unlimited() -> bool:
+        # More calls than the limit has: a route that is sent anew for another reason begins with the whole of it.
+        return all([await infer(two.running.channel) for _ in range(5)])
+
+    await eventually(unlimited, 5, "calls are answered again")
 
 
 async def _explain(two: Two) -> None:

@@ -86,7 +86,8 @@ async def test_a_reader_that_goes_leaves_nothing_behind(plane: Control) -> None:
         before = len(asyncio.all_tasks())
         answer.close()
     await eventually(lambda: len(asyncio.all_tasks()) < before, 5, "the stream has ended")
-    assert not any(task.get_name() == "mesh-json-step" for task in asyncio.all_tasks())
+    steps = "mesh-json-step"
+    await eventually(lambda: not any(task.get_name() == steps for task in asyncio.all_tasks()), 5, "and its steps")
 
 
 @pytest.mark.parametrize(
