@@ -149,11 +149,18 @@ def service_clusters(settings: ResourceSettings) -> Iterator[Resource]:
 @lru_cache(maxsize=4096)
 def _model_cluster(name: str, choice: Choice, healing: bool, member: Member, *, ready_path: str) -> Resource:
     """``ready_path`` is what to probe over REST, or empty for a gRPC cluster."""
+    # Two encodings of a message, joined, are the encoding of both together.
+    body = _own(name, healing, ready_path) + _shared(choice, healing, member, http2=not ready_path)
+    return Resource.of(name, body)
+
+
+@lru_cache(maxsize=4096)
+def _own(name: str, healing: bool, ready_path: str) -> bytes:
+    """What no other cluster has."""
     own = Cluster(name=name, eds_cluster_config=ClusterEdsClusterConfig(eds_config=ads(), service_name=name))
     if healing:
         own.health_checks = [_probe(ready_path)]
-    # Two encodings of a message, joined, are the encoding of both together.
-    return Resource.of(name, bytes(own) + _shared(choice, healing, member, http2=not ready_path))
+    return bytes(own)
 
 
 @lru_cache(maxsize=256)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
 from envoy_data_plane.envoy.config.core.v3 import Node
+from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from envoy_data_plane.google.protobuf import Struct, Value
 from envoy_data_plane.google.rpc import Status
 
-from inferno_proxy.publishing.snapshot import Dialect, Snapshot, content_version
+from inferno_proxy.envoy.bootstrap import LISTEN
+from inferno_proxy.publishing.snapshot import Dialect, Resource, ResourceType, Snapshot, content_version
 from inferno_proxy.xds.clients import ClientTable, SyncState
 from inferno_proxy.xds.order import Bounds
 from inferno_proxy.xds.stream import DELTA, Stream, dialect_of
@@ -63,10 +67,11 @@ class Conversation:
             self.stream.close()
             reading.cancel()
 
-    def ask(self, kind: str, *names: str, node: str = "", nonce: str = "", error: str = "") -> None:
+    def ask(self, kind: str, *names: str, node: str = "", nonce: str = "", error: str = "", listen: str = "") -> None:
+        said = Struct(fields={LISTEN: Value(string_value=listen)}) if listen else None
         self.requests.put_nowait(
             DeltaDiscoveryRequest(
-                node=Node(id=node, user_agent_name="envoy") if node else None,
+                node=Node(id=node, user_agent_name="envoy", metadata=said) if node else None,
                 type_url=kind,
                 resource_names_subscribe=list(names),
                 response_nonce=nonce,
@@ -187,3 +192,26 @@ async def test_a_defect_while_reading_ends_this_stream_with_the_defect() -> None
 )
 def test_a_client_is_known_by_its_name_for_its_software(user_agent: str, dialect: Dialect) -> None:
     assert dialect_of(user_agent) is dialect
+
+
+async def test_an_envoy_of_another_machine_is_told_of_its_own_address() -> None:
+    there = {ResourceType.LISTENER: {"public": Resource.of("public", bytes(Listener(name="public")))}}
+    talk = Conversation(replace(fleet(1, ["a"]), elsewhere=there))
+    async with talk.open() as answers:
+        talk.ask(LDS, "*", node="edge", listen="10.0.0.9:80")
+        answer = await anext(answers)
+        (found,) = answer.resources
+        assert found.resource is not None
+        listener = Listener.parse(found.resource.value)
+        assert listener.address is not None
+        assert listener.address.socket_address is not None
+        assert listener.address.socket_address.address == "10.0.0.9"
+
+
+async def test_an_address_that_is_none_ends_the_stream_before_anybody_counts_it() -> None:
+    talk = Conversation(fleet(1, ["a"]))
+    async with talk.open() as answers:
+        talk.ask(LDS, "*", node="edge", listen="nowhere")
+        with pytest.raises(InvalidInput, match=r"inferno\.listen in the node's metadata"):
+            await anext(answers)
+    assert talk.table.clients == ()
