@@ -59,7 +59,7 @@ def ordering(command: Command) -> Command:
     ) -> Any:
         return command(Asked(endpoint, timeout, output, reason, holds), **own)
 
-    made = click.option("--reason", default="", metavar="TEXT", help="Why, for the list of orders.")(run)
+    made = click.option("--reason", default="", metavar="TEXT", help="Why, for the list of orders and the log.")(run)
     made = click.option("--for", "holds", metavar="DURATION", help="How long it holds, as 15m (default: for good).")(
         made
     )

@@ -7,21 +7,21 @@ from typing import Any
 import rich_click as click
 
 from inferno_cli import output
-from inferno_cli.asking import Asked, asking
+from inferno_cli.asking import Asked, asking, ordering
 
 
 @click.command("drain")
 @click.argument("node")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
-@asking
-def drain(asked: Asked, node: str, reason: str) -> None:
+@ordering
+def drain(asked: Asked, node: str) -> None:
     """Stop new work to NODE and let what runs finish.
 
-    Its agent is told. Draining a drained node changes nothing.
+    Its agent is told. Draining a drained node changes nothing but how long that holds.
     """
     from inferno.mesh.v1 import mesh_service_pb2 as wire
+    from inferno_cli import operating
 
-    request = wire.DrainNodeRequest(node_id=node, reason=reason)
+    request = wire.DrainNodeRequest(node_id=node, reason=asked.reason, lifetime=operating.lifetime(asked.holds))
     _show(asked, asked.ask(lambda stub: stub.DrainNode(request)))
 
 

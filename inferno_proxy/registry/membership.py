@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.fleet import Address, Model, Node, NodeCondition, Phase, Source
+from inferno_runtime.identity.preflight import moment
 
 _NOTHING_WANTED: Mapping[str, Wanted] = MappingProxyType({})
 
@@ -35,6 +36,7 @@ class Record:
         attached: A stream carries the lease now.
         claim: Grows with each claim of an address in the fleet; of two nodes on one address the greater one is newer.
         drained: An operator wants it drained.
+        drain_ends: When that is over, in Unix seconds; None: when it is taken back.
         wanted: Models the mesh wants loaded or unloaded.
         unheard: Why the lease does not hold, in words; empty while it does.
         unreachable: What the control plane's own probe saw when the node did not answer; empty when it did.
@@ -49,6 +51,7 @@ class Record:
     attached: bool = False
     claim: int = 0
     drained: bool = False
+    drain_ends: float | None = None
     wanted: Mapping[str, Wanted] = field(default_factory=lambda: _NOTHING_WANTED)
     unheard: str = ""
     unreachable: str = ""
@@ -87,7 +90,8 @@ def judge(record: Record, rival: Record | None) -> Verdict:
     if record.unreachable:
         return Verdict(Phase.FAILED, record.unreachable)
     if record.drained:
-        return Verdict(Phase.DRAINING, "An operator drained it.")
+        until = "" if record.drain_ends is None else f" until {moment(record.drain_ends)}"
+        return Verdict(Phase.DRAINING, f"An operator drained it{until}.")
     if record.withdrawn:
         return Verdict(Phase.DRAINING, record.withdrawn)
     if node.condition is NodeCondition.DRAINING:
@@ -120,7 +124,7 @@ def enter(
     fresh = Record(node=node, source=source, life=life, attached=attached, claim=claim, takeovers=takeovers)
     if before is None:
         return fresh
-    fresh = replace(fresh, drained=before.drained)
+    fresh = replace(fresh, drained=before.drained, drain_ends=before.drain_ends)
     if not same_life(before, node):
         return fresh
     fresh = replace(fresh, wanted=before.wanted)
@@ -170,9 +174,9 @@ def miss(record: Record, evidence: str) -> Record:
     return replace(record, unreachable=evidence)
 
 
-def drain(record: Record, *, drained: bool) -> Record:
-    """An operator drains the node, or takes that back."""
-    return replace(record, drained=drained)
+def drain(record: Record, *, drained: bool, ends: float | None = None) -> Record:
+    """An operator drains the node, for good or until a moment, or takes that back."""
+    return replace(record, drained=drained, drain_ends=ends)
 
 
 def want(record: Record, model: str, *, loaded: bool) -> Record:

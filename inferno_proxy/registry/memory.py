@@ -120,11 +120,19 @@ def _written(each: Remembered) -> dict[str, Any]:
         "revision": record.node.revision,
         "source": record.source.value,
         "drained": record.drained,
+        "drain_ends": record.drain_ends,
         "lease": each.duration,
     }
 
 
 def _remembered(written: Mapping[str, Any]) -> Remembered:
     node = node_from_wire(json_format.ParseDict(written["node"], node_pb2.Node()), int(written["revision"]))
-    record = Record(node=node, source=Source(written["source"]), life=0, drained=bool(written["drained"]))
+    ends = written.get("drain_ends")
+    record = Record(
+        node=node,
+        source=Source(written["source"]),
+        life=0,
+        drained=bool(written["drained"]),
+        drain_ends=None if ends is None else float(ends),
+    )
     return Remembered(record, float(written["lease"]))

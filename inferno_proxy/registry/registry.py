@@ -39,6 +39,8 @@ class Registry:
         self._slots = self._table.slots
         self.view: Latest[FleetView] = self._table.view
         self._due: list[tuple[float, str]] = []
+        # When drains end that an operator gave an end, in Unix seconds.
+        self._drains: dict[str, float] = {}
         self._lives = 0
         self._claims = 0
         self._gone = Goodbyes()
@@ -125,18 +127,36 @@ class Registry:
         elif slot.record.withdrawn != why:
             self._table.replace(slot, replace(slot.record, withdrawn=why))
 
-    def drain(self, node_id: str, *, drained: bool = True) -> Member:
-        """Stop new work to a node, or let it take work again; return it after the change.
+    def drain(self, node_id: str, *, drained: bool = True, ends: float | None = None) -> Member:
+        """Stop new work to a node, or let it take work again; return it after the change. A drain ``ends`` by itself at
+        a moment (Unix seconds), or never.
 
         Raises:
             NotFound: No such node.
         """
         slot = self._table.at(node_id)
-        if slot.record.drained != drained:
-            self._table.replace(slot, membership.drain(slot.record, drained=drained))
+        changes = slot.record.drained != drained
+        if changes or slot.record.drain_ends != ends:
+            self._table.replace(slot, membership.drain(slot.record, drained=drained, ends=ends))
+            self._note_drain(node_id, ends)
+        if changes:
             kind, what = ("NODE_DRAINED", "drained it") if drained else ("NODE_UNDRAINED", "let it take work again")
             self._events.add(kind, node_id, f"An operator {what}.")
         return self.member(node_id)
+
+    def _note_drain(self, node_id: str, ends: float | None) -> None:
+        self._drains.pop(node_id, None)
+        if ends is not None:
+            self._drains[node_id] = ends
+
+    def _end_drains(self) -> None:
+        now = self._clock.wall()
+        for node_id in [name for name, ends in self._drains.items() if ends <= now]:
+            del self._drains[node_id]
+            slot = self._slots.get(node_id)
+            if slot is not None and slot.record.drain_ends is not None:
+                self._table.replace(slot, membership.drain(slot.record, drained=False))
+                self._events.add("NODE_UNDRAINED", node_id, "The time for which an operator drained it is over.")
 
     def want_model(self, model: str, *, loaded: bool) -> Mapping[str, int]:
         """Wish a model loaded on every node with a live agent, or unloaded where it is; the generation by node_id."""
@@ -199,6 +219,7 @@ class Registry:
         due = now + (duration if record.live else self._terms.forget_after)
         member = Member(record.node, Phase.SERVING, record.source, self._clock.wall())
         slot = Slot(record, member, Lease(self, record.node.node_id, self._lives, duration), duration, due)
+        self._note_drain(record.node.node_id, record.drain_ends)
         self._schedule(slot)
         self._table.put(slot)
 
@@ -258,6 +279,7 @@ class Registry:
 
     def expire(self) -> None:
         """End what is due now."""
+        self._end_drains()
         now = self._clock.monotonic()
         while self._due and self._due[0][0] <= now:
             _, node_id = heapq.heappop(self._due)

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pydantic
-from google.protobuf import duration_pb2
 
 from inferno.mesh.v1 import mesh_service_pb2 as wire
 from inferno_proxy.errors import unknown_model, unknown_node
@@ -142,13 +141,16 @@ class Desk:
             str(self.caller),
             self.now,
             why.reason,
-            self._end(why.lifetime) if why.HasField("lifetime") else None,
+            self.end(why),
             factor,
             MappingProxyType(dict(patch or {})),
         )
 
-    def _end(self, lifetime: duration_pb2.Duration) -> float:
-        seconds = lifetime.seconds + lifetime.nanos / 1e9
+    def end(self, why: Why | wire.DrainNodeRequest) -> float | None:
+        """When something ends, in Unix seconds; None for no end. Raises InvalidInput."""
+        if not why.HasField("lifetime"):
+            return None
+        seconds = why.lifetime.seconds + why.lifetime.nanos / 1e9
         if not 1 <= seconds <= _LONGEST_LIFE:
             raise _malformed("lifetime", f"{seconds:g} s is not from 1 s to a year", "Leave it out for no end.")
         return self.now + seconds

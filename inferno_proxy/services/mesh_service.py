@@ -270,10 +270,11 @@ class MeshService(stubs.MeshServiceServicer):
     async def _drain(
         self, action: str, request: wire.DrainNodeRequest | wire.UndrainNodeRequest, context: Context, *, drained: bool
     ) -> Member:
-        async def work(_: Caller, note: Note) -> Member:
+        async def work(caller: Caller, note: Note) -> Member:
             self._mesh.registry.member(request.node_id)
+            ends = self._desk(caller).end(request) if isinstance(request, wire.DrainNodeRequest) else None
             note(request.reason)
-            return self._mesh.registry.drain(request.node_id, drained=drained)
+            return self._mesh.registry.drain(request.node_id, drained=drained, ends=ends)
 
         return await self._act(context, action, request.node_id, work)
 

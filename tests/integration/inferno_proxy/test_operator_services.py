@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -130,6 +131,10 @@ async def test_an_operator_drains_and_undrains(plane: Control) -> None:
     plane.registry.join(node())
     assert (await stub.DrainNode(wire.DrainNodeRequest(node_id="a"))).node.phase == wire.NODE_PHASE_DRAINING
     assert (await stub.UndrainNode(wire.UndrainNodeRequest(node_id="a"))).node.phase == wire.NODE_PHASE_SERVING
+    for_a_while = wire.DrainNodeRequest(node_id="a", lifetime=duration_pb2.Duration(seconds=60))
+    assert " until 20" in (await stub.DrainNode(for_a_while)).node.reason
+    with pytest.raises(grpc.aio.AioRpcError, match="is not from 1 s to a year"):
+        await stub.DrainNode(wire.DrainNodeRequest(node_id="a", lifetime=duration_pb2.Duration()))
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
         await stub.DrainNode(wire.DrainNodeRequest(node_id="b"))
     assert unknown.value.code() is grpc.StatusCode.NOT_FOUND

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 def test_a_fleet_comes_back_as_it_was_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
     memory = Memory(tmp_path / "fleet.json")
     kept = (
-        Remembered(Record(node("a", 2**63, revision=7), Source.AGENT, 0, drained=True), 3.0),
+        Remembered(Record(node("a", 2**63, revision=7), Source.AGENT, 0, drained=True, drain_ends=1.7e9), 3.0),
         Remembered(Record(node("b", port=2), Source.ANNOUNCED, 0), 60.0),
     )
     memory.write(kept)

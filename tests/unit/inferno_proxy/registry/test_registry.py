@@ -183,6 +183,39 @@ def test_a_drain_holds_over_a_restart_until_it_is_taken_back(world: World) -> No
     assert world.kinds().count("NODE_DRAINED") == 1
 
 
+async def test_a_drain_with_an_end_is_taken_back_by_itself_also_after_a_restart(world: World) -> None:
+    lease = world.registry.join(node("a"), duration=3600)
+    ends = world.clock.wall() + 60
+    said = world.registry.drain("a", ends=ends).reason
+    assert said.startswith("An operator drained it until 20")
+    [(kept, _)] = world.registry.records()
+    await world.clock.advance(59)
+    world.registry.expire()
+    assert world.phase() is Phase.DRAINING
+    await world.clock.advance(1)
+    world.registry.expire()
+    assert (world.phase(), lease.outlook.value.drain) == (Phase.SERVING, False)
+    assert world.kinds()[-1] == "NODE_UNDRAINED"
+    world.registry.deregister("a", 1)
+    world.registry.restore(kept, 3)
+    world.registry.expire()
+    assert not world.registry.records()[0][0].drained
+
+
+async def test_a_drain_may_be_made_to_last_and_a_node_that_left_is_past_it(world: World) -> None:
+    world.registry.join(node("a"), duration=3600)
+    world.registry.drain("a", ends=world.clock.wall() + 60)
+    assert world.registry.drain("a").reason == "An operator drained it."
+    await world.clock.advance(61)
+    world.registry.expire()
+    assert world.phase() is Phase.DRAINING
+    world.registry.drain("a", ends=world.clock.wall() + 60)
+    world.registry.deregister("a", 1)
+    await world.clock.advance(61)
+    world.registry.expire()
+    assert world.kinds().count("NODE_UNDRAINED") == 0
+
+
 def test_draining_a_node_that_does_not_exist_names_those_that_do(world: World) -> None:
     world.registry.join(node("a"))
     with pytest.raises(NotFound) as refused:
