@@ -116,6 +116,12 @@ async def _authority(proxy: str) -> bytes:
             ) as answer,
         ):
             content = await answer.content.read(_LARGEST)
+    except aiohttp.ClientSSLError as error:
+        raise Unavailable(
+            f"What answers at {proxy} speaks no TLS.",
+            reason="NO_ANSWER",
+            fix="Give the address of the proxy's mesh port, not that of its public port.",
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(
             f"The proxy at {proxy} does not answer over TLS: {str(error) or type(error).__name__}.",

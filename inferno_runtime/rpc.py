@@ -166,7 +166,8 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
             message = f"{peer} cannot be reached ({_innermost(message)})."
             fix = "Check the address, and that it runs."
         else:
-            message, reason, fix = f"{peer} {_HANDSHAKES[handshake]}.", "TLS_FAILED", "Check the address, and the CA."
+            message, reason = f"{peer} {_HANDSHAKES[handshake]}.", "TLS_FAILED"
+            fix = _OWN_FAULT if handshake == _TURNED_AWAY else "Check the address, and the CA."
     # The sentence on the wire ends with the fix, which an error of ours keeps apart.
     message = message.removesuffix(fix).strip() if fix else message
     return error_for_grpc(code.name, message, reason=reason, fix=fix, metadata=metadata, retry_after=retry_after)
@@ -176,6 +177,9 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
 _NO_CONNECTION = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 
 
+# All that gRPC tells of an alert which comes after its own half of the handshake (TLS 1.3).
+_TURNED_AWAY = "TSI_DATA_CORRUPTED"
+_OWN_FAULT = "Renew the certificate, or take one of a CA that is trusted there: inferno cert check."
 # What BoringSSL says in the message, and what it means; the first that is found counts.
 _HANDSHAKES: Mapping[str, str] = MappingProxyType(
     {
@@ -183,6 +187,7 @@ _HANDSHAKES: Mapping[str, str] = MappingProxyType(
         "CERTIFICATE_VERIFY_FAILED": "shows a certificate that no trusted CA has signed, or that has expired",
         "Hostname Verification Check failed": "shows a certificate for another name",
         "Tls handshake failed": "and this machine agree on no TLS connection",
+        _TURNED_AWAY: "refuses the certificate that was shown, or that none was",
     }
 )
 

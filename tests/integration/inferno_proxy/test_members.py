@@ -162,6 +162,8 @@ async def test_who_cannot_join_is_told_why(mesh: World) -> None:
     assert error.reason == "TOKEN_EXPOSED"
     token = JoinToken.parse(await mesh.token())
     (mesh.data / "authority" / "ca.pem").write_text("damaged")
+    with pytest.raises(Unavailable, match="speaks no TLS"):
+        await join([mesh.running.endpoint], token, NODE, make_request())
     with pytest.raises(Unavailable, match="a CA that it cannot use now"):
         await join([mesh.mesh], token, NODE, make_request())
 

@@ -227,3 +227,17 @@ async def test_a_folder_in_the_place_of_the_socket_is_said_in_one_sentence(tmp_p
     with pytest.raises(InvalidInput, match=r"cannot be listened on: Is a directory") as refused:
         rpc.bind(rpc.server(), f"unix:{tmp_path}")
     assert refused.value.reason == "BAD_ADDRESS"
+
+
+def test_who_is_turned_away_for_his_certificate_is_told_so() -> None:
+    nothing = grpc.aio.Metadata()
+    # As gRPC 1.85 says it, after TLS 1.3 with a certificate that has expired, is of another CA, or is missing.
+    details = (
+        "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Unwrap failed "
+        "(TSI_DATA_CORRUPTED)"
+    )
+    error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, details)
+    made = rpc.error_from_rpc(error, "the proxy")
+    assert (made.reason, made.temporary) == ("TLS_FAILED", True)
+    assert made.message == "the proxy refuses the certificate that was shown, or that none was."
+    assert made.fix.startswith("Renew the certificate")
