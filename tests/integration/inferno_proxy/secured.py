@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,12 @@ class Running:
         """The same by one of its clients."""
         return (*self.options, "--key-file", str(self.made.given / f"{name}.key"))
 
+    @contextlib.asynccontextmanager
+    async def another(self) -> AsyncIterator[Running]:
+        """The same over a connection of its own."""
+        async with _connected(self.made, self.proxy) as channel:
+            yield replace(self, channel=channel)
+
     def reload(self) -> None:
         """Have the settings read again."""
         os.kill(self.proxy.process.pid, signal.SIGHUP)
@@ -132,8 +138,11 @@ async def running(made: Secured) -> AsyncIterator[Running]:
     flags = ["--config", str(made.given / "inferno.yaml"), "--backends", str(made.server.address)]
     flags += ["--tls-certificate", str(made.given / "certificate.pem"), "--tls-key", str(made.given / "key.pem")]
     flags += ["--mesh-port", str(made.mesh_port)]
+    async with proxy(made.data, *flags, log=made.log) as started, _connected(made, started) as channel:
+        yield Running(made, started, channel)
+
+
+def _connected(made: Secured, started: Proxy) -> grpc.aio.Channel:
     credentials = grpc.ssl_channel_credentials((made.given / "ca.pem").read_bytes())
-    async with proxy(made.data, *flags, log=made.log) as started:
-        port = started.endpoint.rpartition(":")[2]
-        async with rpc.channel(f"localhost:{port}", (), credentials) as channel:
-            yield Running(made, started, channel)
+    port = started.endpoint.rpartition(":")[2]
+    return rpc.channel(f"localhost:{port}", [("grpc.use_local_subchannel_pool", 1)], credentials)
