@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT = "127.0.0.1:8080"
 _SECURE, _PLAIN = "https://", "http://"
 _HTTPS = 443
+# What gRPC says of a peer that took the connection and ended it, as one does that expects TLS.
+_HUNG_UP = ("Socket closed", "reset by peer")
 _HERE = ("127.0.0.1", "localhost", "::1")
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -152,6 +154,8 @@ def endpoint_option(command: Command) -> Command:
         server_name: str,
         **kwargs: Any,
     ) -> Any:
+        # Read when gRPC is imported: its own lines about a failed handshake say less than the sentence that follows.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         key = read_key(key_file, os.environ.get("INFERNO_API_KEY", ""))
         asked = Endpoint(endpoint, ca, certificate, certificate_key, key, server_name)
         return command(*args, endpoint=asked, **kwargs)
@@ -231,7 +235,14 @@ async def connected(endpoint: Endpoint) -> AsyncIterator[grpc.aio.Channel]:
 
 
 def _explained(error: InfernoError, endpoint: Endpoint) -> InfernoError:
-    if error.metadata.get("connection") == "failed":
+    if error.reason == "TLS_FAILED":
+        error.fix = (
+            "Check the address, --ca (which certificates it is known by) and --server-name (its name); without "
+            "https:// no TLS is spoken."
+        )
+    elif not endpoint.secure and any(each in error.message for each in _HUNG_UP):
+        error.fix = f"If it speaks TLS: --endpoint {_SECURE}{endpoint.target}"
+    elif error.metadata.get("connection") == "failed":
         error.fix = "Start a mesh with: inferno up. Or name another with --endpoint or INFERNO_ENDPOINT."
     elif error.grpc_code_name == "UNAUTHENTICATED" and not endpoint.key:
         error.fix = "Give the file with your API key with --key-file or INFERNO_API_KEY_FILE."

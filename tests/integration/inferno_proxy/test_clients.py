@@ -119,6 +119,11 @@ async def test_the_command_line_reaches_the_mesh_over_tls(socket_dir: Path, tmp_
         assert "Ask an operator of the mesh." in refused.stderr
         nobody = await made.inferno("status", *mesh.options)
         assert (nobody.exit_code, "--key-file" in nobody.stderr) == (5, True)
+        # Who forgets TLS, or the authority, is told.
+        plain = await made.inferno("status", "--endpoint", mesh.proxy.endpoint)
+        assert (plain.exit_code, f"--endpoint https://{mesh.proxy.endpoint}" in plain.stderr) == (4, True), plain.stderr
+        stranger = await made.inferno("status", *mesh.options[:2])
+        assert (stranger.exit_code, "no trusted CA" in stranger.stderr, "--ca" in stranger.stderr) == (4, True, True)
         # Whoever shows a certificate of the mesh's CA comes to the port for members.
         ca, ann = str(socket_dir / "authority"), tmp_path / "ann"
         issued = await made.inferno("cert", "issue", "--ca", ca, "--name", "operator/ann", "--out", str(ann))
