@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import pydantic
 
@@ -12,8 +13,8 @@ from inferno_proxy.fleet import Address
 from inferno_proxy.routing.access import Client, TokenRules
 from inferno_proxy.routing.access_settings import ClientName, ClientSettings, JwtSettings, doubts
 from inferno_runtime.errors import InvalidInput
-from inferno_runtime.identity.names import MeshName, Role
-from inferno_runtime.settings import ProcessSettings, option
+from inferno_runtime.identity.names import MeshName, Role, is_host
+from inferno_runtime.settings import ProcessSettings, option, split_commas
 
 
 class DoorSettings(ProcessSettings):
@@ -41,6 +42,11 @@ class DoorSettings(ProcessSettings):
         metavar="PORT",
     )
     mesh_host: str = option("127.0.0.1", help="Address the mesh port listens on.", metavar="IP")
+    mesh_names: Annotated[tuple[str, ...], pydantic.BeforeValidator(split_commas)] = option(
+        (),
+        help="Names and addresses that gRPC clients dial the mesh port by, for its certificate.",
+        metavar="NAME,NAME",
+    )
     trust_domain: str = option(
         "inferno", help="The mesh's name in its members' certificates: spiffe://NAME/ROLE/MEMBER.", metavar="NAME"
     )
@@ -60,6 +66,14 @@ class DoorSettings(ProcessSettings):
         except ValueError:
             raise ValueError("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
         return host
+
+    @pydantic.field_validator("mesh_names")
+    @classmethod
+    def _mesh_names_are_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not is_host(name):
+                raise ValueError(f"{name!r} is neither a DNS name nor an IP address (give no port)")
+        return names
 
     @pydantic.field_validator("trust_domain")
     @classmethod

@@ -43,7 +43,7 @@ class Certificates:
             authority = kept.open_or_create(settings.trust_domain, clock.wall())
             host = _NO_NAME.sub("-", socket.gethostname())[:128].strip("-.") or "proxy"
             name = MeshName(settings.trust_domain, Role.PROXY, host)
-            hosts = (settings.mesh_host, "localhost", host) if settings.mesh_port else ()
+            hosts = (settings.mesh_host, "localhost", host, *settings.mesh_names) if settings.mesh_port else ()
             self.own = ProxyIdentity(authority, self._folder, name, hosts, clock, settings.certificate_lifetime)
 
     def prepare(self) -> None:

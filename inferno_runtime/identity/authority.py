@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from inferno_runtime.errors import Denied, InvalidInput
-from inferno_runtime.identity.names import MeshName, Role
+from inferno_runtime.identity.names import MeshName, Role, is_host
 from inferno_runtime.identity.preflight import check_strength, facts, key_info, moment, same_key
 
 LEAF_SECONDS = 24 * 3600.0
@@ -33,8 +32,6 @@ PROXY_HOST = "proxy.inferno.internal"
 NODE_HOST = "node.inferno.internal"
 # Clocks of two machines differ: a certificate is valid for those that go behind, by this many seconds.
 BACKDATED = 300.0
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _AlternativeName = x509.UniformResourceIdentifier | x509.DNSName | x509.IPAddress
 _SERVERS = (Role.NODE, Role.PROXY)
 
@@ -263,15 +260,15 @@ def _names(grant: Grant) -> list[_AlternativeName]:
     if grant.name is not None:
         found[x509.UniformResourceIdentifier(str(grant.name))] = None
     for host in (*grant.hosts, NODE_HOST) if grant.name and grant.name.role is Role.NODE else grant.hosts:
+        if not is_host(host):
+            raise InvalidInput(
+                f"{host[:64]!r} is neither a DNS name nor an IP address.",
+                reason="BAD_NAME",
+                fix="Write it like proxy.example.com or 10.0.0.7, without a port.",
+            )
         try:
             found[x509.IPAddress(ipaddress.ip_address(host))] = None
         except ValueError:
-            if not _HOST.fullmatch(host):
-                raise InvalidInput(
-                    f"{host[:64]!r} is neither a DNS name nor an IP address.",
-                    reason="BAD_NAME",
-                    fix="Write it like proxy.example.com or 10.0.0.7, without a port.",
-                ) from None
             found[x509.DNSName(host)] = None
     return list(found)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,8 @@ from inferno_runtime.errors import InvalidInput
 _NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}", re.ASCII)
 _DOMAIN = re.compile(r"[a-z0-9._-]{1,255}", re.ASCII)
 _SCHEME = "spiffe://"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
 class Role(StrEnum):
@@ -86,3 +89,16 @@ def prefix_of(domain: str, role: Role | None = None) -> str:
     'spiffe://inferno/'
     """
     return f"{_SCHEME}{domain}/{role}/" if role else f"{_SCHEME}{domain}/"
+
+
+def is_host(text: str) -> bool:
+    """True for what a server may be called in a certificate besides: a DNS name or an IP address.
+
+    >>> is_host("proxy.example"), is_host("*.example"), is_host("fd00::7"), is_host("proxy.example:80")
+    (True, True, True, False)
+    """
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+    return True

@@ -123,6 +123,7 @@ def test_a_network_may_be_served_over_tls_to_clients_that_are_known() -> None:
         ({"port": 8443, "mesh_port": 8443}, "choose another"),
         ({"trust_domain": "Two Words"}, "is not a trust domain"),
         ({"mesh_host": "example.org"}, "must be an IP address"),
+        ({"mesh_names": "a.example,b.example:80"}, "'b.example:80' is neither a DNS name nor an IP address"),
     ],
 )
 def test_what_contradicts_itself_about_doors_is_refused(given: dict[str, Any], why: str) -> None:

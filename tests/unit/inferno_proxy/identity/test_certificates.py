@@ -24,11 +24,11 @@ def test_without_settings_there_is_none(tmp_path: Path) -> None:
 
 def test_a_mesh_port_brings_a_ca_and_an_identity(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    Certificates(ProxySettings(mesh_port=8443, trust_domain="east"), layout, CLOCK).prepare()
+    Certificates(ProxySettings(mesh_port=8443, mesh_names=("p.example",), trust_domain="east"), layout, CLOCK).prepare()
     assert AuthorityFolder(layout.authority).exists
     found = check_identity(IdentityFolder(layout.identity), NOW + 2)
     assert found.names[0].startswith("spiffe://east/proxy/")
-    assert "127.0.0.1" in found.names
+    assert {"127.0.0.1", "p.example"} <= set(found.names)
     # Without the port the identity stays, for nodes that take TLS only.
     assert Certificates(ProxySettings(trust_domain="east"), layout, CLOCK).own is not None
 
