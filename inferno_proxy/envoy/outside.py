@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,11 @@ from inferno_runtime.identity.preflight import Facts, check_authority, check_ide
 from inferno_runtime.identity.secrets import Secret, own_certificate, peer_authority, write_secrets
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
-# What nodes take from the mesh's members (inferno_backend/sidecar/configuration.py), and who may take a configuration.
-_DATA_PLANES = (Role.PROXY, Role.CLIENT)
+# Who may take which configuration (inferno_runtime/identity/permission.py); nodes let both in.
+_DATA_PLANES: Mapping[str, Sequence[Role]] = {"envoy": (Role.PROXY,), "grpc": (Role.CLIENT, Role.PROXY)}
 
 
+_NAMES = {"envoy": "an Envoy", "grpc": "a gRPC client"}
 # Where an Envoy serves if nothing else is asked for.
 HERE = Address("127.0.0.1", 10000)
 
@@ -69,21 +70,22 @@ class Outside:
         if identity is None:
             return cls(node_id or f"{socket.gethostname()}-{kind}", addresses, None, ca)
         folder = IdentityFolder(identity.absolute())
-        made = cls(_own_id(node_id, folder, now), addresses, folder, ca)
+        made = cls(_own_id(node_id, folder, kind, now), addresses, folder, ca)
         if kind == "envoy":
             _make_readable(folder)
         return made
 
 
-def _own_id(wanted: str, folder: IdentityFolder, now: float) -> str:
+def _own_id(wanted: str, folder: IdentityFolder, kind: str, now: float) -> str:
     """The node id of whoever has this identity: its name, or the one asked for if that is its own."""
     found = check_identity(folder, now)
-    name = _data_plane(found)
+    roles = _DATA_PLANES[kind]
+    name = _data_plane(found, roles)
     if not name:
         raise InvalidInput(
-            f"The certificate in {folder.path} is for {found.label}, which takes no configuration.",
+            f"The certificate in {folder.path} is for {found.label}, which takes no configuration for {_NAMES[kind]}.",
             reason="NOT_A_DATA_PLANE",
-            fix="Use one for proxy/NAME or client/NAME: inferno cert issue --name proxy/NAME --out DIR.",
+            fix=f"Use one for {roles[0]}/NAME: inferno cert issue --name {roles[0]}/NAME --out DIR.",
         )
     if wanted.partition("/")[0] not in ("", name):
         raise InvalidInput(
@@ -94,13 +96,13 @@ def _own_id(wanted: str, folder: IdentityFolder, now: float) -> str:
     return wanted or name
 
 
-def _data_plane(found: Facts) -> str:
-    """The data plane's name in a certificate, empty if that is somebody else's."""
+def _data_plane(found: Facts, roles: Sequence[Role]) -> str:
+    """The data plane's name in a certificate, empty if that is for none of these roles."""
     try:
         member = MeshName.parse(found.label)
     except InvalidInput:
         return ""
-    return member.name if member.role in _DATA_PLANES else ""
+    return member.name if member.role in roles else ""
 
 
 def _make_readable(folder: IdentityFolder) -> None:

@@ -19,7 +19,7 @@ from inferno_proxy.xds.subscription import Named
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
-from inferno_runtime.identity.caller import caller_of
+from inferno_runtime.identity.caller import Caller, caller_of
 from inferno_runtime.identity.permission import Action
 from inferno_runtime.latest import Latest
 
@@ -125,7 +125,7 @@ class AdsService:
             self._snapshots,
             self._clients,
             self._clock,
-            admit=partial(self._gate.admit, caller_of(context), Action.CONFIGURE),
+            admit=partial(self._admit, caller_of(context)),
             bounds=self._bounds,
             version=self._version_of,
         )
@@ -134,6 +134,11 @@ class AdsService:
         context.add_done_callback(cast("Any", lambda _: self._forget(stream)))
         async for answer in stream.answers():
             yield answer
+
+    def _admit(self, caller: Caller, client_id: str, dialect: Dialect) -> None:
+        self._gate.admit(caller, Action.CONFIGURE, client_id)
+        if dialect is Dialect.ENVOY:
+            self._gate.admit(caller, Action.PROXY, client_id)
 
     def _forget(self, stream: Stream) -> None:
         stream.close()

@@ -78,7 +78,7 @@ class Stream:
     """One client's stream. Requests change its session at once; :meth:`answers` is its only writer.
 
     Nothing is queued: a snapshot that arrives while the client is busy replaces the one it has not been sent. ``admit``
-    is asked, with the client's node id, before the client counts as one; what it raises ends the stream.
+    is asked, with the client's node id and dialect, before the client counts as one; what it raises ends the stream.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Stream:
         clients: ClientTable,
         clock: Clock,
         *,
-        admit: Callable[[str], None],
+        admit: Callable[[str, Dialect], None],
         bounds: Bounds,
         version: Callable[[Named], str],
     ) -> None:
@@ -205,8 +205,8 @@ class Stream:
                 reason="NO_NODE_ID",
                 fix="Set node.id in the client's bootstrap.",
             )
-        self._admit(caller.client_id)
         dialect = dialect_of(caller.user_agent)
+        self._admit(caller.client_id, dialect)
         self._elsewhere = Elsewhere.told(caller.metadata) if dialect is Dialect.ENVOY else None
         self._client_id = caller.client_id
         self._number = self._clients.connected(caller.client_id, dialect, caller.user_agent)

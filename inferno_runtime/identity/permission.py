@@ -14,7 +14,7 @@ class Action(StrEnum):
     INFER asks about models and health, as any client of the protocol does. JOIN exchanges a token for a certificate,
     RENEW a certificate for a newer one. READ looks at nodes, clients and events. OPERATE changes what the mesh does.
     REGISTER speaks for a node, MEASURE sends its telemetry. CONFIGURE takes a data plane's configuration and reports
-    for it.
+    for it, PROXY that of an Envoy, which holds every client's name, permissions and hash of a key.
     """
 
     INFER = "ask about models"
@@ -25,6 +25,7 @@ class Action(StrEnum):
     REGISTER = "register a node"
     MEASURE = "send telemetry"
     CONFIGURE = "take a configuration"
+    PROXY = "take an Envoy's configuration, which says what is known of all clients"
 
 
 _ALL = frozenset(Action)
@@ -33,7 +34,7 @@ _ALLOWED: dict[Kind, frozenset[Action]] = {
     Kind.OPEN: _ALL,
     Kind.ANONYMOUS: frozenset({Action.JOIN}),
     Kind.NODE: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.REGISTER, Action.MEASURE}),
-    Kind.PROXY: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.CONFIGURE}),
+    Kind.PROXY: frozenset({Action.INFER, Action.RENEW, Action.READ, Action.CONFIGURE, Action.PROXY}),
     Kind.CLIENT: frozenset({Action.INFER, Action.RENEW, Action.CONFIGURE}),
     Kind.OPERATOR: _ALL,
 }

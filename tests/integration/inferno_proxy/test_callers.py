@@ -20,6 +20,7 @@ from inferno_proxy.xds.ads_service import SERVICE as ADS
 from inferno_runtime.identity.caller import CERTIFICATE, DOOR
 from tests.integration.inferno_proxy.control import Control
 from tests.unit.inferno_proxy.nodes import node
+from tests.waiting import eventually
 
 Headers = tuple[tuple[str, str], ...]
 ANONYMOUS: Headers = ((DOOR, "mesh"),)
@@ -146,3 +147,17 @@ async def test_who_does_not_say_who_he_is_learns_that_the_mesh_lives_and_no_more
             assert answer.status == status, path
     async with plane.http.get("/metrics", headers=dict(member("client", "c"))) as answer:
         assert answer.status == 403
+
+
+async def test_a_client_takes_no_envoys_configuration_which_tells_of_all_clients(plane: Control) -> None:
+    make: Any = plane.channel.stream_stream(f"/{ADS}/DeltaAggregatedResources")
+    for agent, code in (("gRPC C-core", None), ("envoy", grpc.StatusCode.PERMISSION_DENIED)):
+        call = make(metadata=member("client", "shop"))
+        who = Node(id="shop", user_agent_name=agent)
+        await call.write(bytes(DeltaDiscoveryRequest(node=who, type_url=str(ResourceType.CLUSTER))))
+        if code is not None:
+            assert (await refused(call))[0] is code
+        else:
+            await eventually(lambda: plane.clients.clients, 5, "it is let in")
+            call.cancel()
+    assert noted(plane) == ["client shop PROXY shop"]

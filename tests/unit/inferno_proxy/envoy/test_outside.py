@@ -83,19 +83,27 @@ def test_a_member_takes_whoever_has_the_name_of_proxies_for_one(tmp_path: Path) 
 
 
 def test_one_name_may_stand_for_several_data_planes(tmp_path: Path) -> None:
-    folder = kept(tmp_path, "client/shop")
+    folder = kept(tmp_path, "proxy/shop")
     assert checked(folder=folder.path, node_id="shop/7").node_id == "shop/7"
-    with pytest.raises(InvalidInput, match="client/shop, so no proxy takes 'other'") as refused:
+    with pytest.raises(InvalidInput, match="proxy/shop, so no proxy takes 'other'") as refused:
         checked(folder=folder.path, node_id="other")
     assert refused.value.reason == "NOT_YOURS"
 
 
-@pytest.mark.parametrize(("name", "shown"), [("node/gpu-7", "node/gpu-7"), ("", "server.example")])
-def test_a_certificate_of_somebody_else_takes_no_configuration(tmp_path: Path, name: str, shown: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("node/gpu-7", "grpc", "node/gpu-7, which takes no configuration for a gRPC client"),
+        ("client/shop", "envoy", "client/shop, which takes no configuration for an Envoy"),
+        ("", "envoy", "server.example, which takes no configuration for an Envoy"),
+    ],
+)
+def test_a_certificate_of_somebody_else_takes_no_configuration(tmp_path: Path, name: str, kind: str, told: str) -> None:
     folder = kept(tmp_path, name, "server.example")
-    with pytest.raises(InvalidInput, match=f"is for .*{shown}, which takes no configuration") as refused:
-        checked(folder=folder.path)
+    with pytest.raises(InvalidInput, match=told) as refused:
+        checked(folder=folder.path, kind=kind)
     assert refused.value.reason == "NOT_A_DATA_PLANE"
+    assert checked(folder=kept(tmp_path / "own", "client/shop").path, kind="grpc").node_id == "shop"
 
 
 def test_a_public_port_is_known_by_its_host(tmp_path: Path) -> None:
@@ -118,7 +126,7 @@ def test_a_public_port_is_known_by_its_host(tmp_path: Path) -> None:
 
 
 def test_a_member_may_use_a_public_port_with_its_certificate(tmp_path: Path) -> None:
-    folder = kept(tmp_path / "edge", "client/shop")
+    folder = kept(tmp_path / "edge", "proxy/shop")
     outside = checked(folder=folder.path, ca=folder.authority)
     common = cluster(outside)["transport_socket"]["typed_config"]["common_tls_context"]
     assert common["tls_certificate_sds_secret_configs"][0]["name"] == "identity"

@@ -45,7 +45,8 @@ class Conversation:
             version=content_version,
         )
 
-    def admit(self, client_id: str) -> None:
+    def admit(self, client_id: str, dialect: Dialect) -> None:
+        assert dialect is Dialect.ENVOY
         if client_id == "stranger":
             raise Denied("No.", reason="NOT_YOURS")
 
