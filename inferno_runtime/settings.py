@@ -14,10 +14,12 @@ A field may hold settings of its own (:mod:`inferno_runtime.nested_settings`); t
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
@@ -283,8 +285,18 @@ def _invalid(
     # A validator of ours may have named the value already.
     given = f", not {shown}" if isinstance(first["input"], str | int | float) and shown not in what else ""
     return InvalidInput(
-        f"{where}{cls.section}.{name}: {what[:1].lower()}{what[1:]}{given}." if name else f"{cls.section}: {what}.",
+        f"{where}{cls.section}.{name}: {what[:1].lower()}{what[1:]}{given}."
+        if name
+        else f"{_mentioned(what, lines)}{cls.section}: {what}.",
         reason="BAD_CONFIG",
         fix="Correct the value." if name else "",
         metadata={"key": f"{cls.section}.{name}", "origin": origin},
     )
+
+
+def _mentioned(sentence: str, lines: Mapping[Keys, str]) -> str:
+    """Where a key stands that a sentence about a whole section names, in quotes or as a key of the section."""
+    quoted = (where for keys, where in lines.items() if repr(keys[-1]) in sentence)
+    plain = (where for keys, where in lines.items() if len(keys) == 1 and keys[0] in re.findall(r"\w+", sentence))
+    found = next(chain(quoted, plain), "")
+    return f"{found}: " if found else ""

@@ -183,3 +183,11 @@ def test_what_no_data_plane_can_hold_is_refused(tmp_path: Path, rule: str) -> No
     file.write_text(f"proxy:\n  models:\n    m: {rule}\n")
     with pytest.raises(InvalidInput, match=r"yaml:3: .* should be (less|a finite|a valid)"):
         load(ProxySettings, file=file)
+
+
+def test_an_alias_of_an_alias_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "inferno.yaml"
+    file.write_text("proxy:\n  aliases:\n    fine: model\n    first: second\n    second: model\n")
+    with pytest.raises(InvalidInput, match="which is an alias itself: name the model") as caught:
+        load(ProxySettings, file=file)
+    assert str(caught.value).startswith(f"{file}:4: proxy: ")

@@ -172,6 +172,13 @@ def test_a_contradiction_between_fields_is_told_of_the_section() -> None:
         load(Sample, flags={"port": 1, "ratio": 1.0})
 
 
+def test_a_contradiction_in_the_file_is_told_with_the_line_of_a_key_it_names(tmp_path: Path) -> None:
+    file = _file(tmp_path, "proxy:\n  mode: fast\n  ratio: 1.0\n  port: 1\n")
+    with pytest.raises(InvalidInput) as caught:
+        load(Sample, file=file)
+    assert str(caught.value).startswith(f"{file}:3: proxy: port and ratio")
+
+
 def test_a_missing_required_field_says_every_way_to_give_it() -> None:
     with pytest.raises(InvalidInput) as caught:
         load(Required)
