@@ -224,7 +224,7 @@ async def serve(
             group.create_task(report_taken(aliases, registry.view, events), name="aliases"),
             group.create_task(metrics.run(), name="metrics"),
             group.create_task(
-                keep_standby(publisher.snapshots, standby_path(layout.directory, listen)), name="standby"
+                keep_standby(publisher.snapshots, standby_path(layout.directory, listen), clock), name="standby"
             ),
         ]
         if settings.healing:

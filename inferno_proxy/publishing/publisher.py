@@ -239,12 +239,10 @@ class Publisher:
 
     async def _keep(self, directory: Path) -> None:
         async for newest in self.snapshots.watch():
-            began = self._clock.monotonic()
             for dialect, made in newest.items():
                 # fsync may take long on a slow disk; the streams do not wait for it.
                 await asyncio.to_thread(self._write, last_good_path(directory, dialect), made)
-            took = self._clock.monotonic() - began
-            await self._clock.sleep(min(took / self._pace.share, len(self._fleet.value.members) * self._pace.each_node))
+            await self._clock.sleep(len(self._fleet.value.members) * self._pace.each_node)
 
     @staticmethod
     def _write(path: Path, made: Snapshot) -> None:

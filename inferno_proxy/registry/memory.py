@@ -1,7 +1,8 @@
 """The last good fleet on disk, so that a restarted control plane forgets nobody.
 
-One JSON file, readable by its owner only. Nodes are written in protobuf's JSON form, which outlives changes of our own
-classes; a file that cannot be read is set aside, never deleted.
+One file, readable by its owner only: a line for each node, and one more at its end for each change, of which the last
+counts. It is written anew as a whole when most of it is past. Nodes are written in protobuf's JSON form, which outlives
+changes of our own classes; a file that cannot be read is set aside, never deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InvalidInput
 
 _LOG = logs.get("memory")
-_FORMAT = 1
-# A large fleet's burst of changes is written once, and its file takes a tenth of the time at most.
-_GATHER = 0.5
-_REST = 9
-# Seconds for each node: what a pause is at most. What is not written yet is forgotten with a killed process, so a small
-# fleet waits neither for a burst nor for a slow disk.
+_FORMAT = 2
+# A large fleet's burst of changes is written once. What is not written yet is forgotten with a killed process, so a
+# small fleet does not wait for one: seconds, and seconds for each node up to that.
+_GATHER = 0.1
 _EACH_NODE = 0.001
+# The file may have this many lines, and as many as there are nodes, that count no more.
+_PAST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,18 @@ class Remembered:
 
 
 class Memory:
-    """The file."""
+    """The file. Its writer is the one asker of :meth:`Registry.take_news`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._texts: dict[str, tuple[Remembered, str]] = {}
+        # A node takes 0.1 ms to put into words, and of ten thousand few change.
+        self._texts: dict[str, str] = {}
+        # In the file as this life left it; None where it has to be written as a whole.
+        self._lines: int | None = None
 
     def read(self) -> tuple[Remembered, ...]:
-        """The nodes last written; none when there is no file, or when it is damaged (it is set aside then)."""
+        """The nodes last written; none when there is no file, or when it is damaged (it is set aside then). A last line
+        that was not written to its end never counted."""
         try:
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -59,44 +64,47 @@ class Memory:
         except (OSError, UnicodeDecodeError) as error:
             return self._set_aside(error)
         try:
-            document = json.loads(text)
-            if document["format"] != _FORMAT:
-                raise ValueError(f"format {document['format']!r} is not {_FORMAT}")
-            return tuple(_remembered(each) for each in document["nodes"])
+            head, *lines = text.split("\n")[:-1]
+            if (written := json.loads(head)["format"]) != _FORMAT:
+                raise ValueError(f"format {written!r} is not {_FORMAT}")
+            nodes: dict[str, Remembered] = {}
+            for node_id, each in map(_read, lines):
+                if each is None:
+                    nodes.pop(node_id, None)
+                else:
+                    nodes[node_id] = each
+            return tuple(nodes.values())
         except (ValueError, KeyError, TypeError, AttributeError, json_format.ParseError, InvalidInput) as error:
             return self._set_aside(error)
 
-    def write(self, nodes: tuple[Remembered, ...]) -> None:
-        """Keep the nodes, so that a reader finds the old or the new file, never a part.
+    def write(self, news: Mapping[str, Remembered | None]) -> None:
+        """Add what is new of nodes, None for one that is gone. The file of an earlier life is replaced at once: a
+        reader finds the old one or the new one.
 
         Raises:
-            OSError: The file cannot be written.
+            OSError: The file cannot be written; the next call tries to write all of it.
         """
-        # A node takes 0.1 ms to put into words, and of ten thousand few have changed since the last time.
-        before, self._texts = self._texts, {}
-        for each in nodes:
-            node_id = each.record.node.node_id
-            known = before.get(node_id)
-            same = known is not None and known[0].record is each.record and known[0].duration == each.duration
-            self._texts[node_id] = known if known is not None and same else (each, json.dumps(_written(each)))
-        texts = ",".join(text for _, text in self._texts.values())
-        partial = self._path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f'{{"format": {_FORMAT}, "nodes": [{texts}]}}')
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        lines, self._lines = self._lines, None
+        for node_id, each in news.items():
+            if each is None:
+                self._texts.pop(node_id, None)
+            else:
+                self._texts[node_id] = json.dumps(_written(each))
+        if lines is None or lines + len(news) > 2 * len(self._texts) + _PAST:
+            self._replace()
+            self._lines = len(self._texts)
+        else:
+            self._append(self._texts.get(node_id) or json.dumps({"gone": node_id}) for node_id in news)
+            self._lines = lines + len(news)
 
     async def keep(self, registry: Registry, clock: Clock) -> None:
-        """Write the fleet whenever it has changed; runs until cancelled. A disk that fails costs memory only."""
-        took = 0.0
+        """Write what changes in the fleet; runs until cancelled. A disk that fails costs memory only."""
         async for view in registry.view.watch():
-            await clock.sleep(min(max(_GATHER, _REST * took), _EACH_NODE * len(view.members)))
-            began = clock.monotonic()
-            nodes = tuple(Remembered(record, duration) for record, duration in registry.records())
+            await clock.sleep(min(_GATHER, _EACH_NODE * len(view.members)))
+            found = registry.take_news()
+            news = {node_id: Remembered(*each) if each else None for node_id, each in found.items()}
             try:
-                await asyncio.to_thread(self.write, nodes)
+                await asyncio.to_thread(self.write, news)
             except OSError as error:
                 _LOG.error(
                     "fleet not kept",
@@ -104,13 +112,37 @@ class Memory:
                     reason=error.strerror,
                     effect="a restarted control plane starts from an older fleet",
                 )
-            took = clock.monotonic() - began
+
+    def _replace(self) -> None:
+        partial = self._path.with_suffix(".partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        _put(descriptor, (json.dumps({"format": _FORMAT}), *self._texts.values()))
+        partial.replace(self._path)
+
+    def _append(self, lines: Iterable[str]) -> None:
+        _put(os.open(self._path, os.O_WRONLY | os.O_APPEND), lines)
 
     def _set_aside(self, why: Exception) -> tuple[Remembered, ...]:
         aside = self._path.with_suffix(".corrupt")
         self._path.replace(aside)
         _LOG.warning("last good fleet set aside", path=str(self._path), aside=str(aside), reason=str(why))
         return ()
+
+
+def _put(descriptor: int, lines: Iterable[str]) -> None:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _read(line: str) -> tuple[str, Remembered | None]:
+    """What a line says of which node."""
+    written = json.loads(line)
+    if "gone" in written:
+        return str(written["gone"]), None
+    each = _remembered(written)
+    return each.record.node.node_id, each
 
 
 def _written(each: Remembered) -> dict[str, Any]:

@@ -266,8 +266,14 @@ class Registry:
         return self._table.at(node_id).lease.outlook.value.applied_revision
 
     def records(self) -> tuple[tuple[Record, float], ...]:
-        """The facts about each node with its lease's duration, for keeping on disk."""
+        """The facts about each node with its lease's duration."""
         return tuple((slot.record, slot.duration) for slot in self._slots.values())
+
+    def take_news(self) -> Mapping[str, tuple[Record, float] | None]:
+        """The nodes of which something is new since this was asked last, as :meth:`records` has them; None for one that
+        is gone. For one asker, who keeps them on disk."""
+        found = {node_id: self._slots.get(node_id) for node_id in self._table.take_news()}
+        return {node_id: (slot.record, slot.duration) if slot else None for node_id, slot in found.items()}
 
     # ----------------------------------------------------------------------------------------------------- time
 

@@ -31,6 +31,7 @@ class Table:
         self._clock = clock
         self._events = events
         self._members: dict[str, Member] = {}
+        self._news: set[str] = set()
         self._claimed = Claims()
         self._conflicts = Conflicts(events)
 
@@ -64,6 +65,11 @@ class Table:
         self._conflicts.over(record.node.node_id)
         self._settle(record.node.node_id, record)
 
+    def take_news(self) -> frozenset[str]:
+        """The nodes that came, went or have other facts since this was asked last."""
+        news, self._news = frozenset(self._news), set()
+        return news
+
     def tell(self, slot: Slot) -> None:
         """Pass on to a node's agent what its record asks of it."""
         slot.lease.outlook.set(replace(slot.lease.outlook.value, drain=slot.record.drained, wanted=slot.record.wanted))
@@ -71,6 +77,7 @@ class Table:
     def _settle(self, node_id: str, before: Record | None) -> None:
         """Judge a node that changed, and all that share an address with it, and show the fleet anew."""
         slot = self._slots.get(node_id)
+        self._news.add(node_id)
         touched = {node_id}
         if before is not None:
             touched |= self._claimed.drop(node_id, before.addresses)

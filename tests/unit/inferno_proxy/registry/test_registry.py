@@ -308,6 +308,21 @@ def test_members_come_in_order_with_their_records(world: World) -> None:
     assert {(r.node.node_id, d) for r, d in world.registry.records()} == {("a", 30), ("b", 3)}
 
 
+def test_each_change_of_a_record_is_news_once(world: World) -> None:
+    lease = world.registry.join(node("b", port=2))
+    world.registry.join(node("a", port=1), Source.ANNOUNCED, 30)
+    assert world.registry.take_news() == {r.node.node_id: (r, d) for r, d in world.registry.records()}
+    lease.renew()
+    assert world.registry.take_news() == {}
+    world.registry.drain("b")
+    world.registry.deregister("a", 1)
+    news = world.registry.take_news()
+    assert news.keys() == {"a", "b"}
+    assert news["a"] is None
+    assert news["b"] is not None
+    assert news["b"][0].drained
+
+
 async def test_time_passes_by_itself_while_the_registry_runs(world: World) -> None:
     import asyncio
 
