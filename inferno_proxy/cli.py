@@ -48,10 +48,8 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     "--proxy",
     "proxies",
     multiple=True,
-    default=["127.0.0.1:8080"],
-    show_default=True,
     metavar="H:P",
-    help="A proxy: its public port, or with --identity its mesh port. Give one after the other that takes over.",
+    help="A proxy: its public port (default 127.0.0.1:8080), or with --identity its mesh port. Further ones take over.",
 )
 @click.option(
     "--identity",
@@ -94,8 +92,15 @@ def bootstrap(
 
     from inferno_proxy.envoy.bootstrap import encode
     from inferno_proxy.envoy.outside import Outside, external_bootstrap, grpc_bootstrap, serving_address
+    from inferno_runtime.errors import InvalidInput
 
-    outside = Outside.checked(proxies, node_id, identity, ca, kind=kind, now=time.time())
+    if not proxies and identity is not None and not given["plaintext"]:
+        raise InvalidInput(
+            "With an identity a proxy is reached at its mesh port, and nothing says where that is.",
+            reason="NO_PROXY",
+            fix="Give --proxy HOST:PORT with the port in proxy.mesh_port, or say --plaintext.",
+        )
+    outside = Outside.checked(proxies or ("127.0.0.1:8080",), node_id, identity, ca, kind=kind, now=time.time())
     outside = replace(outside, listen=serving_address(listen, insecure=given["insecure"]), plaintext=given["plaintext"])
     made = grpc_bootstrap(outside) if kind == "grpc" else external_bootstrap(outside)
     click.echo(encode(made), nl=False)

@@ -269,5 +269,7 @@ def test_bootstrap_prints_what_a_client_needs() -> None:
         assert "10.0.0.1" in done.stdout
     code, said = refused("bootstrap", "--proxy", "nowhere")
     assert (code, "nowhere" in said) == (2, True)
-    code, said = refused("bootstrap", "--identity", "/nowhere")
+    code, said = refused("bootstrap", "--identity", "/nowhere", "--proxy", "127.0.0.1:1")
     assert (code, "cannot be read" in said) == (2, True)
+    code, said = refused("bootstrap", "--identity", "/nowhere")
+    assert (code, "nothing says where that is" in said) == (2, True)
