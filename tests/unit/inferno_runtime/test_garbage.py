@@ -39,3 +39,17 @@ async def test_a_short_collection_sets_nothing_aside() -> None:
         gc.collect()
         assert gc.get_freeze_count() == 0
         keeping.cancel()
+
+
+async def test_once_something_is_set_aside_what_is_new_is_looked_at_soon() -> None:
+    clock = ManualClock()
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(keep_collections_short(clock, long=0.0, few=0))
+        await clock.settle()
+        gc.collect()
+        garbage = Cycle()
+        gone = weakref.ref(garbage)
+        del garbage
+        await clock.advance(0.25)
+        assert gone() is None
+        keeping.cancel()
