@@ -16,12 +16,13 @@ from pathlib import Path
 
 _RESOURCES = Path(__file__).parents[1] / "inferno_proxy" / "resources"
 _CALLS, _ACCESS = _RESOURCES / "call_filter", _RESOURCES / "access_filter"
+_ABI, _STREAMS = (_RESOURCES / "proxy_wasm" / name for name in ("abi.h", "streams.h"))
 # Each module's source, and what that includes.
 MODULES: Mapping[Path, Sequence[Path]] = {
-    _CALLS / "call_filter.c": (_CALLS / "inflate.h", _CALLS / "alias.h", _CALLS / "fingerprint.h"),
-    _ACCESS / "budgets.c": (_ACCESS / "abi.h", _ACCESS / "host_metadata.h"),
-    _ACCESS / "callers.c": (_ACCESS / "abi.h", _ACCESS / "host_metadata.h", _ACCESS / "sha256.h"),
-    _ACCESS / "names.c": (_ACCESS / "abi.h",),
+    _CALLS / "call_filter.c": (_ABI, _STREAMS, _CALLS / "inflate.h", _CALLS / "alias.h", _CALLS / "fingerprint.h"),
+    _ACCESS / "budgets.c": (_ABI, _ACCESS / "host_metadata.h"),
+    _ACCESS / "callers.c": (_ABI, _ACCESS / "host_metadata.h", _ACCESS / "sha256.h"),
+    _ACCESS / "names.c": (_ABI, _STREAMS),
 }
 FLAGS = (
     "-target",

@@ -7,7 +7,7 @@
  * buckets of Envoy's own filter, which are full again with each new version. It ends with Envoy's process.
  */
 
-#include "abi.h"
+#include "../proxy_wasm/abi.h"
 #include "host_metadata.h"
 
 IMPORT(proxy_get_current_time_nanoseconds) u32 proxy_get_current_time_nanoseconds(u64 *nanoseconds);
@@ -17,7 +17,7 @@ IMPORT(proxy_set_shared_data)
 u32 proxy_set_shared_data(const u8 *key, u32 key_size, const void *value, u32 size, u32 version);
 
 /* Decided by local_replies.py, which makes 429 of it; nobody ever sees it. */
-enum { BUDGET_STATUS = 424, RESOURCE_EXHAUSTED = 8, OTHER_VERSION = 8, TRIES = 100 };
+enum { BUDGET_STATUS = 424, OTHER_VERSION = 8, TRIES = 100 };
 
 typedef struct {
   u64 period; /* number of the period since 1970 */

@@ -12,7 +12,7 @@
  * A key is found by its hash, so how long that takes says nothing about other keys.
  */
 
-#include "abi.h"
+#include "../proxy_wasm/abi.h"
 #include "host_metadata.h"
 #include "sha256.h"
 

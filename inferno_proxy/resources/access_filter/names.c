@@ -9,10 +9,12 @@
  * REST names the model in the path alone, which is also what the route is chosen by.
  */
 
-#include "abi.h"
+#include "../proxy_wasm/abi.h"
 
 IMPORT(proxy_get_property) u32 proxy_get_property(const char *path, u32 path_size, const u8 **at, u32 *size);
 IMPORT(proxy_set_property) u32 proxy_set_property(const char *path, u32 path_size, const u8 *value, u32 size);
+
+enum { SLICE = 4096 }; /* bytes of a message that are looked at together */
 
 /* The property that holds a call's model: headers cannot be read any more when its messages come. */
 static const char KEPT[] = "inferno.model";
@@ -116,31 +118,9 @@ static int settle(walk *of, span model) {
 
 /* ---------------------------------------------------------------------------------------------------------- streams */
 
-/* Open addressing with linear probing; 0 is a free place (Envoy's stream ids start at 1). */
-enum { PLACES = 1 << 15, SLICE = 4096 };
-static walk places[PLACES];
-static u32 taken;
-
-static u32 home_of(u32 stream) { return (stream * 2654435769u) >> 17; }
-
-static walk *find(u32 stream) {
-  u32 at = home_of(stream);
-  while (places[at].stream != 0 && places[at].stream != stream) at = (at + 1) & (PLACES - 1);
-  return &places[at];
-}
-
-static void release(u32 stream) {
-  u32 hole = (u32)(find(stream) - places);
-  if (places[hole].stream == 0) return;
-  taken--;
-  for (u32 at = (hole + 1) & (PLACES - 1); places[at].stream != 0; at = (at + 1) & (PLACES - 1)) {
-    u32 home = home_of(places[at].stream);
-    if (((at - home) & (PLACES - 1)) < ((at - hole) & (PLACES - 1))) continue; /* its home lies behind the hole */
-    places[hole] = places[at];
-    hole = at;
-  }
-  places[hole].stream = 0;
-}
+typedef walk place;
+#define PLACE_BITS 15
+#include "../proxy_wasm/streams.h"
 
 static u32 refuse(u32 stream, u32 status, int grpc_status, const char *text, u32 size) {
   release(stream);
@@ -161,7 +141,7 @@ EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 co
   if (!STARTS(path, "/inference.GRPCInferenceService/Model") ||
       STARTS(path, "/inference.GRPCInferenceService/ModelStatistics"))
     return CONTINUE;
-  if (taken >= PLACES / 2) return REFUSE(stream, 503, 8, "too many calls are under way");
+  if (taken >= PLACES / 2) return REFUSE(stream, 503, RESOURCE_EXHAUSTED, "too many calls are under way");
   walk *its = find(stream);
   *its = (walk){.stream = stream};
   taken++;
@@ -203,7 +183,7 @@ EXPORT(proxy_on_request_body) u32 proxy_on_request_body(u32 stream, u32 buffered
       return REFUSE(stream, 415, UNIMPLEMENTED,
                     "a client that may call some models alone cannot send compressed messages: do not compress");
     if (state == BROKEN)
-      return REFUSE(stream, 400, 3, "a message is not a valid request of the Open Inference Protocol");
+      return REFUSE(stream, 400, INVALID_ARGUMENT, "a message is not a valid request of the Open Inference Protocol");
   }
   if (at < buffered) return REFUSE(stream, 500, 13, "the request could not be read");
   return CONTINUE;

@@ -16,101 +16,33 @@
  * Built by tools/build_filters.py into call_filter.wasm; no libc, no floating point, no allocation besides two static buffers.
  */
 
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+enum { HOLD_LIMIT = 512 * 1024, FIRST_LOOK = 2 * 1024, VALUE_LIMIT = 1024 };
 
-#define IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
-#define EXPORT(name) __attribute__((export_name(#name)))
+#define ARENA_SIZE (HOLD_LIMIT + 64 * 1024)
+#include "../proxy_wasm/abi.h"
 
-enum { CONTINUE = 0, PAUSE = 1 };                          /* filter actions */
-enum { REQUEST_BODY = 0, PLUGIN_CONFIGURATION = 7, REQUEST_HEADERS = 0 }; /* buffer and map types */
-enum { INVALID_ARGUMENT = 3, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12 }; /* gRPC status codes */
-
-IMPORT(proxy_get_buffer_bytes) u32 proxy_get_buffer_bytes(u32 type, u32 start, u32 limit, const u8 **at, u32 *size);
-IMPORT(proxy_get_header_map_value)
-u32 proxy_get_header_map_value(u32 map, const char *key, u32 key_size, const u8 **at, u32 *size);
 IMPORT(proxy_replace_header_map_value)
 u32 proxy_replace_header_map_value(u32 map, const char *key, u32 key_size, const u8 *value, u32 size);
 IMPORT(proxy_set_buffer_bytes) u32 proxy_set_buffer_bytes(u32 type, u32 start, u32 size, const u8 *at, u32 new_size);
 IMPORT(proxy_get_property) u32 proxy_get_property(const u8 *path, u32 path_size, const u8 **at, u32 *size);
 IMPORT(proxy_set_property) u32 proxy_set_property(const char *path, u32 path_size, const u8 *value, u32 size);
 IMPORT(proxy_remove_header_map_value) u32 proxy_remove_header_map_value(u32 map, const char *key, u32 key_size);
-IMPORT(proxy_send_local_response)
-u32 proxy_send_local_response(u32 status, const char *detail, u32 detail_size, const char *body, u32 body_size,
-                              const char *headers, u32 headers_size, int grpc_status);
 
-/* ---------------------------------------------------------------------------------------------------------- memory */
+/* --------------------------------------------------------------------------------------------------------- streams */
 
-enum { HOLD_LIMIT = 512 * 1024, FIRST_LOOK = 2 * 1024, VALUE_LIMIT = 1024 };
-
-static u8 arena[HOLD_LIMIT + 64 * 1024]; /* what the host hands us during one call into this module */
-static u32 arena_used;
-
-EXPORT(proxy_on_memory_allocate) void *proxy_on_memory_allocate(u32 size) {
-  if (size > sizeof arena - arena_used) return 0;
-  void *at = arena + arena_used;
-  arena_used += (size + 7) & ~7u;
-  if (arena_used > sizeof arena) arena_used = sizeof arena;
-  return at;
-}
-
-/* The streams that concern us still: open addressing with linear probing, 0 is a free place (Envoy's stream ids start at
- * 1). One is held back until `renamed`; `rest` is then how many bytes of a message are to come that pass as they are, and
- * `held` how many of the next one's beginning were taken out of the body until more of it arrives.
- * `hashed`: what a REST call is held back for (see fingerprint.h). */
-enum { PLACES = 1 << 16 };
+/* The streams that concern us still. One is held back until `renamed`; `rest` is then how many bytes of a message are to
+ * come that pass as they are, and `held` how many of the next one's beginning were taken out of the body until more of
+ * it arrives. `hashed`: what a REST call is held back for (see fingerprint.h). */
 typedef struct {
   u32 stream, renamed, rest, held, hashed;
 } place;
-static place places[PLACES];
-static u32 taken;
-
-static u32 home_of(u32 stream) { return (stream * 2654435769u) >> 16; }
-
-static place *find(u32 stream) {
-  u32 at = home_of(stream);
-  while (places[at].stream != 0 && places[at].stream != stream) at = (at + 1) & (PLACES - 1);
-  return &places[at];
-}
-
-static void release(u32 stream) {
-  u32 hole = (u32)(find(stream) - places);
-  if (places[hole].stream == 0) return;
-  taken--;
-  for (u32 at = (hole + 1) & (PLACES - 1); places[at].stream != 0; at = (at + 1) & (PLACES - 1)) {
-    u32 home = home_of(places[at].stream);
-    if (((at - home) & (PLACES - 1)) < ((at - hole) & (PLACES - 1))) continue; /* its home lies behind the hole */
-    places[hole] = places[at];
-    hole = at;
-  }
-  places[hole].stream = 0;
-}
+#define PLACE_BITS 16
+#include "../proxy_wasm/streams.h"
 
 /* --------------------------------------------------------------------------------------------------------- headers */
 
-typedef struct {
-  const u8 *at;
-  u32 size;
-} span;
-
 static const char MODEL[] = "x-inferno-model";
 static const char SEQUENCE[] = "x-inferno-sequence";
-
-#define HEADER(name) header(name, sizeof name - 1)
-static span header(const char *name, u32 size) {
-  span value = {0, 0};
-  if (proxy_get_header_map_value(REQUEST_HEADERS, name, size, &value.at, &value.size)) value.at = 0;
-  return value;
-}
-
-static int same(span value, const char *text, u32 size) {
-  if (value.size != size) return 0;
-  for (u32 i = 0; i < size; i++)
-    if (value.at[i] != (u8)text[i]) return 0;
-  return 1;
-}
-#define IS(value, text) same(value, text, sizeof text - 1)
 
 /* A header carries printable ASCII only: every other byte, and '%', is percent-encoded as in a URL path. */
 static void set_header(const char *name, u32 name_size, span value) {
@@ -419,8 +351,6 @@ static u32 json_body(u32 stream, const u8 *at, u32 size, int last) {
   return let_go(stream, &found);
 }
 
-EXPORT(proxy_abi_version_0_2_1) void proxy_abi_version_0_2_1(void) {}
-EXPORT(proxy_on_vm_start) u32 proxy_on_vm_start(u32 root, u32 size) { return root | size | 1; }
 EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) {
   span words = {0, 0};
   arena_used = 0;
@@ -433,7 +363,6 @@ EXPORT(proxy_on_configure) u32 proxy_on_configure(u32 root, u32 size) {
   }
   return root | 1;
 }
-EXPORT(proxy_on_context_create) void proxy_on_context_create(u32 stream, u32 root) { (void)stream, (void)root; }
 EXPORT(proxy_on_delete) void proxy_on_delete(u32 stream) { release(stream); }
 
 EXPORT(proxy_on_request_headers) u32 proxy_on_request_headers(u32 stream, u32 count, u32 last) {
