@@ -88,18 +88,22 @@ async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cl
         await view.until(lambda nodes: len(nodes) == 3, 30, "every node is listed")
 
 
-async def _bites(fault: Fault, running: Cloud) -> bool:
-    try:
-        measured = await (fault.control or fault.scenario)(running, await envoy_path(running))
-    except TimeoutError:
-        return True  # It never recovered: that is harm enough.
-    return fault.bites(measured)
+async def _bites(fault: Fault, running: Cloud, times: int = 1) -> bool:
+    """Whether the fault does harm when it is played so many times: some harm only the calls of a short moment."""
+    for _ in range(times):
+        try:
+            measured = await (fault.control or fault.scenario)(running, await envoy_path(running))
+        except TimeoutError:
+            return True  # It never recovered: that is harm enough.
+        if fault.bites(measured):
+            return True
+    return False
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.tested and not fault.spoils], ids=_named)
 async def test_without_what_the_row_relies_on_the_fault_bites(unhealing_cloud: Cloud, fault: Fault) -> None:
     assert fault.control_config == NO_HEALING
-    assert await _bites(fault, unhealing_cloud), "the fault came to no harm: the rows above prove nothing"
+    assert await _bites(fault, unhealing_cloud, times=3), "the fault came to no harm: the rows above prove nothing"
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.tested and fault.spoils], ids=_named)
