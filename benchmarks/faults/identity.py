@@ -24,7 +24,7 @@ class Speaker:
     """A registration stream, as an agent holds it; it beats until it is told to be silent."""
 
     def __init__(self, channel: grpc.aio.Channel, node_id: str, address: str, model: str, incarnation: int) -> None:
-        stub = registration_service_pb2_grpc.RegistrationServiceStub(channel)
+        self._stub = registration_service_pb2_grpc.RegistrationServiceStub(channel)
         ready = node_pb2.ModelVersion(version="1", state=node_pb2.MODEL_STATE_READY)
         self._node = node_pb2.Node(
             node_id=node_id,
@@ -35,7 +35,7 @@ class Speaker:
         )
         self.speaks = asyncio.Event()
         self.speaks.set()
-        self._call = stub.Register(self._words())
+        self._call = self._stub.Register(self._words())
 
     async def _words(self) -> AsyncIterator[wire.RegisterRequest]:
         yield wire.RegisterRequest(node=self._node, revision=1)
@@ -62,9 +62,16 @@ class Speaker:
             return error.code()
         return grpc.StatusCode.OK
 
-    def cancel(self) -> None:
-        """End the stream."""
+    async def leave(self) -> None:
+        """End the stream and say goodbye: later rows are to find no node of this one."""
         self._call.cancel()
+        request = wire.DeregisterRequest(node_id=self.node_id, incarnation=self._node.incarnation)
+        await self._stub.Deregister(request, timeout=5)
+
+    @property
+    def node_id(self) -> str:
+        """Who it says it is."""
+        return self._node.node_id
 
 
 async def false_claims(cloud: Cloud, path: Route) -> Measured:
@@ -107,9 +114,10 @@ async def _claimed(cloud: Cloud, path: Route, *, told: bool) -> Measured:
                 old.speaks.set()
                 report = await after(running, 2)
             phase = (await view.nodes())["owner"].phase
-        for each in (old, heir):
-            if each is not None:
-                each.cancel()
+        left = [each for each in (old, heir) if each is not None]
+        for each in left:
+            await each.leave()
+        await view.until(lambda nodes: not nodes.keys() & {each.node_id for each in left}, RECOVERY, "they have left")
     # An answer under way when the heir's word was applied may still come.
     wrong = sum(at > applied + 0.05 for at in owner.failures) + len(impostor.failures)
     if told:
