@@ -12,6 +12,7 @@ import pydantic
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.access import Client, TokenRules
 from inferno_proxy.routing.access_settings import ClientName, ClientSettings, JwtSettings, doubts
+from inferno_runtime.addresses import is_ip
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.names import MeshName, Role, is_host
 from inferno_runtime.settings import ProcessSettings, option, split_commas
@@ -61,10 +62,8 @@ class DoorSettings(ProcessSettings):
     @pydantic.field_validator("host", "mesh_host")
     @classmethod
     def _host_is_an_address(cls, host: str) -> str:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise ValueError("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
+        if not is_ip(host):
+            raise ValueError("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0")
         return host
 
     @pydantic.field_validator("mesh_names")

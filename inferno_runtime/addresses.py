@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from inferno_runtime.errors import InvalidInput
 
 _MAX_PORT = 65535
@@ -31,3 +33,12 @@ def parse_address(text: str, what: str = "address") -> tuple[str, int]:
             metadata={"value": text},
         )
     return host, int(port)
+
+
+def is_ip(host: str) -> bool:
+    """True of an IP address, False of a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

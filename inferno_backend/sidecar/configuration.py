@@ -6,12 +6,11 @@ Triton as if it were not there, and a refused connection to Triton is a refused 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferno_backend.node import Endpoints
-from inferno_runtime.addresses import parse_address
+from inferno_runtime.addresses import is_ip, parse_address
 from inferno_runtime.identity.folder import IdentityFolder
 from inferno_runtime.identity.names import Role, prefix_of
 from inferno_runtime.identity.secrets import Secret, own_certificate, peer_authority
@@ -116,7 +115,7 @@ def _cluster(name: str, address: str) -> dict[str, object]:
     return {
         "name": name,
         # The address may be a name where somebody else runs Triton.
-        "type": "STATIC" if not host or _is_ip(host) else "STRICT_DNS",
+        "type": "STATIC" if not host or is_ip(host) else "STRICT_DNS",
         "connect_timeout": _CONNECT_TIMEOUT,
         "load_assignment": {
             "cluster_name": name,
@@ -126,11 +125,3 @@ def _cluster(name: str, address: str) -> dict[str, object]:
             "thresholds": [{"max_connections": _MAX_CONNECTIONS, "max_pending_requests": _MAX_CONNECTIONS}]
         },
     }
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

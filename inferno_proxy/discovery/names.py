@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from dataclasses import replace
 
 from inferno_proxy.fleet import Address, Node
 from inferno_proxy.registry.admission import refusal
+from inferno_runtime.addresses import is_ip
 
 _PATIENCE = 2.0
 
@@ -32,11 +32,7 @@ async def resolve_address(field: str, address: Address) -> Address:
     Raises:
         InvalidInput: The name does not resolve.
     """
-    try:
-        ipaddress.ip_address(address.host)
-    except ValueError:
-        return Address(await _lookup(field, address.host), address.port)
-    return address
+    return address if is_ip(address.host) else Address(await _lookup(field, address.host), address.port)
 
 
 async def _lookup(field: str, host: str) -> str:

@@ -19,7 +19,7 @@ from inferno_proxy.envoy.bootstrap import (
     limits,
 )
 from inferno_proxy.fleet import Address
-from inferno_runtime.addresses import parse_address
+from inferno_runtime.addresses import is_ip, parse_address
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.authority import PROXY_HOST
 from inferno_runtime.identity.folder import IdentityFolder
@@ -204,11 +204,7 @@ def _secured(outside: Outside) -> Json:
 
 
 def _shown(host: str) -> dict[str, object]:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return {"san_type": "DNS", "matcher": {"exact": host}}
-    return {"san_type": "IP_ADDRESS", "matcher": {"exact": host}}
+    return {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
 
 
 def _from_file(secret: Secret) -> Json:

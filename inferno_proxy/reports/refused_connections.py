@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from inferno_proxy.publishing.protobuf_subset import Description, messages
-from inferno_runtime.errors import InfernoError, InvalidInput, Unauthenticated
+from inferno_proxy.reports.access_log import access_log_message
+from inferno_runtime.errors import InfernoError, Unauthenticated
 
 _FIELDS: Description = {
     "SocketAddress": {"address": (2, "string")},
@@ -49,14 +48,7 @@ def read_refused_connections(raw: bytes) -> list[RefusedConnection]:
     Raises:
         InvalidInput: The bytes are no message of an access log.
     """
-    try:
-        message = _messages()("StreamAccessLogsMessage").FromString(raw)
-    except DecodeError as error:
-        raise InvalidInput(
-            f"The message is no access log ({error}).",
-            reason="BAD_ACCESS_LOG",
-            fix="Speak ALS v3 (envoy.service.accesslog.v3), with TCP entries.",
-        ) from error
+    message = access_log_message(_messages(), raw, "TCP")
     return [_read(entry.common_properties) for entry in message.tcp_logs.log_entry]
 
 

@@ -24,11 +24,10 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from inferno_proxy.feedback.observed import Outcome, Try
 from inferno_proxy.fleet import Address
 from inferno_proxy.publishing.protobuf_subset import Description, messages
+from inferno_proxy.reports.access_log import access_log_message
 from inferno_proxy.reports.places import Places
 from inferno_proxy.resources.calls import GRPC_STREAM
 from inferno_proxy.resources.names import (
@@ -39,7 +38,6 @@ from inferno_proxy.resources.names import (
     TRACE_HEADER,
     model_of,
 )
-from inferno_runtime.errors import InvalidInput
 
 # Bounds of what an entry may claim.
 _LONGEST = 86_400.0
@@ -125,14 +123,7 @@ class TryLog:
         Raises:
             InvalidInput: The bytes are no message of an access log.
         """
-        try:
-            message = _messages()("StreamAccessLogsMessage").FromString(raw)
-        except DecodeError as error:
-            raise InvalidInput(
-                f"The message is no access log ({error}).",
-                reason="BAD_ACCESS_LOG",
-                fix="Speak ALS v3 (envoy.service.accesslog.v3), with HTTP entries.",
-            ) from error
+        message = access_log_message(_messages(), raw, "HTTP")
         if not self._begun:
             self._begun, self.name = True, str(message.identifier.log_name)
             self.client_id = str(message.identifier.node.id)

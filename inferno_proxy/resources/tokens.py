@@ -6,7 +6,6 @@ well, and refuses whoever has neither.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -50,6 +49,7 @@ from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.names import SUBJECT_HEADER, TOKEN_KEYS
 from inferno_proxy.resources.packing import envoy_address, packed, seconds
 from inferno_proxy.routing.access import TokenRules
+from inferno_runtime.addresses import is_ip
 
 TOKENS_FILTER = "envoy.filters.http.jwt_authn"
 _PROVIDER = "issuer"
@@ -117,7 +117,7 @@ def key_cluster(rules: TokenRules) -> Resource:
 
 
 def _tls(host: str, authorities: str) -> UpstreamTlsContext:
-    named = not _is_ip(host)
+    named = not is_ip(host)
     kind = SubjectAltNameMatcherSanType.DNS if named else SubjectAltNameMatcherSanType.IP_ADDRESS
     known = CertificateValidationContext(
         trusted_ca=DataSource(filename=authorities or ssl.get_default_verify_paths().openssl_cafile),
@@ -126,11 +126,3 @@ def _tls(host: str, authorities: str) -> UpstreamTlsContext:
     modern = TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSv1_2)
     common = CommonTlsContext(tls_params=modern, validation_context=known)
     return UpstreamTlsContext(common_tls_context=common, sni=host if named else "")
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -6,7 +6,6 @@ or xDS; :mod:`inferno_proxy.resources` translates a plan for them.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from inferno_proxy.routing.aliases import Alias, in_force
 from inferno_proxy.routing.grouping import Placed, grouped
 from inferno_proxy.routing.places import REGIONS, Place, band
 from inferno_proxy.routing.traffic import ORDINARY, Mirror, Traffic, TrafficTable
+from inferno_runtime.addresses import is_ip
 
 # A member that names a model, and what it says of it.
 Owner = tuple[Member, Model]
@@ -201,7 +201,7 @@ def admit(members: Iterable[Member]) -> tuple[set[str], dict[str, str]]:
         addresses = node.addresses
         if member.phase is Phase.FAILED:
             continue
-        name = next((a for a in addresses if not _is_ip(a.host)), None)
+        name = next((a for a in addresses if not is_ip(a.host)), None)
         taken = next((a for a in addresses if a in holder), None)
         if name is not None:
             left_out[node.node_id] = f"its address {name} is a host name; the data plane takes IP addresses only"
@@ -272,11 +272,3 @@ def endpoint(
         priority=priority[settings.distance(node.region, node.zone)],
         tls=node.tls,
     )
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
