@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import rich_click as click
 
 from inferno_cli.lazy import Entry, LazyGroup
@@ -88,7 +92,10 @@ for _title, _entries in _PANELS.items():
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    command.main(prog_name="inferno")
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        # Python has None for a stream that the caller closed (``>&-``), who wants nothing but the exit code.
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+        command.main(prog_name="inferno")
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ async def _listen(wanted: Address, option: str, clock: Clock, patience: float) -
         if clock.monotonic() >= deadline:
             raise Unavailable(
                 f"Port {wanted.port} on {wanted.host} is taken by {holder}.",
-                reason="PORT_TAKEN",
+                reason="PORT_IN_USE",
                 fix=f"Stop it, or choose another port with {option}.",
                 metadata={"port": str(wanted.port), "holder": holder},
             )

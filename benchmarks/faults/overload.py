@@ -42,8 +42,10 @@ async def overloaded(cloud: Cloud, path: Route) -> Measured:
         async with load(path.target, model="none", rate=50, env=path.env, warm=False) as running:
             idle = await after(running, 3)
         capacity = await _capacity(path, callers=4 * len(cloud.nodes), seconds=4)
+        began = time.time()
         async with load(path.target, rate=3 * capacity, hold_ms=_WORK_MS, timeout=_PATIENCE, env=path.env) as running:
             report = await after(running, _OVERLOAD)
+        acts = await _acts(view, began)
     (_, usual), (_, refusal) = idle.took["NOT_FOUND"], report.took.get("RESOURCE_EXHAUSTED", (0.0, 0.0))
     lasted = report.sent / (3 * capacity) + report.took["OK"][0]
     figures = {GOODPUT: report.succeeded / lasted / capacity, REFUSAL: max(0.0, refusal - usual)}
@@ -51,9 +53,19 @@ async def overloaded(cloud: Cloud, path: Route) -> Measured:
     note = (
         f"{capacity:.0f} calls/s are possible, {report.statuses}; answers took {answered[0]:.2f} s (p50) and "
         f"{answered[1]:.2f} s (p99), refusals {_ms(report.took.get('RESOURCE_EXHAUSTED'))}, an answer of the proxy at "
-        f"rest {_ms(idle.took['NOT_FOUND'])}"
+        f"rest {_ms(idle.took['NOT_FOUND'])}; {acts}"
     )
     return Measured(report, figures=figures, note=note)
+
+
+async def _acts(view: Mesh, began: float) -> str:
+    """When shedding began and ended since, and what it was judged by."""
+    events = [*await view.events("OVERLOAD_SHEDDING"), *await view.events("OVERLOAD_OVER")]
+    times = ((each.time.ToNanoseconds() / 1e9 - began, each) for each in events)
+    return (
+        "; ".join(f"{each.kind} after {at:.1f} s: {each.evidence}, {each.effect}" for at, each in times if at > 0)
+        or "no call was refused by a limit"
+    )
 
 
 def _ms(took: tuple[float, float] | None) -> str:
