@@ -25,6 +25,8 @@ import pynvml
 from inferno.governance.v1 import telemetry_pb2
 from inferno_backend import guarded, inventory
 from inferno_backend import identity as names
+from inferno_backend.cloud import asking
+from inferno_backend.cloud.machine import Machine
 from inferno_backend.liveness import Patience
 from inferno_backend.membership import Membership
 from inferno_backend.meter import Meter
@@ -66,10 +68,15 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
         InfernoError: It cannot start, or a newer life of this node has taken over.
     """
     check(settings)
+    clock = SystemClock()
+    async with asking.found(settings.metadata, settings.metadata_address, clock) as (machine, _):
+        await _serve(settings, stop, clock, machine)
+
+
+async def _serve(settings: BackendSettings, stop: Stop, clock: Clock, machine: Machine) -> None:
     with names.held(settings.data_dir), ExitStack() as closing:
-        clock = SystemClock()
         probes = inventory.probes(closing, pynvml)
-        identity = _identity(settings, probes)
+        identity = _identity(settings, probes, machine)
         membership = Membership(
             settings.identity, identity.node_id, settings.discovery_lb, settings.join_token_file, clock
         )
@@ -229,7 +236,8 @@ class _Agent:
                 await asyncio.wait([ending], timeout=_LAST_READINGS)
 
 
-def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> Identity:
+def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe], machine: Machine) -> Identity:
+    """The node's identity: what the settings say counts before what its provider says."""
     return Identity(
         node_id=names.node_id(settings.node_id, settings.data_dir),
         incarnation=names.incarnation(time.time_ns(), settings.data_dir),
@@ -237,12 +245,13 @@ def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe]) -> I
         agent_version=version("inferno-mesh"),
         advertise_host=settings.advertise_host,
         price_micros_per_hour=settings.price_micros_per_hour,
-        region=settings.region,
-        zone=settings.zone,
+        region=settings.region or machine.region,
+        zone=settings.zone or machine.zone,
         labels=settings.labels,
-        provider=settings.provider,
-        instance_type=settings.instance_type,
-        spot=settings.spot,
+        provider=settings.provider or machine.provider,
+        instance_type=settings.instance_type or machine.instance_type,
+        instance_id=machine.instance_id,
+        spot=settings.spot if settings.spot is not None else bool(machine.spot),
     )
 
 

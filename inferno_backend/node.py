@@ -124,6 +124,7 @@ class Identity:
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     provider: str = ""
     instance_type: str = ""
+    instance_id: str = ""
     spot: bool = False
 
 

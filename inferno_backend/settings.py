@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
+from inferno_backend.cloud.machine import Asked
 from inferno_runtime import settings as runtime
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InfernoError, InvalidInput
@@ -94,12 +95,22 @@ class BackendSettings(runtime.ProcessSettings):
     price_per_hour: Decimal = option(
         Decimal(0), help="What an hour of this node costs, in US dollars.", ge=0, le=1_000_000, metavar="DOLLARS"
     )
-    region: str = option("", help="Cloud region, for example us-east-1.")
-    zone: str = option("", help="Availability zone, for example us-east-1a.")
+    metadata: Asked = option(
+        "auto", help="Whose metadata service to ask what this machine is and when it ends; auto: the firmware's cloud."
+    )
+    metadata_address: Address = option(
+        "", help="Where that service answers, if not where it always does.", metavar="HOST:PORT"
+    )
+    region: str = option("", help="Cloud region, for example us-east-1; what the cloud says when empty.")
+    zone: str = option("", help="Availability zone, for example us-east-1a; what the cloud says when empty.")
     labels: Labels = option({}, help="Labels, key=value, comma-separated.", metavar="K=V[,...]")
-    provider: str = option("", help="Cloud provider's name.")
-    instance_type: str = option("", help="Provider's instance type, for example g6.xlarge.")
-    spot: bool = option(False, help="The provider may reclaim this node at short notice.")
+    provider: str = option("", help="Cloud provider's name; what the cloud says when empty.")
+    instance_type: str = option(
+        "", help="Provider's instance type, for example g6.xlarge; what the cloud says when empty."
+    )
+    spot: bool | None = option(
+        None, help="The provider may reclaim this node at short notice; else what the cloud says."
+    )
     healing: bool = option(True, help="Restart a dead or hung Triton and withdraw what does not move.")
     stall_after: float = option(1.5, help="Seconds work may wait without any progress.", gt=0)
     silent_after: float = option(10.0, help="Seconds without an answer before a hung Triton is killed.", gt=0)

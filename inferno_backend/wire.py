@@ -43,6 +43,7 @@ def node_message(identity: Identity, state: NodeState) -> node_pb2.Node:
         condition=_CONDITIONS[state.condition],
         condition_reason=state.reason,
         tls=identity.doors is not None,
+        instance_id=identity.instance_id,
     )
 
 

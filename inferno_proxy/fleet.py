@@ -120,6 +120,7 @@ class Node:
     condition: NodeCondition = NodeCondition.SERVING
     condition_reason: str = ""
     tls: bool = False
+    instance_id: str = ""
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -99,6 +99,7 @@ def _check_texts(node: Node, limits: Limits) -> None:
         "agent_version": node.agent_version,
         "hardware.provider": node.hardware.provider,
         "hardware.instance_type": node.hardware.instance_type,
+        "instance_id": node.instance_id,
     }
     for name, text in texts.items():
         _check_length(name, text, limits.text)

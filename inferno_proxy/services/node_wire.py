@@ -72,6 +72,7 @@ def node_from_wire(wire: node_pb2.Node, revision: int) -> Node:
         condition=_CONDITION_FROM_WIRE[wire.condition],
         condition_reason=wire.condition_reason,
         tls=wire.tls,
+        instance_id=wire.instance_id,
     )
 
 
@@ -129,6 +130,7 @@ def node_to_wire(node: Node) -> node_pb2.Node:
         condition=_CONDITION_TO_WIRE[node.condition],
         condition_reason=node.condition_reason,
         tls=node.tls,
+        instance_id=node.instance_id,
     )
 
 

@@ -125,6 +125,7 @@ class Node(_message.Message):
     CONDITION_FIELD_NUMBER: _builtins.int
     CONDITION_REASON_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Stable name of the node, unique in the mesh. Letters, digits, '.', '_' and '-', at most 128."""
     incarnation: _builtins.int
@@ -152,6 +153,10 @@ class Node(_message.Message):
     tls: _builtins.bool
     """True when grpc_address and http_address take TLS only, from peers with a certificate of the mesh, and answer with
     the certificate of this node.
+    """
+    instance_id: _builtins.str
+    """What the cloud provider calls the machine, for example "i-0123456789abcdef0". Empty: unknown or own hardware. At
+    most 256 bytes.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -184,10 +189,11 @@ class Node(_message.Message):
         condition: Global___NodeCondition.ValueType = ...,
         condition_reason: _builtins.str = ...,
         tls: _builtins.bool = ...,
+        instance_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "condition", b"condition", "condition_reason", b"condition_reason", "grpc_address", b"grpc_address", "hardware", b"hardware", "http_address", b"http_address", "incarnation", b"incarnation", "labels", b"labels", "models", b"models", "node_id", b"node_id", "price_micros_per_hour", b"price_micros_per_hour", "region", b"region", "server_version", b"server_version", "spot", b"spot", "tls", b"tls", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "condition", b"condition", "condition_reason", b"condition_reason", "grpc_address", b"grpc_address", "hardware", b"hardware", "http_address", b"http_address", "incarnation", b"incarnation", "instance_id", b"instance_id", "labels", b"labels", "models", b"models", "node_id", b"node_id", "price_micros_per_hour", b"price_micros_per_hour", "region", b"region", "server_version", b"server_version", "spot", b"spot", "tls", b"tls", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

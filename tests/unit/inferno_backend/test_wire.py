@@ -30,6 +30,7 @@ IDENTITY = Identity(
     labels={"team": "vision"},
     provider="aws",
     instance_type="p5",
+    instance_id="i-1",
     spot=True,
 )
 STATE = NodeState(
@@ -74,6 +75,7 @@ def test_a_node_keeps_every_fact_on_the_wire() -> None:
         server_version="2.51.0",
         agent_version="0.1.0",
         spot=True,
+        instance_id="i-1",
         condition=node_pb2.NODE_CONDITION_DRAINING,
         condition_reason="The node stops.",
     )

@@ -39,6 +39,7 @@ FULL = Node(
     condition=NodeCondition.DRAINING,
     condition_reason="notice",
     tls=True,
+    instance_id="i-1",
 )
 
 
