@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pynvml
 
-from inferno.governance.v1 import telemetry_pb2
 from inferno_backend import guarded, inventory
 from inferno_backend import identity as names
 from inferno_backend.cloud import asking
@@ -126,7 +125,7 @@ class _Agent:
             for proxy in settings.discovery_lb
         ]
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
-        mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(settings.telemetry_buffer)
+        mailbox: Mailbox[bytes] = Mailbox(settings.telemetry_buffer)
         self._sampler = Sampler(self._meter.readings, probes, mailbox, settings.sample_window)
         self._uplink = (
             Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link)

@@ -24,6 +24,8 @@ _FIRST_ANSWER_SECONDS = 5.0
 _DEFAULT_LEASE = 3.0
 # An earlier life of this node may hold its name until its lease ends.
 _NAME_TAKEN_SECONDS = 15.0
+# A mesh that starts with its nodes takes about this long until its proxy answers: no reason for a warning.
+_PATIENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Registrar:
             InfernoError: The proxy has never accepted this node and never will.
         """
         await self._states.wait_for(lambda revised: revised.revision > 0)
+        self._began = self._clock.monotonic()
         while not self._leaving:
             link = await joined(self._links)
             # One channel for all attempts: streams on ever new channels leak (grpc/grpc #38499).
@@ -130,8 +133,9 @@ class Registrar:
         return not error.temporary and not self._accepted
 
     def _tell(self, error: InfernoError) -> None:
-        """One line for each new reason, not one for each attempt."""
-        if self._told == error.reason:
+        """One line for each new reason, not one for each attempt, and none while a mesh is still starting."""
+        starting = not self._accepted and self._clock.monotonic() - self._began < _PATIENT_SECONDS
+        if self._told == error.reason or (starting and error.temporary):
             _LOG.debug("not registered", proxy=self.proxy, error=error.message)
             return
         self._told = error.reason

@@ -1,31 +1,37 @@
-"""Samples of work and devices: what happened within a window, from the readings of Triton's counters."""
+"""Samples of work and devices: what happened within a window, from the readings of Triton's counters.
+
+A sample waits in the mailbox as the bytes it goes out in: a request with this one sample. Requests put one after
+another are one request with all their samples (protobuf's encoding guide, "Last One Wins": a parser merges embedded
+messages and appends repeated fields), so a batch is a join. Why: docs/decisions/0127.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from google.protobuf import duration_pb2, timestamp_pb2
-
-from inferno.governance.v1 import telemetry_pb2
+from inferno.governance.v1 import governance_service_pb2, telemetry_pb2
 from inferno_backend.inventory import Probe, Use
 from inferno_backend.meter import Reading
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
+_NOTHING = Counters()
+
 
 class Sampler:
     """Puts the samples of each window into a mailbox, which counts what it cannot hold.
 
     Work is added up over every reading, so that a restart of Triton within a window loses nothing that was read.
+    ``mailbox`` None: nobody wants them, and only the last window is kept.
     """
 
     def __init__(
         self,
         readings: Latest[Reading | None],
         probes: Sequence[Probe],
-        mailbox: Mailbox[telemetry_pb2.Sample],
+        mailbox: Mailbox[bytes] | None,
         window: float,
     ) -> None:
         self._readings = readings
@@ -34,7 +40,10 @@ class Sampler:
         self._window = window
         self._began: Reading | None = None
         self._last: Reading | None = None
-        self._done: dict[Key, Counters] = {}
+        # Each version's counters where its window began, and what it did before its counters began anew.
+        self._bases: dict[Key, Counters] = {}
+        self._carried: dict[Key, Counters] = {}
+        self._newest: tuple[bytes, ...] = ()
 
     async def run(self) -> None:
         """Sample until cancelled. Windows follow one another without a gap, also over a restart of Triton."""
@@ -42,17 +51,26 @@ class Sampler:
             if reading is not None:
                 self.take(reading)
 
+    def newest(self) -> Sequence[telemetry_pb2.Sample]:
+        """The samples of the last window that has ended."""
+        return decoded(self._newest)
+
     def take(self, reading: Reading) -> None:
         """Add what was done until this reading; end the window when it is full. The first reading only begins one."""
         if self._last is None or self._began is None:
-            self._began = self._last = reading
+            self._begin(reading)
             self._uses()
             return
+        last, bases = self._last.counters, self._bases
         for key, counters in reading.counters.items():
-            before = self._last.counters.get(key)
-            # A version that was not there before has done all it did since.
-            done = counters.since(before) if before else counters
-            self._done[key] = replace(self._done.get(key, Counters()) + done, pending=counters.pending)
+            before = last.get(key)
+            if before is None:
+                # A version that was not there before has done all it did since.
+                bases[key] = _NOTHING
+            elif counters.fell(before):
+                self._carry(key, before)
+        for key in last.keys() - reading.counters.keys():
+            self._carry(key, last[key])
         self._last = reading
         # Readings come every half second; a window that is nearly full is full.
         if reading.at - self._began.at >= self._window * 0.9:
@@ -62,48 +80,94 @@ class Sampler:
         """End the window at the last reading and begin the next."""
         if self._last is None or self._began is None or self._last.at <= self._began.at:
             return
-        for sample in samples(self._began, self._last, self._done, self._uses()):
-            self._mailbox.put(sample)
-        self._began, self._done = self._last, {}
+        wall, seconds = self._last.wall, self._last.at - self._began.at
+        models = of_models(wall, seconds, self._last.counters, self._bases, self._carried)
+        self._newest = (*models, *of_devices(wall, seconds, self._uses()))
+        if self._mailbox is not None:
+            for sample in self._newest:
+                self._mailbox.put(sample)
+        self._begin(self._last)
+
+    def _begin(self, reading: Reading) -> None:
+        self._began = self._last = reading
+        self._bases, self._carried = dict(reading.counters), {}
+
+    def _carry(self, key: Key, counters: Counters) -> None:
+        """Keep what a version did until its counters begin anew, or it is gone."""
+        self._carried[key] = self._carried.get(key, _NOTHING) + counters.since(self._bases[key])
+        self._bases[key] = _NOTHING
 
     def _uses(self) -> list[Use]:
         return [use for probe in self._probes for use in probe.uses()]
 
 
-def samples(
-    began: Reading, ended: Reading, work: Mapping[Key, Counters], uses: Sequence[Use]
-) -> Iterator[telemetry_pb2.Sample]:
-    """One sample for each model version and each device, for the window between two readings."""
-    time, window = timestamp_pb2.Timestamp(), duration_pb2.Duration()
-    time.FromNanoseconds(int(ended.wall * 1e9))
-    window.FromNanoseconds(int((ended.at - began.at) * 1e9))
-    for (model, version), done in sorted(work.items()):
-        yield telemetry_pb2.Sample(
-            time=time,
-            window=window,
-            model=telemetry_pb2.ModelSample(
-                model=model,
-                version=version,
-                requests=done.success,
-                errors=done.failure,
-                inferences=done.inferences,
-                executions=done.executions,
-                request_micros=done.request_micros,
-                queue_micros=done.queue_micros,
-                compute_micros=done.compute_micros,
-                pending=done.pending,
-            ),
-        )
+def of_models(
+    wall: float,
+    seconds: float,
+    counters: Mapping[Key, Counters],
+    bases: Mapping[Key, Counters],
+    carried: Mapping[Key, Counters],
+) -> Iterator[bytes]:
+    """One sample for each model version, for the window of ``seconds`` that ended at ``wall`` (Unix seconds).
+
+    A version did what its ``counters`` have beyond its ``bases``, and what is ``carried``. One message is filled again
+    and again, field by field: with thousands of versions this is where telemetry's processor time goes.
+    """
+    request = _request(wall, seconds)
+    message = request.batch.samples[0].model
+    for key, now in _ended(counters, bases, carried):
+        base = _NOTHING if key in carried else bases[key]
+        message.model, message.version = key
+        message.requests = now.success - base.success
+        message.errors = now.failure - base.failure
+        message.inferences = now.inferences - base.inferences
+        message.executions = now.executions - base.executions
+        message.request_micros = now.request_micros - base.request_micros
+        message.queue_micros = now.queue_micros - base.queue_micros
+        message.compute_micros = now.compute_micros - base.compute_micros
+        message.pending = now.pending
+        yield request.SerializeToString()
+
+
+def _ended(
+    counters: Mapping[Key, Counters], bases: Mapping[Key, Counters], carried: Mapping[Key, Counters]
+) -> Iterator[tuple[Key, Counters]]:
+    """Each version with its counters; one whose counters began anew, or which is gone, with all it did."""
+    for key, now in counters.items():
+        if key in carried:
+            yield key, replace(carried[key] + now.since(bases[key]), pending=now.pending)
+        else:
+            yield key, now
+    for key in carried.keys() - counters.keys():
+        yield key, replace(carried[key], pending=0)
+
+
+def of_devices(wall: float, seconds: float, uses: Iterable[Use]) -> Iterator[bytes]:
+    """One sample for each device, for the window of ``seconds`` that ended at ``wall`` (Unix seconds)."""
     for use in uses:
-        yield telemetry_pb2.Sample(
-            time=time,
-            window=window,
-            device=telemetry_pb2.DeviceSample(
+        request = _request(wall, seconds)
+        request.batch.samples[0].device.CopyFrom(
+            telemetry_pb2.DeviceSample(
                 device_id=use.device_id,
                 kind=use.kind,
                 utilization=use.utilization,
                 memory_used_bytes=use.memory_used_bytes,
                 memory_total_bytes=use.memory_total_bytes,
                 energy_joules=use.energy_joules,
-            ),
+            )
         )
+        yield request.SerializeToString()
+
+
+def _request(wall: float, seconds: float) -> governance_service_pb2.StreamTelemetryRequest:
+    """A request with one sample that says nothing yet but when."""
+    request = governance_service_pb2.StreamTelemetryRequest()
+    sample = request.batch.samples.add()
+    sample.time.FromNanoseconds(int(wall * 1e9))
+    sample.window.FromNanoseconds(int(seconds * 1e9))
+    return request
+
+
+def decoded(samples: Iterable[bytes]) -> Sequence[telemetry_pb2.Sample]:
+    """Samples as messages again."""
+    return governance_service_pb2.StreamTelemetryRequest.FromString(b"".join(samples)).batch.samples

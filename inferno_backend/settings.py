@@ -118,7 +118,9 @@ class BackendSettings(runtime.ProcessSettings):
     start_timeout: float = option(600.0, help="Seconds Triton may take to load its models.", gt=0)
     drain_timeout: float = option(5.0, help="Seconds for running work to end before a stop.", ge=0)
     telemetry: bool = option(True, help="Send measurements to the governator.")
-    telemetry_buffer: int = option(100_000, help="Samples kept while the governator is away.", ge=1)
+    telemetry_buffer: int = option(
+        100_000, help="Samples kept while the governator is away; the oldest go first.", ge=1
+    )
     sample_window: float = option(1.0, help="Seconds one sample covers.", gt=0, le=3600)
     leash_fd: int = option(-1, help="Descriptor whose end ends Triton too (given by inferno up).", metavar="FD")
 

@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from inferno.governance.v1 import governance_service_pb2, governance_service_pb2_grpc, telemetry_pb2
+from inferno.governance.v1 import governance_service_pb2, telemetry_pb2
 from inferno_backend.link import Link, joined
 from inferno_backend.node import Identity
 from inferno_runtime import logs, rpc
@@ -21,11 +22,43 @@ from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
 _LOG = logs.get("uplink")
+_STREAM_TELEMETRY = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
 _BATCH = 500
 _LINGER = 1.0
-# Batches sent and not acknowledged; beyond it the mailbox holds what comes, and counts what it drops.
+# Batches sent and not acknowledged; beyond it the mailbox holds what comes, and counts what it drops. They are never
+# dropped themselves: the governator may have stored them.
 _UNACKNOWLEDGED = 32
 _ACKNOWLEDGE_SECONDS = 15.0
+# A mesh that starts with its nodes takes about this long until its governator answers: no reason for a warning.
+_PATIENT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A numbered batch of so many samples, as the bytes of its request: built once, however often it is sent."""
+
+    sequence: int
+    samples: int
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far telemetry has come. Counts are since the agent began; ``buffered`` and ``unacknowledged`` are now.
+
+    ``dropped`` samples found no place in the buffer, ``refused`` ones the governator will never take. ``batches`` were
+    made, ``sent_again`` counts writes beyond the first of each.
+    """
+
+    connected: bool = False
+    buffered: int = 0
+    unacknowledged: int = 0
+    dropped: int = 0
+    refused: int = 0
+    batches: int = 0
+    acknowledged_batches: int = 0
+    acknowledged_samples: int = 0
+    sent_again: int = 0
 
 
 def facts_of(identity: Identity) -> telemetry_pb2.NodeFacts:
@@ -48,7 +81,7 @@ class Uplink:
         self,
         proxies: Sequence[str],
         identity: Identity,
-        mailbox: Mailbox[telemetry_pb2.Sample],
+        mailbox: Mailbox[bytes],
         clock: Clock,
         links: Latest[Link | None],
     ) -> None:
@@ -57,20 +90,45 @@ class Uplink:
         self._mailbox = mailbox
         self._clock = clock
         self._links = links
-        self._facts = facts_of(identity)
+        batch = telemetry_pb2.TelemetryBatch(facts=facts_of(identity))
+        self._facts = governance_service_pb2.StreamTelemetryRequest(batch=batch).SerializeToString()
         self._sequence = 0
-        self._unacknowledged: deque[telemetry_pb2.TelemetryBatch] = deque()
+        self._unacknowledged: deque[_Batch] = deque()
         # How many batches wait for their acknowledgement.
         self._waiting = Latest(0)
         self._acknowledged_at = clock.monotonic()
         self._backoff = Backoff(0.2, 10.0)
+        self._began = clock.monotonic()
         self._told = ""
+        self._connected = False
         self._refused = 0
+        self._acknowledged_batches = 0
+        self._acknowledged_samples = 0
+        self._sent_again = 0
 
     @property
     def outstanding(self) -> int:
         """Samples that the governator has not acknowledged."""
-        return len(self._mailbox) + sum(len(batch.samples) for batch in self._unacknowledged)
+        return len(self._mailbox) + self._in_flight
+
+    @property
+    def progress(self) -> Progress:
+        """How far telemetry has come by now."""
+        return Progress(
+            connected=self._connected,
+            buffered=len(self._mailbox),
+            unacknowledged=self._in_flight,
+            dropped=self._mailbox.dropped,
+            refused=self._refused,
+            batches=self._sequence,
+            acknowledged_batches=self._acknowledged_batches,
+            acknowledged_samples=self._acknowledged_samples,
+            sent_again=self._sent_again,
+        )
+
+    @property
+    def _in_flight(self) -> int:
+        return sum(batch.samples for batch in self._unacknowledged)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -80,10 +138,18 @@ class Uplink:
     async def _over(self, link: Link) -> None:
         """Send until there is another link."""
         channels = [link.channel(proxy) for proxy in self._proxies]
-        stubs: list[Any] = [governance_service_pb2_grpc.GovernanceServiceStub(channel) for channel in channels]
+        # Without the generated stub, which takes messages: requests are bytes by now.
+        stubs: list[Any] = [
+            channel.stream_stream(
+                _STREAM_TELEMETRY,
+                response_deserializer=governance_service_pb2.StreamTelemetryResponse.FromString,
+            )
+            for channel in channels
+        ]
         try:
             for proxy, stub in itertools.cycle(zip(self._proxies, stubs, strict=True)):
                 error = await self._stream(link, stub, f"the governator behind {proxy}")
+                self._connected = False
                 if self._links.value != link:
                     return
                 self._tell(error)
@@ -109,23 +175,27 @@ class Uplink:
         return True
 
     def _tell(self, error: InfernoError) -> None:
-        if self._told != error.reason:
-            self._told = error.reason
-            _LOG.warning("telemetry waits", error=error.sentence(), samples=self.outstanding)
+        """One line for each new reason, and none while a mesh is still starting."""
+        starting = not self._acknowledged_batches and self._clock.monotonic() - self._began < _PATIENT_SECONDS
+        if self._told == error.reason or (starting and error.temporary):
+            _LOG.debug("telemetry waits", error=error.message, samples=self.outstanding)
+            return
+        self._told = error.reason
+        _LOG.warning("telemetry waits", error=error.sentence(), samples=self.outstanding)
 
     def _give_up(self, error: InfernoError) -> None:
         """Drop the batch that the governator will never take: everything behind it would wait for ever."""
         if error.reason != "BAD_TELEMETRY":
             return
-        refused = [each for each in self._unacknowledged if str(each.sequence) == error.metadata.get("sequence")]
-        for batch in refused:
+        sequence = error.metadata.get("sequence")
+        for batch in [each for each in self._unacknowledged if str(each.sequence) == sequence]:
             self._unacknowledged.remove(batch)
-            self._refused += len(batch.samples)
+            self._refused += batch.samples
         self._waiting.set(len(self._unacknowledged))
 
     async def _stream(self, link: Link, stub: Any, peer: str) -> InfernoError:
         """Use one stream until it ends; return why it did."""
-        call = stub.StreamTelemetry()
+        call = stub()
         self._acknowledged_at = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
@@ -167,50 +237,49 @@ class Uplink:
     def _acknowledge(self, response: governance_service_pb2.StreamTelemetryResponse) -> None:
         self._backoff.reset()
         self._told = ""
+        self._connected = True
         self._acknowledged_at = self._clock.monotonic()
         if response.incarnation != self._identity.incarnation:
             return
         while self._unacknowledged and self._unacknowledged[0].sequence <= response.acknowledged_sequence:
-            self._unacknowledged.popleft()
+            self._acknowledged_batches += 1
+            self._acknowledged_samples += self._unacknowledged.popleft().samples
         self._waiting.set(len(self._unacknowledged))
 
     async def _write(self, call: Any) -> None:
         """Send again what was not acknowledged, then what comes."""
         try:
-            facts: telemetry_pb2.NodeFacts | None = self._facts
+            # The first batch of a stream has the facts.
+            facts = self._facts
             for batch in list(self._unacknowledged):
-                await call.write(governance_service_pb2.StreamTelemetryRequest(batch=_with(batch, facts)))
-                facts = None
+                self._sent_again += 1
+                await call.write(facts + batch.request)
+                facts = b""
             while True:
                 await self._waiting.wait_for(lambda waiting: waiting < _UNACKNOWLEDGED)
                 batch = self._batch(await self._mailbox.take(_BATCH, _LINGER))
-                await call.write(governance_service_pb2.StreamTelemetryRequest(batch=_with(batch, facts)))
-                facts = None
+                await call.write(facts + batch.request)
+                facts = b""
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # The stream has ended; the reader knows why.
 
-    def _batch(self, taken: Sequence[telemetry_pb2.Sample]) -> telemetry_pb2.TelemetryBatch:
+    def _batch(self, taken: Sequence[bytes]) -> _Batch:
         """Number a batch and keep it until it is acknowledged."""
         self._sequence += 1
-        batch = telemetry_pb2.TelemetryBatch(
+        head = telemetry_pb2.TelemetryBatch(
             node_id=self._identity.node_id,
             incarnation=self._identity.incarnation,
             sequence=self._sequence,
-            samples=taken,
             dropped_samples=self._mailbox.dropped + self._refused,
         )
+        # Requests put one after another are one request: see the sampler.
+        request = governance_service_pb2.StreamTelemetryRequest(batch=head).SerializeToString() + b"".join(taken)
+        batch = _Batch(self._sequence, len(taken), request)
         if not self._unacknowledged:
             self._acknowledged_at = self._clock.monotonic()
         self._unacknowledged.append(batch)
         self._waiting.set(len(self._unacknowledged))
         return batch
-
-
-def _with(batch: telemetry_pb2.TelemetryBatch, facts: telemetry_pb2.NodeFacts | None) -> telemetry_pb2.TelemetryBatch:
-    """The batch, with the facts when it is the first of a stream."""
-    if facts is not None:
-        batch.facts.CopyFrom(facts)
-    return batch
 
 
 def _being_cancelled() -> bool:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """A queue of at most ``capacity`` items, for one event loop and one reader.
 
-    When it is full the new item is dropped: what was accepted is kept in order.
+    When it is full the oldest item is dropped: facts lose their worth with age.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -27,17 +27,16 @@ class Mailbox(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many items were refused so far."""
+        """How many items were dropped so far."""
         return self._dropped
 
-    def put(self, item: T) -> bool:
-        """Accept an item; False when the mailbox is full and the item is dropped."""
+    def put(self, item: T) -> None:
+        """Accept an item; a full mailbox drops its oldest one for it."""
         if len(self._items) >= self._capacity:
+            self._items.popleft()
             self._dropped += 1
-            return False
         self._items.append(item)
         self._arrived.set()
-        return True
 
     def hasten(self) -> None:
         """From now on hand out what is there at once: the end is near, and no more is worth waiting for."""

@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 from inferno.governance.v1 import telemetry_pb2
 from inferno_backend.link import PLAIN
 from inferno_backend.node import Gpu, Hardware, Identity
-from inferno_backend.uplink import Uplink, facts_of
-from inferno_runtime.clock import SystemClock
+from inferno_backend.sampler import of_models
+from inferno_backend.triton.metrics_page import Counters
+from inferno_backend.uplink import Progress, Uplink, facts_of
+from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import Exhausted
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
@@ -32,25 +34,36 @@ IDENTITY = Identity(
 )
 
 
-def sample(number: int) -> telemetry_pb2.Sample:
-    return telemetry_pb2.Sample(model=telemetry_pb2.ModelSample(model="m", version="1", requests=number))
+def sample(number: int) -> bytes:
+    key = ("m", "1")
+    (encoded,) = of_models(1000.0, 1.0, {key: Counters(success=number)}, {key: Counters()}, {})
+    return encoded
 
 
 class Line:
     """An uplink and the mailbox it takes from."""
 
-    def __init__(self, *proxies: str, capacity: int = 100_000) -> None:
-        self.mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(capacity)
-        self.uplink = Uplink(proxies, IDENTITY, self.mailbox, SystemClock(), Latest(PLAIN))
+    def __init__(self, *proxies: str, capacity: int = 100_000, clock: Clock | None = None) -> None:
+        self.mailbox: Mailbox[bytes] = Mailbox(capacity)
+        self.clock = clock or SystemClock()
+        self.began = self.clock.monotonic()
+        self.uplink = Uplink(proxies, IDENTITY, self.mailbox, self.clock, Latest(PLAIN))
 
     def put(self, *numbers: int) -> None:
         for number in numbers:
             self.mailbox.put(sample(number))
 
 
+class Hurried(SystemClock):
+    """A clock that makes every second count for twenty, so that a silent governator is found out soon."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 20
+
+
 @asynccontextmanager
-async def sending(*proxies: str, capacity: int = 100_000) -> AsyncIterator[Line]:
-    line = Line(*proxies, capacity=capacity)
+async def sending(*proxies: str, capacity: int = 100_000, clock: Clock | None = None) -> AsyncIterator[Line]:
+    line = Line(*proxies, capacity=capacity, clock=clock)
     running = asyncio.create_task(line.uplink.run())
     try:
         yield line
@@ -126,26 +139,42 @@ async def test_a_batch_that_arrived_but_whose_acknowledgement_was_lost_keeps_its
         assert list(store.batches) == [(7, 1)]
 
 
-async def test_a_full_buffer_drops_the_newest_and_says_how_many() -> None:
+async def test_a_full_buffer_drops_the_oldest_and_says_how_many() -> None:
     address, store = f"127.0.0.1:{free_port()}", Store()
     async with sending(address, capacity=3) as line:
         line.put(*range(10))
         async with mesh(address, store=store):
             assert await line.uplink.flushed(15)
-    assert numbers(store) == [0, 1, 2]
+        assert line.uplink.progress == Progress(
+            connected=True, dropped=7, batches=1, acknowledged_batches=1, acknowledged_samples=3
+        )
+    assert numbers(store) == [7, 8, 9]
     assert store.batches[7, 1].dropped_samples == 7
 
 
-async def test_an_unreachable_governator_is_told_once_and_a_flush_gives_up_in_time() -> None:
+async def test_an_unreachable_governator_is_told_once_it_has_had_time_to_start() -> None:
     with capture_logs() as told:
-        async with sending(f"127.0.0.1:{free_port()}") as line:
+        async with sending(f"127.0.0.1:{free_port()}", clock=Hurried()) as line:
             line.put(1)
+            await eventually(lambda: "warning" in {one["log_level"] for one in told}, 5, "it is told")
+            assert line.clock.monotonic() - line.began > 5, "seconds of its clock"
             assert not await line.uplink.flushed(1.0)
             assert line.uplink.outstanding == 1
     assert [line["event"] for line in told if line["log_level"] == "warning"] == [
         "telemetry waits",
         "samples are left behind",
     ]
+
+
+async def test_a_governator_that_starts_after_the_node_is_nothing_to_warn_of() -> None:
+    address, store = f"127.0.0.1:{free_port()}", Store()
+    with capture_logs() as told:
+        async with sending(address) as line:
+            line.put(1)
+            await eventually(lambda: told, 5, "a first try has failed")
+            async with mesh(address, store=store):
+                assert await line.uplink.flushed(10)
+    assert {(line["event"], line["log_level"]) for line in told} == {("telemetry waits", "debug")}
 
 
 async def test_the_next_proxy_is_tried_when_one_is_not_there() -> None:
@@ -169,28 +198,17 @@ async def test_a_governator_that_asks_for_patience_gets_it() -> None:
         assert await line.uplink.flushed(10)
 
 
-class Hurried(SystemClock):
-    """A clock that makes every second count for twenty, so that a silent governator is found out soon."""
-
-    def monotonic(self) -> float:
-        return super().monotonic() * 20
-
-
 async def test_a_governator_that_takes_and_never_acknowledges_is_left_and_tried_again() -> None:
     store = Store()
     store.acknowledges = False
     async with mesh(store=store) as far:
-        line = Line(far.address)
-        line.uplink = Uplink((far.address,), IDENTITY, line.mailbox, Hurried(), Latest(PLAIN))
-        running = asyncio.create_task(line.uplink.run())
-        line.put(1)
         with capture_logs() as told:
-            await eventually(lambda: len(store.first_of_stream) == 2, 10, "a second stream was opened")
-        store.acknowledges = True
-        assert await line.uplink.flushed(10)
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+            async with sending(far.address, clock=Hurried()) as line:
+                line.put(1)
+                await eventually(lambda: len(store.first_of_stream) == 2, 10, "a second stream was opened")
+                store.acknowledges = True
+                assert await line.uplink.flushed(10)
+                assert line.uplink.progress.sent_again >= 1
     assert "does not acknowledge" in told[0]["error"]
 
 
@@ -212,3 +230,4 @@ async def test_a_batch_the_governator_never_takes_is_dropped_counted_and_holds_n
         line.put(7)
         assert await line.uplink.flushed(10)
         assert far.store.batches[7, 4].dropped_samples == 500
+        assert line.uplink.progress.refused == 500

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferno.governance.v1 import telemetry_pb2
 from inferno_backend.inventory import Use
 from inferno_backend.meter import Reading
 from inferno_backend.node import Gpu
-from inferno_backend.sampler import Sampler, samples
-from inferno_backend.triton.metrics_page import Counters
+from inferno_backend.sampler import Sampler, decoded, of_devices, of_models
+from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
@@ -28,7 +32,9 @@ class Device:
 
 def test_a_sample_holds_the_work_of_the_window() -> None:
     work = {KEY: Counters(10, 20, 30, 40, 50, 60, 70, 9)}
-    model, device = samples(Reading(10, 1000), Reading(11.5, 1001.5), work, Device().uses())
+    model, device = decoded(
+        [*of_models(1001.5, 1.5, work, {KEY: Counters(pending=3)}, {}), *of_devices(1001.5, 1.5, Device().uses())]
+    )
     assert model.time.ToMilliseconds() == 1_001_500
     assert model.window.ToMilliseconds() == 1500
     assert model.model == telemetry_pb2.ModelSample(
@@ -54,12 +60,14 @@ def test_a_sample_holds_the_work_of_the_window() -> None:
 
 
 def sampled(*readings: Reading) -> list[telemetry_pb2.Sample]:
-    mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(100)
+    mailbox: Mailbox[bytes] = Mailbox(100)
     sampler = Sampler(Latest(None), (), mailbox, 1.0)
     for reading in readings:
         sampler.take(reading)
     sampler.finish()
-    return asyncio.run(mailbox.take(100, 0)) if len(mailbox) else []
+    taken = list(decoded(asyncio.run(mailbox.take(100, 0)) if len(mailbox) else []))
+    assert list(sampler.newest()) == taken[len(taken) - len(sampler.newest()) :]
+    return taken
 
 
 def test_a_restarted_server_counts_from_zero_and_a_new_model_from_its_beginning() -> None:
@@ -70,6 +78,50 @@ def test_a_restarted_server_counts_from_zero_and_a_new_model_from_its_beginning(
         Reading(1.2, 1.2, {KEY: Counters(success=60, pending=4), ("new", "1"): Counters(success=2)}),
     )
     assert [(one.model.model, one.model.requests, one.model.pending) for one in found] == [("m", 62, 4), ("new", 2, 0)]
+
+
+def test_a_version_that_is_unloaded_and_loaded_again_within_a_window_keeps_what_it_did() -> None:
+    other = {("other", "1"): Counters()}
+    found = sampled(
+        Reading(0, 0, {KEY: Counters(success=5), **other}),
+        Reading(0.2, 0.2, {KEY: Counters(success=8, pending=1), **other}),
+        Reading(0.4, 0.4, other),
+        Reading(0.6, 0.6, {KEY: Counters(success=4, pending=2), **other}),
+    )
+    assert {one.model.model: (one.model.requests, one.model.pending) for one in found} == {"m": (7, 2), "other": (0, 0)}
+    gone = sampled(
+        Reading(0, 0, {KEY: Counters(5)}), Reading(0.2, 0.2, {KEY: Counters(8, pending=1)}), Reading(0.4, 0.4)
+    )
+    assert [(one.model.requests, one.model.pending) for one in gone] == [(3, 0)]
+
+
+@given(
+    readings=st.lists(
+        st.dictionaries(st.sampled_from([KEY, ("n", "1")]), st.builds(Counters, st.integers(0, 9), st.integers(0, 9))),
+        min_size=2,
+        max_size=8,
+    ),
+    window=st.sampled_from([0.5, 1.0, 10.0]),
+)
+def test_windows_add_up_to_what_each_reading_added(readings: list[dict[Key, Counters]], window: float) -> None:
+    mailbox: Mailbox[bytes] = Mailbox(1000)
+    sampler = Sampler(Latest(None), (), mailbox, window)
+    for number, counters in enumerate(readings):
+        sampler.take(Reading(number / 2, 1000 + number / 2, counters))
+    sampler.finish()
+    found = decoded(asyncio.run(mailbox.take(1000, 0)) if len(mailbox) else [])
+    for model, version in (KEY, ("n", "1")):
+        expected = Counters()
+        for before, now in pairwise(readings):
+            if (model, version) in now:
+                earlier = before.get((model, version))
+                done = now[model, version]
+                expected += done if earlier is None else done.since(earlier)
+        mine = [one.model for one in found if one.model.model == model]
+        assert (sum(one.requests for one in mine), sum(one.errors for one in mine)) == (
+            expected.success,
+            expected.failure,
+        )
 
 
 def test_the_last_window_may_be_short() -> None:
@@ -83,19 +135,19 @@ def test_nothing_read_is_nothing_sampled() -> None:
 
 async def test_windows_follow_one_another_over_a_pause_without_a_gap() -> None:
     readings: Latest[Reading | None] = Latest(None)
-    mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(100)
+    mailbox: Mailbox[bytes] = Mailbox(100)
     running = asyncio.create_task(Sampler(readings, (), mailbox, 1.0).run())
     for at, success in ((0.0, 5), (0.5, 6), (1.0, 7), (1.5, 8), (6.0, 9)):
         readings.set(Reading(at, 1000 + at, {KEY: Counters(success=success)}))
         await asyncio.sleep(0)
-    taken = await mailbox.take(10, 0)
+    taken = decoded(await mailbox.take(10, 0))
     running.cancel()
     assert [one.model.requests for one in taken] == [2, 2]
     assert [one.window.ToMilliseconds() for one in taken] == [1000, 5000]
 
 
 def test_a_reading_taken_twice_makes_no_second_sample() -> None:
-    mailbox: Mailbox[telemetry_pb2.Sample] = Mailbox(100)
+    mailbox: Mailbox[bytes] = Mailbox(100)
     sampler = Sampler(Latest(None), (Device(),), mailbox, 1.0)
     reading = Reading(1, 1, {KEY: Counters(success=5)})
     sampler.take(reading)
