@@ -174,7 +174,7 @@ async def test_a_governator_that_starts_after_the_node_is_nothing_to_warn_of() -
             await eventually(lambda: told, 5, "a first try has failed")
             async with mesh(address, store=store):
                 assert await line.uplink.flushed(10)
-    assert {(line["event"], line["log_level"]) for line in told} == {("telemetry waits", "debug")}
+                assert {(one["event"], one["log_level"]) for one in told} == {("telemetry waits", "debug")}
 
 
 async def test_the_next_proxy_is_tried_when_one_is_not_there() -> None:
