@@ -1,4 +1,4 @@
-"""``inferno backend``: run a node. Only settings are imported until it runs."""
+"""``inferno backend``: run a node, or measure what it can do. Only settings are imported until it runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import rich_click as click
 
-from inferno_backend.settings import BackendSettings
+from inferno_backend.benchmark.cli import command as bench
+from inferno_backend.settings import BackendSettings, Given
 from inferno_runtime import settings as runtime
 
 
-@click.command("backend", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("backend", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="YAML; its section backend is read.")
 @runtime.click_options(BackendSettings)
 @click.pass_context
@@ -22,6 +23,9 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
     SIGINT or SIGTERM drains the node and ends it. When the agent dies, its Triton goes on serving, and the next agent
     with the same data folder takes it over.
     """
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = Given(config, flags)
+        return
     from inferno_runtime import lifecycle, logs
 
     loaded = runtime.load(BackendSettings, file=config, env=os.environ, flags=flags).value
@@ -32,6 +36,9 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
         await app.serve(loaded, stop)
 
     ctx.exit(lifecycle.run(run))
+
+
+command.add_command(bench)
 
 
 def main() -> None:

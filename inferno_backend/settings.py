@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -146,6 +148,25 @@ class BackendSettings(runtime.ProcessSettings):
     def price_micros_per_hour(self) -> int:
         """The price in millionths of a US dollar."""
         return int((self.price_per_hour * 1_000_000).to_integral_value())
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was written between ``inferno backend`` and the name of a command below it: a command's own options come
+    on top."""
+
+    config: Path | None
+    flags: Mapping[str, object]
+
+    def load(self, config: Path | None, flags: Mapping[str, object]) -> BackendSettings:
+        """The settings of a command.
+
+        Raises:
+            InfernoError: As :func:`inferno_runtime.settings.load` does.
+        """
+        above = {name: value for name, value in flags.items() if value is not None}
+        file = config or self.config
+        return runtime.load(BackendSettings, file=file, env=os.environ, flags={**self.flags, **above}).value
 
 
 def check(settings: BackendSettings) -> None:

@@ -16,7 +16,11 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "up", "Start a whole mesh on this machine: governator, proxy and nodes.", "inferno_cli.commands.up:command"
         ),
         Entry("proxy", "Run a proxy: the public port and its control plane.", "inferno_proxy.cli:command"),
-        Entry("backend", "Run a node: a Triton and the agent that registers it.", "inferno_backend.cli:command"),
+        Entry(
+            "backend",
+            "Run a node: a Triton and the agent that registers it; or measure what it can do.",
+            "inferno_backend.cli:command",
+        ),
         Entry("governator", "Run the governator: telemetry in, the bill out.", "inferno_governator.cli:command"),
     ),
     "Use the mesh": (

@@ -17,7 +17,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -139,16 +139,17 @@ def env_of(cls: type[Settings], name: str) -> str:
     return f"INFERNO_{cls.section}_{name}".upper()
 
 
-def click_options(cls: type[Settings]) -> Callable[[Command], Command]:
+def click_options(cls: type[Settings], only: Collection[str] = ()) -> Callable[[Command], Command]:
     """A decorator that gives a click command one option for each field, so that no option is written twice.
 
-    Options that are not given arrive as None; hand them all to :func:`load` as ``flags``.
+    Options that are not given arrive as None; hand them all to :func:`load` as ``flags``. ``only`` are the fields of a
+    command that needs a few of them.
     """
     import rich_click as click
 
     def decorate(command: Command) -> Command:
         for name, field in reversed(cls.model_fields.items()):
-            if is_nested(field):
+            if is_nested(field) or (only and name not in only):
                 continue
             flag, kind = flag_of(name, field), bare(field.annotation)
             default = "" if field.default in (None, (), "") or field.is_required() else _shown(field.default)

@@ -1,0 +1,1 @@
+"""What this node can do: its hardware, and each model's throughput and latency; measured, kept, compared and sent."""
