@@ -105,7 +105,7 @@ async def _sent(address: str, seconds: int) -> tuple[Cost, int]:
     clock = SystemClock()
     mailbox: Mailbox[bytes] = Mailbox(100_000)
     uplink = Uplink((address,), _identity("bench-agent"), mailbox, clock, Latest(PLAIN))
-    sampler = Sampler(Latest(None), (), mailbox, 1.0)
+    sampler = Sampler(Latest(None), Latest(None), mailbox, 1.0)
     # Made before the measurement: in an agent they come from the reading of the page.
     pages = [_page(RATE, turn) for turn in range(seconds * _READINGS_A_SECOND + 1)]
     running = asyncio.create_task(uplink.run())
@@ -134,7 +134,7 @@ async def _sent(address: str, seconds: int) -> tuple[Cost, int]:
 async def _sent_alone(address: str) -> Cost:
     """The same samples, each in a message of its own and with 500 on their way at once."""
     clock, mailbox = SystemClock(), Mailbox[bytes](_ALONE)
-    sampler = Sampler(Latest(None), (), mailbox, 1.0)
+    sampler = Sampler(Latest(None), Latest(None), mailbox, 1.0)
     wall, identity = clock.wall(), _identity("bench-alone")
     before, began = time.process_time(), clock.monotonic()
     for turn in range(_ALONE // RATE + 1):

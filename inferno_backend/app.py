@@ -4,7 +4,7 @@
 
     ROUTING    server -> supervisor -> state -> registrars -> proxies
     LOAD       meter -> load -> registrars; meter -> supervisor (does work move?)
-    TELEMETRY  meter -> sampler -> mailbox -> uplink -> governator
+    TELEMETRY  meter, devices -> sampler -> mailbox -> uplink -> governator
     WISHES     proxies -> registrars -> steering -> supervisor
     IDENTITY   membership -> link -> registrars, uplink
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,10 +21,12 @@ from pathlib import Path
 
 import pynvml
 
-from inferno_backend import guarded, inventory
+from inferno_backend import guarded
 from inferno_backend import identity as names
 from inferno_backend.cloud import asking
 from inferno_backend.cloud.machine import Machine
+from inferno_backend.hardware import inventory
+from inferno_backend.hardware.watch import Watch
 from inferno_backend.liveness import Patience
 from inferno_backend.membership import Membership
 from inferno_backend.meter import Meter
@@ -74,8 +75,8 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
 
 async def _serve(settings: BackendSettings, stop: Stop, clock: Clock, machine: Machine) -> None:
     with names.held(settings.data_dir), ExitStack() as closing:
-        probes = inventory.probes(closing, pynvml)
-        identity = _identity(settings, probes, machine)
+        devices = inventory.devices(closing, pynvml)
+        identity = _identity(settings, devices, machine)
         membership = Membership(
             settings.identity, identity.node_id, settings.discovery_lb, settings.join_token_file, clock
         )
@@ -96,7 +97,7 @@ async def _serve(settings: BackendSettings, stop: Stop, clock: Clock, machine: M
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
             cache=_cache(settings),
         )
-        await _Agent(settings, identity, supervisor, probes, membership, clock, sidecar).run(stop)
+        await _Agent(settings, identity, supervisor, devices, membership, clock, sidecar).run(stop)
 
 
 class _Agent:
@@ -107,7 +108,7 @@ class _Agent:
         settings: BackendSettings,
         identity: Identity,
         supervisor: Supervisor,
-        probes: Sequence[inventory.Probe],
+        devices: inventory.Devices,
         membership: Membership,
         clock: Clock,
         sidecar: Sidecar | None,
@@ -126,7 +127,8 @@ class _Agent:
         ]
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
         mailbox: Mailbox[bytes] = Mailbox(settings.telemetry_buffer)
-        self._sampler = Sampler(self._meter.readings, probes, mailbox, settings.sample_window)
+        self._watch = Watch(devices.probes, clock, lambda: supervisor.triton_pid)
+        self._sampler = Sampler(self._meter.readings, self._watch.readings, mailbox, settings.sample_window)
         self._uplink = (
             Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link)
             if settings.telemetry and settings.discovery_lb
@@ -141,6 +143,7 @@ class _Agent:
                     self._supervisor.run(self._meter.read),
                     self._membership.run(),
                     self._meter.run(),
+                    self._watch.run(),
                     self._judge(),
                     self._steering.run(),
                 ]
@@ -235,12 +238,15 @@ class _Agent:
                 await asyncio.wait([ending], timeout=_LAST_READINGS)
 
 
-def _identity(settings: BackendSettings, probes: Sequence[inventory.Probe], machine: Machine) -> Identity:
+def _identity(settings: BackendSettings, devices: inventory.Devices, machine: Machine) -> Identity:
     """The node's identity: what the settings say counts before what its provider says."""
+    folders = {"data": settings.data_dir.absolute()}
+    if settings.model_repository is not None:
+        folders["models"] = settings.model_repository.absolute()
     return Identity(
         node_id=names.node_id(settings.node_id, settings.data_dir),
         incarnation=names.incarnation(time.time_ns(), settings.data_dir),
-        hardware=inventory.hardware(probes),
+        hardware=inventory.hardware(devices, folders),
         agent_version=version("inferno-mesh"),
         advertise_host=settings.advertise_host,
         price_micros_per_hour=settings.price_micros_per_hour,

@@ -87,21 +87,82 @@ class Revised:
 
 
 @dataclass(frozen=True, slots=True)
+class MigInstance:
+    """One part of a partitioned GPU: its UUID, its name and its memory in bytes."""
+
+    uuid: str
+    name: str = ""
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device: its UUID, its name and its memory in bytes."""
+    """One GPU; empty and zero where it does not tell.
+
+    Attributes:
+        uuid: Its UUID.
+        name: Its name, as the driver tells it.
+        memory_bytes: Its memory.
+        compute_capability: What its instruction set can do, like ``9.0``.
+        pci_bus_id: Its place on the PCI bus.
+        pcie_generation: The best PCIe generation that GPU and slot reach together.
+        pcie_width: The most PCIe lanes they reach.
+        pcie_current_width: The PCIe lanes in use.
+        nvlinks: NVLinks that are up.
+        mig_enabled: True when it is partitioned (MIG): work runs in its instances only.
+        mig_instances: Its parts.
+    """
 
     uuid: str
     name: str
     memory_bytes: int
+    compute_capability: str = ""
+    pci_bus_id: str = ""
+    pcie_generation: int = 0
+    pcie_width: int = 0
+    pcie_current_width: int = 0
+    nvlinks: int = 0
+    mig_enabled: bool = False
+    mig_instances: tuple[MigInstance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The disk under a folder: what the folder is for, where it is, and bytes there are and were free at the start."""
+
+    purpose: str
+    folder: str
+    total_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What the node runs on; memory in bytes."""
+    """What the node runs on; memory in bytes.
+
+    Attributes:
+        cpu_count: CPUs it may use.
+        memory_bytes: The machine's main memory.
+        gpus: Its GPUs, in the order of the PCI bus.
+        cpu_model: The CPUs' name.
+        cpu_quota: CPUs worth of time its control group allows; 0: no limit.
+        memory_limit_bytes: Memory its control group allows; 0: no limit.
+        disks: The disks under its folders.
+        driver_version: NVIDIA's driver.
+        cuda_version: The newest CUDA that driver serves.
+        gpu_remark: Why its GPUs cannot be read; empty when they can, or there is none.
+    """
 
     cpu_count: int
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
+    cpu_model: str = ""
+    cpu_quota: float = 0.0
+    memory_limit_bytes: int = 0
+    disks: tuple[Disk, ...] = ()
+    driver_version: str = ""
+    cuda_version: str = ""
+    gpu_remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from inferno.governance.v1 import governance_service_pb2, telemetry_pb2
-from inferno_backend.inventory import Probe, Use
+from inferno_backend.hardware.told import device_sample
+from inferno_backend.hardware.use import DeviceReading, Use
 from inferno_backend.meter import Reading
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
 _NOTHING = Counters()
+# The devices are read once a second; a reading much older says nothing of the window.
+_FRESH = 5.0
 
 
 class Sampler:
@@ -30,12 +33,13 @@ class Sampler:
     def __init__(
         self,
         readings: Latest[Reading | None],
-        probes: Sequence[Probe],
+        devices: Latest[DeviceReading | None],
         mailbox: Mailbox[bytes] | None,
         window: float,
     ) -> None:
         self._readings = readings
-        self._probes = probes
+        self._devices = devices
+        self._before: tuple[Use, ...] = ()
         self._mailbox = mailbox
         self._window = window
         self._began: Reading | None = None
@@ -59,7 +63,7 @@ class Sampler:
         """Add what was done until this reading; end the window when it is full. The first reading only begins one."""
         if self._last is None or self._began is None:
             self._begin(reading)
-            self._uses()
+            self._before = self._uses(reading)
             return
         last, bases = self._last.counters, self._bases
         for key, counters in reading.counters.items():
@@ -82,7 +86,10 @@ class Sampler:
             return
         wall, seconds = self._last.wall, self._last.at - self._began.at
         models = of_models(wall, seconds, self._last.counters, self._bases, self._carried)
-        self._newest = (*models, *of_devices(wall, seconds, self._uses()))
+        uses = self._uses(self._last)
+        self._newest = (*models, *of_devices(wall, seconds, uses, self._before))
+        # A window without the devices, whose driver hangs, is made up for in the next one with them.
+        self._before = uses or self._before
         if self._mailbox is not None:
             for sample in self._newest:
                 self._mailbox.put(sample)
@@ -97,8 +104,10 @@ class Sampler:
         self._carried[key] = self._carried.get(key, _NOTHING) + counters.since(self._bases[key])
         self._bases[key] = _NOTHING
 
-    def _uses(self) -> list[Use]:
-        return [use for probe in self._probes for use in probe.uses()]
+    def _uses(self, reading: Reading) -> tuple[Use, ...]:
+        """The devices as they were last seen; none when that was too long before the reading."""
+        seen = self._devices.value
+        return seen.uses if seen is not None and reading.at - seen.at < _FRESH else ()
 
 
 def of_models(
@@ -142,20 +151,15 @@ def _ended(
         yield key, replace(carried[key], pending=0)
 
 
-def of_devices(wall: float, seconds: float, uses: Iterable[Use]) -> Iterator[bytes]:
-    """One sample for each device, for the window of ``seconds`` that ended at ``wall`` (Unix seconds)."""
+def of_devices(wall: float, seconds: float, uses: Iterable[Use], before: Iterable[Use] = ()) -> Iterator[bytes]:
+    """One sample for each device, for the window of ``seconds`` that ended at ``wall`` (Unix seconds).
+
+    ``uses`` are the devices at its end, ``before`` at its begin.
+    """
+    earlier = {use.device_id: use for use in before}
     for use in uses:
         request = _request(wall, seconds)
-        request.batch.samples[0].device.CopyFrom(
-            telemetry_pb2.DeviceSample(
-                device_id=use.device_id,
-                kind=use.kind,
-                utilization=use.utilization,
-                memory_used_bytes=use.memory_used_bytes,
-                memory_total_bytes=use.memory_total_bytes,
-                energy_joules=use.energy_joules,
-            )
-        )
+        request.batch.samples[0].device.CopyFrom(device_sample(use, earlier.get(use.device_id)))
         yield request.SerializeToString()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inferno.registration.v1 import node_pb2
-from inferno_backend.node import Condition, Hardware, Identity, Model, ModelLoad, ModelState, NodeState
+from inferno_backend.node import Condition, Gpu, Hardware, Identity, Model, ModelLoad, ModelState, NodeState
 
 _CONDITIONS = {
     # A node that starts for the first time is not registered; one that starts again is still failed.
@@ -74,9 +74,40 @@ def _hardware(identity: Identity, hardware: Hardware) -> node_pb2.Hardware:
     return node_pb2.Hardware(
         cpu_count=hardware.cpu_count,
         memory_bytes=hardware.memory_bytes,
-        gpus=[node_pb2.Gpu(uuid=gpu.uuid, name=gpu.name, memory_bytes=gpu.memory_bytes) for gpu in hardware.gpus],
+        gpus=[_gpu(one) for one in hardware.gpus],
         provider=identity.provider,
         instance_type=identity.instance_type,
+        cpu_model=hardware.cpu_model,
+        cpu_quota=hardware.cpu_quota,
+        memory_limit_bytes=hardware.memory_limit_bytes,
+        disks=[
+            node_pb2.Disk(
+                purpose=one.purpose, folder=one.folder, total_bytes=one.total_bytes, free_bytes=one.free_bytes
+            )
+            for one in hardware.disks
+        ],
+        driver_version=hardware.driver_version,
+        cuda_version=hardware.cuda_version,
+        gpu_remark=hardware.gpu_remark,
+    )
+
+
+def _gpu(gpu: Gpu) -> node_pb2.Gpu:
+    return node_pb2.Gpu(
+        uuid=gpu.uuid,
+        name=gpu.name,
+        memory_bytes=gpu.memory_bytes,
+        compute_capability=gpu.compute_capability,
+        pci_bus_id=gpu.pci_bus_id,
+        pcie_generation=gpu.pcie_generation,
+        pcie_width=gpu.pcie_width,
+        pcie_current_width=gpu.pcie_current_width,
+        nvlinks=gpu.nvlinks,
+        mig_enabled=gpu.mig_enabled,
+        mig_instances=[
+            node_pb2.MigInstance(uuid=one.uuid, name=one.name, memory_bytes=one.memory_bytes)
+            for one in gpu.mig_instances
+        ],
     )
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"inferno/registration/v1/node.proto\x12\x17inferno.registration.v1\"\x98\x04\n\x04Node\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12\x14\n\x0chttp_address\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\x12\x0c\n\x04zone\x18\x06 \x01(\t\x12\x39\n\x06labels\x18\x07 \x03(\x0b\x32).inferno.registration.v1.Node.LabelsEntry\x12\x33\n\x08hardware\x18\x08 \x01(\x0b\x32!.inferno.registration.v1.Hardware\x12\x1d\n\x15price_micros_per_hour\x18\t \x01(\x03\x12.\n\x06models\x18\n \x03(\x0b\x32\x1e.inferno.registration.v1.Model\x12\x16\n\x0eserver_version\x18\x0b \x01(\t\x12\x15\n\ragent_version\x18\x0c \x01(\t\x12\x0c\n\x04spot\x18\r \x01(\x08\x12\x39\n\tcondition\x18\x0e \x01(\x0e\x32&.inferno.registration.v1.NodeCondition\x12\x18\n\x10\x63ondition_reason\x18\x0f \x01(\t\x12\x0b\n\x03tls\x18\x10 \x01(\x08\x12\x13\n\x0binstance_id\x18\x11 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x88\x01\n\x08Hardware\x12\x11\n\tcpu_count\x18\x01 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x04\x12*\n\x04gpus\x18\x03 \x03(\x0b\x32\x1c.inferno.registration.v1.Gpu\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x15\n\rinstance_type\x18\x05 \x01(\t\"7\n\x03Gpu\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\"\xb5\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x08versions\x18\x02 \x03(\x0b\x32%.inferno.registration.v1.ModelVersion\x12\x10\n\x08stateful\x18\x03 \x01(\x08\x12\x11\n\tdecoupled\x18\x04 \x01(\x08\x12\x16\n\x0emax_batch_size\x18\x05 \x01(\r\x12\x16\n\x0einstance_count\x18\x06 \x01(\r\x12\x10\n\x08platform\x18\x07 \x01(\t\"c\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.inferno.registration.v1.ModelState\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x04Load\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".inferno.registration.v1.ModelLoad\"e\n\tModelLoad\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x16\n\x0elatency_micros\x18\x05 \x01(\x04*\x83\x01\n\rNodeCondition\x12\x1e\n\x1aNODE_CONDITION_UNSPECIFIED\x10\x00\x12\x1a\n\x16NODE_CONDITION_SERVING\x10\x01\x12\x1b\n\x17NODE_CONDITION_DRAINING\x10\x02\x12\x19\n\x15NODE_CONDITION_FAILED\x10\x03*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"inferno/registration/v1/node.proto\x12\x17inferno.registration.v1\"\x98\x04\n\x04Node\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12\x14\n\x0chttp_address\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\x12\x0c\n\x04zone\x18\x06 \x01(\t\x12\x39\n\x06labels\x18\x07 \x03(\x0b\x32).inferno.registration.v1.Node.LabelsEntry\x12\x33\n\x08hardware\x18\x08 \x01(\x0b\x32!.inferno.registration.v1.Hardware\x12\x1d\n\x15price_micros_per_hour\x18\t \x01(\x03\x12.\n\x06models\x18\n \x03(\x0b\x32\x1e.inferno.registration.v1.Model\x12\x16\n\x0eserver_version\x18\x0b \x01(\t\x12\x15\n\ragent_version\x18\x0c \x01(\t\x12\x0c\n\x04spot\x18\r \x01(\x08\x12\x39\n\tcondition\x18\x0e \x01(\x0e\x32&.inferno.registration.v1.NodeCondition\x12\x18\n\x10\x63ondition_reason\x18\x0f \x01(\t\x12\x0b\n\x03tls\x18\x10 \x01(\x08\x12\x13\n\x0binstance_id\x18\x11 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xba\x02\n\x08Hardware\x12\x11\n\tcpu_count\x18\x01 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x04\x12*\n\x04gpus\x18\x03 \x03(\x0b\x32\x1c.inferno.registration.v1.Gpu\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x15\n\rinstance_type\x18\x05 \x01(\t\x12\x11\n\tcpu_model\x18\x06 \x01(\t\x12\x11\n\tcpu_quota\x18\x07 \x01(\x01\x12\x1a\n\x12memory_limit_bytes\x18\x08 \x01(\x04\x12,\n\x05\x64isks\x18\t \x03(\x0b\x32\x1d.inferno.registration.v1.Disk\x12\x16\n\x0e\x64river_version\x18\n \x01(\t\x12\x14\n\x0c\x63uda_version\x18\x0b \x01(\t\x12\x12\n\ngpu_remark\x18\x0c \x01(\t\"P\n\x04\x44isk\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0e\n\x06\x66older\x18\x02 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12\x12\n\nfree_bytes\x18\x04 \x01(\x04\"\x93\x02\n\x03Gpu\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x1a\n\x12\x63ompute_capability\x18\x04 \x01(\t\x12\x12\n\npci_bus_id\x18\x05 \x01(\t\x12\x17\n\x0fpcie_generation\x18\x06 \x01(\r\x12\x12\n\npcie_width\x18\x07 \x01(\r\x12\x1a\n\x12pcie_current_width\x18\x08 \x01(\r\x12\x0f\n\x07nvlinks\x18\t \x01(\r\x12\x13\n\x0bmig_enabled\x18\n \x01(\x08\x12;\n\rmig_instances\x18\x0b \x03(\x0b\x32$.inferno.registration.v1.MigInstance\"?\n\x0bMigInstance\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\"\xb5\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x08versions\x18\x02 \x03(\x0b\x32%.inferno.registration.v1.ModelVersion\x12\x10\n\x08stateful\x18\x03 \x01(\x08\x12\x11\n\tdecoupled\x18\x04 \x01(\x08\x12\x16\n\x0emax_batch_size\x18\x05 \x01(\r\x12\x16\n\x0einstance_count\x18\x06 \x01(\r\x12\x10\n\x08platform\x18\x07 \x01(\t\"c\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.inferno.registration.v1.ModelState\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x04Load\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".inferno.registration.v1.ModelLoad\"e\n\tModelLoad\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x16\n\x0elatency_micros\x18\x05 \x01(\x04*\x83\x01\n\rNodeCondition\x12\x1e\n\x1aNODE_CONDITION_UNSPECIFIED\x10\x00\x12\x1a\n\x16NODE_CONDITION_SERVING\x10\x01\x12\x1b\n\x17NODE_CONDITION_DRAINING\x10\x02\x12\x19\n\x15NODE_CONDITION_FAILED\x10\x03*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x03\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NODE_LABELSENTRY']._loaded_options = None
   _globals['_NODE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_NODECONDITION']._serialized_start=1247
-  _globals['_NODECONDITION']._serialized_end=1378
-  _globals['_MODELSTATE']._serialized_start=1381
-  _globals['_MODELSTATE']._serialized_end=1526
+  _globals['_NODECONDITION']._serialized_start=1793
+  _globals['_NODECONDITION']._serialized_end=1924
+  _globals['_MODELSTATE']._serialized_start=1927
+  _globals['_MODELSTATE']._serialized_end=2072
   _globals['_NODE']._serialized_start=64
   _globals['_NODE']._serialized_end=600
   _globals['_NODE_LABELSENTRY']._serialized_start=555
   _globals['_NODE_LABELSENTRY']._serialized_end=600
   _globals['_HARDWARE']._serialized_start=603
-  _globals['_HARDWARE']._serialized_end=739
-  _globals['_GPU']._serialized_start=741
-  _globals['_GPU']._serialized_end=796
-  _globals['_MODEL']._serialized_start=799
-  _globals['_MODEL']._serialized_end=980
-  _globals['_MODELVERSION']._serialized_start=982
-  _globals['_MODELVERSION']._serialized_end=1081
-  _globals['_LOAD']._serialized_start=1083
-  _globals['_LOAD']._serialized_end=1141
-  _globals['_MODELLOAD']._serialized_start=1143
-  _globals['_MODELLOAD']._serialized_end=1244
+  _globals['_HARDWARE']._serialized_end=917
+  _globals['_DISK']._serialized_start=919
+  _globals['_DISK']._serialized_end=999
+  _globals['_GPU']._serialized_start=1002
+  _globals['_GPU']._serialized_end=1277
+  _globals['_MIGINSTANCE']._serialized_start=1279
+  _globals['_MIGINSTANCE']._serialized_end=1342
+  _globals['_MODEL']._serialized_start=1345
+  _globals['_MODEL']._serialized_end=1526
+  _globals['_MODELVERSION']._serialized_start=1528
+  _globals['_MODELVERSION']._serialized_end=1627
+  _globals['_LOAD']._serialized_start=1629
+  _globals['_LOAD']._serialized_end=1687
+  _globals['_MODELLOAD']._serialized_start=1689
+  _globals['_MODELLOAD']._serialized_end=1790
 # @@protoc_insertion_point(module_scope)

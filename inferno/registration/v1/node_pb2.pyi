@@ -210,6 +210,13 @@ class Hardware(_message.Message):
     GPUS_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    CPU_MODEL_FIELD_NUMBER: _builtins.int
+    CPU_QUOTA_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    DISKS_FIELD_NUMBER: _builtins.int
+    DRIVER_VERSION_FIELD_NUMBER: _builtins.int
+    CUDA_VERSION_FIELD_NUMBER: _builtins.int
+    GPU_REMARK_FIELD_NUMBER: _builtins.int
     cpu_count: _builtins.int
     """Number of CPUs the node may use."""
     memory_bytes: _builtins.int
@@ -218,9 +225,25 @@ class Hardware(_message.Message):
     """Cloud provider's name ("aws", "gcp", ...). Empty: unknown or own hardware."""
     instance_type: _builtins.str
     """Provider's instance type, for example "g6.xlarge". Empty: unknown."""
+    cpu_model: _builtins.str
+    """The CPUs' name. Empty: unknown."""
+    cpu_quota: _builtins.float
+    """CPUs worth of time that the node's control group allows. Zero: no limit."""
+    memory_limit_bytes: _builtins.int
+    """Memory that the node's control group allows, in bytes. Zero: no limit."""
+    driver_version: _builtins.str
+    """Version of NVIDIA's driver. Empty: none, or unknown."""
+    cuda_version: _builtins.str
+    """Newest version of CUDA that the driver serves. Empty: none, or unknown."""
+    gpu_remark: _builtins.str
+    """One sentence that explains why the node's GPUs cannot be read. Empty: they can, or there is none."""
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
         """GPUs the model server may use. Empty: a CPU node."""
+
+    @_builtins.property
+    def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disk]:
+        """The disks under the node's folders."""
 
     def __init__(
         self,
@@ -230,14 +253,55 @@ class Hardware(_message.Message):
         gpus: _abc.Iterable[Global___Gpu] | None = ...,
         provider: _builtins.str = ...,
         instance_type: _builtins.str = ...,
+        cpu_model: _builtins.str = ...,
+        cpu_quota: _builtins.float = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        disks: _abc.Iterable[Global___Disk] | None = ...,
+        driver_version: _builtins.str = ...,
+        cuda_version: _builtins.str = ...,
+        gpu_remark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_count", b"cpu_count", "gpus", b"gpus", "instance_type", b"instance_type", "memory_bytes", b"memory_bytes", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_count", b"cpu_count", "cpu_model", b"cpu_model", "cpu_quota", b"cpu_quota", "cuda_version", b"cuda_version", "disks", b"disks", "driver_version", b"driver_version", "gpu_remark", b"gpu_remark", "gpus", b"gpus", "instance_type", b"instance_type", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class Disk(_message.Message):
+    """Disk is the disk under one of a node's folders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """What the folder is for: "data" (the agent's own state) or "models" (the model repository)."""
+    folder: _builtins.str
+    """The folder."""
+    total_bytes: _builtins.int
+    """Size of the file system in bytes."""
+    free_bytes: _builtins.int
+    """What of it was free when the agent started, in bytes."""
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        folder: _builtins.str = ...,
+        total_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "free_bytes", b"free_bytes", "purpose", b"purpose", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Disk: _TypeAlias = Disk  # noqa: Y015
 
 @_typing.final
 class Gpu(_message.Message):
@@ -248,12 +312,76 @@ class Gpu(_message.Message):
     UUID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    COMPUTE_CAPABILITY_FIELD_NUMBER: _builtins.int
+    PCI_BUS_ID_FIELD_NUMBER: _builtins.int
+    PCIE_GENERATION_FIELD_NUMBER: _builtins.int
+    PCIE_WIDTH_FIELD_NUMBER: _builtins.int
+    PCIE_CURRENT_WIDTH_FIELD_NUMBER: _builtins.int
+    NVLINKS_FIELD_NUMBER: _builtins.int
+    MIG_ENABLED_FIELD_NUMBER: _builtins.int
+    MIG_INSTANCES_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     """Device UUID."""
     name: _builtins.str
     """Marketing name, for example "NVIDIA H100 80GB HBM3"."""
     memory_bytes: _builtins.int
     """Device memory in bytes."""
+    compute_capability: _builtins.str
+    """What the device's instruction set can do, for example "9.0". Empty: unknown."""
+    pci_bus_id: _builtins.str
+    """The device's place on the PCI bus. Empty: unknown."""
+    pcie_generation: _builtins.int
+    """Best PCIe generation that device and slot reach together. Zero: unknown."""
+    pcie_width: _builtins.int
+    """Most PCIe lanes that device and slot reach together. Zero: unknown."""
+    pcie_current_width: _builtins.int
+    """PCIe lanes in use. Zero: unknown."""
+    nvlinks: _builtins.int
+    """NVLinks that are up."""
+    mig_enabled: _builtins.bool
+    """True when the device is partitioned (MIG): work runs in its instances only."""
+    @_builtins.property
+    def mig_instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigInstance]:
+        """The parts of a partitioned device."""
+
+    def __init__(
+        self,
+        *,
+        uuid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        compute_capability: _builtins.str = ...,
+        pci_bus_id: _builtins.str = ...,
+        pcie_generation: _builtins.int = ...,
+        pcie_width: _builtins.int = ...,
+        pcie_current_width: _builtins.int = ...,
+        nvlinks: _builtins.int = ...,
+        mig_enabled: _builtins.bool = ...,
+        mig_instances: _abc.Iterable[Global___MigInstance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_capability", b"compute_capability", "memory_bytes", b"memory_bytes", "mig_enabled", b"mig_enabled", "mig_instances", b"mig_instances", "name", b"name", "nvlinks", b"nvlinks", "pci_bus_id", b"pci_bus_id", "pcie_current_width", b"pcie_current_width", "pcie_generation", b"pcie_generation", "pcie_width", b"pcie_width", "uuid", b"uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
+
+@_typing.final
+class MigInstance(_message.Message):
+    """MigInstance is one part of a partitioned GPU."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UUID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    """UUID of the part."""
+    name: _builtins.str
+    """Name of the part. Empty: unknown."""
+    memory_bytes: _builtins.int
+    """Memory of the part in bytes."""
     def __init__(
         self,
         *,
@@ -267,7 +395,7 @@ class Gpu(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
+Global___MigInstance: _TypeAlias = MigInstance  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):

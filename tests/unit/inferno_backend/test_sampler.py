@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno.governance.v1 import telemetry_pb2
-from inferno_backend.inventory import Use
+from inferno_backend.hardware.use import DeviceReading, Use
 from inferno_backend.meter import Reading
-from inferno_backend.node import Gpu
 from inferno_backend.sampler import Sampler, decoded, of_devices, of_models
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime.latest import Latest
@@ -20,21 +20,14 @@ from inferno_runtime.mailbox import Mailbox
 KEY = ("m", "1")
 
 
-class Device:
-    """A device that is always half busy."""
-
-    def gpus(self) -> tuple[Gpu, ...]:
-        return ()
-
-    def uses(self) -> tuple[Use, ...]:
-        return (Use("GPU-1", "gpu", 0.5, 10, 80, 1.5),)
+GPU = Use("GPU-1", "gpu", 0.5, 10, 80, energy_joules=101.5)
 
 
 def test_a_sample_holds_the_work_of_the_window() -> None:
     work = {KEY: Counters(10, 20, 30, 40, 50, 60, 70, 9)}
-    model, device = decoded(
-        [*of_models(1001.5, 1.5, work, {KEY: Counters(pending=3)}, {}), *of_devices(1001.5, 1.5, Device().uses())]
-    )
+    models = of_models(1001.5, 1.5, work, {KEY: Counters(pending=3)}, {})
+    devices = of_devices(1001.5, 1.5, (GPU,), (replace(GPU, energy_joules=100.0),))
+    model, device = decoded([*models, *devices])
     assert model.time.ToMilliseconds() == 1_001_500
     assert model.window.ToMilliseconds() == 1500
     assert model.model == telemetry_pb2.ModelSample(
@@ -61,7 +54,7 @@ def test_a_sample_holds_the_work_of_the_window() -> None:
 
 def sampled(*readings: Reading) -> list[telemetry_pb2.Sample]:
     mailbox: Mailbox[bytes] = Mailbox(100)
-    sampler = Sampler(Latest(None), (), mailbox, 1.0)
+    sampler = Sampler(Latest(None), Latest(None), mailbox, 1.0)
     for reading in readings:
         sampler.take(reading)
     sampler.finish()
@@ -105,7 +98,7 @@ def test_a_version_that_is_unloaded_and_loaded_again_within_a_window_keeps_what_
 )
 def test_windows_add_up_to_what_each_reading_added(readings: list[dict[Key, Counters]], window: float) -> None:
     mailbox: Mailbox[bytes] = Mailbox(1000)
-    sampler = Sampler(Latest(None), (), mailbox, window)
+    sampler = Sampler(Latest(None), Latest(None), mailbox, window)
     for number, counters in enumerate(readings):
         sampler.take(Reading(number / 2, 1000 + number / 2, counters))
     sampler.finish()
@@ -136,7 +129,7 @@ def test_nothing_read_is_nothing_sampled() -> None:
 async def test_windows_follow_one_another_over_a_pause_without_a_gap() -> None:
     readings: Latest[Reading | None] = Latest(None)
     mailbox: Mailbox[bytes] = Mailbox(100)
-    running = asyncio.create_task(Sampler(readings, (), mailbox, 1.0).run())
+    running = asyncio.create_task(Sampler(readings, Latest(None), mailbox, 1.0).run())
     for at, success in ((0.0, 5), (0.5, 6), (1.0, 7), (1.5, 8), (6.0, 9)):
         readings.set(Reading(at, 1000 + at, {KEY: Counters(success=success)}))
         await asyncio.sleep(0)
@@ -148,9 +141,23 @@ async def test_windows_follow_one_another_over_a_pause_without_a_gap() -> None:
 
 def test_a_reading_taken_twice_makes_no_second_sample() -> None:
     mailbox: Mailbox[bytes] = Mailbox(100)
-    sampler = Sampler(Latest(None), (Device(),), mailbox, 1.0)
+    devices: Latest[DeviceReading | None] = Latest(DeviceReading(1, 1, (GPU,)))
+    sampler = Sampler(Latest(None), devices, mailbox, 1.0)
     reading = Reading(1, 1, {KEY: Counters(success=5)})
     sampler.take(reading)
     sampler.take(reading)
     sampler.finish()
     assert len(mailbox) == 0
+
+
+def test_a_window_tells_the_devices_as_they_were_last_seen_unless_that_is_long_ago() -> None:
+    mailbox: Mailbox[bytes] = Mailbox(100)
+    devices: Latest[DeviceReading | None] = Latest(None)
+    sampler = Sampler(Latest(None), devices, mailbox, 1.0)
+    sampler.take(Reading(0, 0))
+    for at, seen, joules in ((1, 0.5, 10.0), (2, 1.5, 30.0), (8, 1.5, 30.0), (9, 8.5, 100.0)):
+        devices.set(DeviceReading(seen, seen, (replace(GPU, energy_joules=joules),)))
+        sampler.take(Reading(at, at))
+    told = decoded(asyncio.run(mailbox.take(100, 0)))
+    # Nothing for the window in which the driver hung; its energy shows in the next.
+    assert [(one.time.seconds, one.device.energy_joules) for one in told] == [(1, 0.0), (2, 20.0), (9, 70.0)]

@@ -1,0 +1,1 @@
+"""What the node runs on, how busy that is, and what is wrong with it."""

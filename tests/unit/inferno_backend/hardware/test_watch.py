@@ -1,0 +1,81 @@
+"""Devices are looked at beside the event loop, which a driver that hangs does not hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from inferno_backend.hardware.use import Use
+from inferno_backend.hardware.watch import Watch, aside
+from inferno_backend.node import Gpu
+from inferno_runtime.clock import ManualClock
+from tests.waiting import eventually
+
+
+class Driver:
+    """A device whose driver answers when it is let."""
+
+    def __init__(self) -> None:
+        self.lets = threading.Event()
+        self.asked: list[int] = []
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        return ()
+
+    def uses(self, triton_pid: int) -> tuple[Use, ...]:
+        self.asked.append(triton_pid)
+        assert self.lets.wait(30)
+        return (Use("GPU-1", "gpu", 0.5),)
+
+
+async def test_devices_are_read_once_a_second() -> None:
+    driver, clock = Driver(), ManualClock()
+    driver.lets.set()
+    watch = Watch((driver,), clock, lambda: 7)
+    running = asyncio.create_task(watch.run())
+    first = await watch.readings.wait_for(lambda one: one is not None)
+    assert first is not None
+    assert (first.at, first.wall, first.uses) == (clock.monotonic(), clock.wall(), (Use("GPU-1", "gpu", 0.5),))
+    await eventually(lambda: clock.sleepers == 1, 10, "the watch sleeps")
+    await clock.advance(1.0)
+    await watch.readings.wait_for(lambda one: one is not None and one.at > first.at)
+    assert driver.asked == [7, 7]
+    running.cancel()
+
+
+async def test_a_driver_that_hangs_is_waited_for_without_holding_anything_up(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    driver = Driver()
+    watch = Watch((driver,), ManualClock(), lambda: 0, patience=0.01)
+    reading = asyncio.create_task(watch.read())
+    await eventually(lambda: driver.asked == [0], 10, "the driver is asked")
+    await eventually(lambda: "driver does not answer" in capsys.readouterr().out, 10, "it is said")
+    assert not reading.done()
+    driver.lets.set()
+    assert (await reading).uses
+
+
+async def test_a_defect_in_the_thread_is_raised_where_it_is_waited_for() -> None:
+    def broken() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await aside(broken)
+
+
+def test_nobody_waits_for_a_thread_in_the_end() -> None:
+    driver = Driver()
+
+    async def ends() -> None:
+        reading = aside(lambda: driver.uses(1))
+        await eventually(lambda: driver.asked == [1], 10, "the driver is asked")
+        reading.cancel()
+
+    asyncio.run(ends())
+    thread = next(one for one in threading.enumerate() if one.name == "devices")
+    driver.lets.set()
+    thread.join(10)
+    assert not thread.is_alive()
