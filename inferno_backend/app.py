@@ -120,7 +120,7 @@ class _Agent:
         self._supervisor = supervisor
         self._clock = clock
         self._drain_timeout = settings.drain_timeout
-        self._meter = Meter(supervisor.counters, clock)
+        self._meter = Meter(supervisor.counters, clock, supervisor.streams)
         self._registrars = [
             Registrar(proxy, identity, supervisor.state, self._meter.load, clock, membership.link)
             for proxy in settings.discovery_lb

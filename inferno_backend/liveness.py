@@ -7,7 +7,7 @@ follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -100,9 +100,15 @@ class Progress:
         }
 
 
-def advance(progress: Progress, counters: Mapping[Key, Counters], now: float) -> Progress:
-    """Take one reading of the counters into account."""
-    tracks = {key: _step(progress.tracks.get(key), seen, now, progress.patience) for key, seen in counters.items()}
+def advance(
+    progress: Progress, counters: Mapping[Key, Counters], now: float, *, patient: Collection[str] = ()
+) -> Progress:
+    """Take one reading of the counters into account; ``patient`` are models that are given ``unknown`` at least."""
+    slow = replace(progress.patience, least=max(progress.patience.least, progress.patience.unknown))
+    tracks = {
+        key: _step(progress.tracks.get(key), seen, now, slow if key[0] in patient else progress.patience)
+        for key, seen in counters.items()
+    }
     return replace(progress, tracks=MappingProxyType(tracks))
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from inferno_backend.node import ModelLoad
 from inferno_backend.triton.metrics_page import Counters, Key
+from inferno_backend.triton.streams import Seen
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError
@@ -23,18 +24,20 @@ Source = Callable[[], Awaitable[Mapping[Key, Counters]]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All counters at one moment: ``at`` in monotonic seconds, ``wall`` in Unix seconds."""
+    """All counters and streams at one moment: ``at`` in monotonic seconds, ``wall`` in Unix seconds."""
 
     at: float
     wall: float
     counters: Mapping[Key, Counters] = field(default_factory=lambda: MappingProxyType({}))
+    streams: Seen = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Meter:
     """Reads the source again and again; a reading that fails is left out."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    def __init__(self, source: Source, clock: Clock, streams: Callable[[], Seen] = dict) -> None:
         self._source = source
+        self._streams = streams
         self._clock = clock
         self._window: list[Reading] = []
         self.readings = Latest[Reading | None](None)
@@ -52,7 +55,8 @@ class Meter:
         except InfernoError as error:
             _LOG.debug("no reading", error=error.message)
             return None
-        reading = Reading(self._clock.monotonic(), self._clock.wall(), MappingProxyType(dict(counters)))
+        seen = MappingProxyType(dict(self._streams()))
+        reading = Reading(self._clock.monotonic(), self._clock.wall(), MappingProxyType(dict(counters)), seen)
         self._window.append(reading)
         # One reading as old as the window is kept, so that the window is covered.
         while len(self._window) > 2 and reading.at - self._window[1].at >= _LOAD_WINDOW:

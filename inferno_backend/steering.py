@@ -86,9 +86,11 @@ class Steering:
         return True
 
     async def idle(self, model: str = "") -> bool:
-        """Wait until no request waits for a model (empty: for any) and none ends any more; False when it took too long.
+        """Wait until no request waits for a model (empty: for any), none ends any more and no stream runs.
 
-        The server shows no gauge of running requests; it finishes those itself before it unloads or ends.
+        False when it took too long.
+
+        The server shows no gauge of other running requests; it finishes those itself before it unloads or ends.
         """
         until = self._clock.monotonic() + self._drain_timeout
         before = None
@@ -97,7 +99,11 @@ class Steering:
             if reading is None:
                 return True  # The server is gone: nothing runs.
             now = {key: counters for key, counters in reading.counters.items() if model in ("", key[0])}
-            if now == before and not any(counters.pending for counters in now.values()):
+            waiting = any(counters.pending for counters in now.values())
+            streaming = any(
+                each.running for key, seen in reading.streams.items() if model in ("", key[0]) for each in seen
+            )
+            if now == before and not waiting and not streaming:
                 return True
             before = now
             await self._clock.sleep(_IDLE_EVERY)

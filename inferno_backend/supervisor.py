@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from inferno_backend.liveness import Patience, Probe, Progress, Pulse, advance, feel
+from inferno_backend import work
+from inferno_backend.liveness import Patience, Probe, Pulse, feel
 from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
 from inferno_backend.response_cache import ResponseCache
@@ -14,6 +15,7 @@ from inferno_backend.triton import metrics_page
 from inferno_backend.triton.client import TritonClient, models_of
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_backend.triton.server import Life, Server
+from inferno_backend.triton.streams import Seen
 from inferno_backend.verdict import Facts, state_of
 from inferno_runtime import logs
 from inferno_runtime.backoff import Backoff
@@ -67,7 +69,7 @@ class Supervisor:
         self._rhythm = rhythm
         self._cache = cache
         self._facts = Facts()
-        self._progress = Progress(patience)
+        self._work = work.begin(patience)
         self._patience = patience
         self._configs: dict[str, Model] = {}
         self._looking = asyncio.Lock()
@@ -167,13 +169,15 @@ class Supervisor:
             return metrics_page.parse(await metrics_page.fetch(self._metrics, self._rhythm.page))
         return await self._connected().statistics()
 
+    def streams(self) -> Seen:
+        """The streams of its models now, as far as they can be seen."""
+        return self._life.streams() if self._life else {}
+
     def take(self, reading: Reading) -> None:
         """Judge from a reading whether every model's work moves."""
-        self._progress = advance(self._progress, reading.counters, reading.at)
-        # One request of a decoupled model may answer for minutes, and counts only when it has ended.
-        streaming = {model.name for model in self._facts.models if model.decoupled}
-        found = self._progress.stalled(reading.at) if self._healing else {}
-        stalled = {name: reason for name, reason in found.items() if name not in streaming}
+        decoupled = {model.name for model in self._facts.models if model.decoupled}
+        self._work = work.take(self._work, reading, decoupled)
+        stalled = self._work.stalled(reading.at) if self._healing else {}
         for name in stalled.keys() - self._facts.stalled.keys():
             _LOG.warning("a model's work does not move: it is withdrawn", model=name, reason=stalled[name])
         # The sentence counts seconds; it is kept as first said, so that it makes no revision each time.
@@ -232,7 +236,7 @@ class Supervisor:
     async def _session(self, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         """Watch one life of Triton until it ends."""
         self._configs.clear()
-        self._progress = Progress(self._patience)
+        self._work = work.begin(self._patience)
         async with TritonClient(life.endpoints.grpc) as client, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(client, life, first_reading))
             await life.gone()

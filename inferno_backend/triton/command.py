@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_backend.guarded import Command
+from inferno_backend.triton import stream_gauge
 from inferno_backend.triton.installation import Installation, library_path
+from inferno_backend.triton.streams import pages_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,13 @@ def command(
         argv.append(f"--cache-config=local,size={installation.cache_bytes}")
         if installation.caches is not None:
             argv.append(f"--cache-directory={installation.caches}")
-    return Command(tuple(argv), _environment(installation, env))
+    made = _environment(installation, env)
+    if backends is not None and shm_prefix:
+        made[stream_gauge.VARIABLE] = pages_prefix(shm_prefix)
+    return Command(tuple(argv), made)
 
 
-def _environment(installation: Installation, env: Mapping[str, str]) -> Mapping[str, str]:
+def _environment(installation: Installation, env: Mapping[str, str]) -> dict[str, str]:
     # Readiness is the agent's to tell, and what measures our own Python does not belong into a model's.
     made = {key: value for key, value in env.items() if key != "NOTIFY_SOCKET" and not key.startswith("COVERAGE_")}
     if installation.libraries:

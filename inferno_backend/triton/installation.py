@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inferno_backend.triton import stream_gauge
 from inferno_runtime.errors import InvalidInput, NotFound
 
 # NVIDIA's containers install it here and put it on no PATH.
@@ -162,7 +163,16 @@ def lay_out_backends(wheel: Path, destination: Path) -> Path:
     fresh = target.with_suffix(".new")
     shutil.copy2(stub(wheel), fresh)
     fresh.replace(target)
+    _follow_streams(destination / "python")
     return destination
+
+
+def _follow_streams(backend: Path) -> None:
+    """Have the copied Python backend show how its models' streams go on."""
+    shutil.copyfile(stream_gauge.__file__, backend / f"{stream_gauge.MODULE}.py")
+    with (backend / "triton_python_backend_utils.py").open("a", encoding="utf-8") as utilities:
+        utilities.write(f"\n\nimport c_python_backend_utils\nimport {stream_gauge.MODULE}\n\n")
+        utilities.write(f"{stream_gauge.MODULE}.install(c_python_backend_utils)\n")
 
 
 def library_path(libraries: tuple[Path, ...], env: Mapping[str, str]) -> str:

@@ -11,10 +11,11 @@ from typing import Protocol
 from inferno_backend.guarded import Terms, cause
 from inferno_backend.node import Endpoints
 from inferno_backend.ports import choose
-from inferno_backend.triton import installation, process, repository
+from inferno_backend.triton import installation, process, repository, streams
 from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.follow import LogFollower
 from inferno_backend.triton.process import Place, TritonProcess
+from inferno_backend.triton.streams import Seen
 
 
 class Life(Protocol):
@@ -37,6 +38,10 @@ class Life(Protocol):
 
     def note_answer(self) -> None:
         """Remember, also for a next agent, that it has served."""
+        ...
+
+    def streams(self) -> Seen:
+        """Its streams, as far as they can be seen."""
         ...
 
     async def gone(self) -> None:
@@ -102,6 +107,10 @@ class OwnLife:
     def note_answer(self) -> None:
         """Write the file."""
         self._triton.note_service()
+
+    def streams(self) -> Seen:
+        """Those of its Python models."""
+        return streams.read(str(self._triton.facts.get("shm_prefix", "")))
 
     async def gone(self) -> None:
         """Follow its log until it has ended."""
@@ -223,6 +232,10 @@ class AttachedLife:
 
     def note_answer(self) -> None:
         """Nothing depends on it: it is not ours to kill."""
+
+    def streams(self) -> Seen:
+        """None: its backends are its owner's."""
+        return {}
 
     async def gone(self) -> None:
         """Never: whether it answers is all we know."""

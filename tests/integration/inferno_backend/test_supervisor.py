@@ -173,7 +173,7 @@ async def test_a_model_that_fails_later_is_told_once() -> None:
         assert [(line["model"], line["reason"]) for line in failures] == [("other", "no weights")]
 
 
-async def test_a_decoupled_model_never_counts_as_stalled() -> None:
+async def test_a_decoupled_model_whose_streams_are_out_of_sight_never_counts_as_stalled() -> None:
     async with (
         serving(StandIn(m="READY", decoupled="READY")) as address,
         supervising(FakeServer(FakeLife(address))) as supervisor,

@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc
 
 from inferno_backend.node import Endpoints
+from inferno_backend.triton.streams import Seen
 from inferno_runtime import rpc
 from inferno_runtime.errors import InfernoError, Unavailable
 
@@ -87,6 +88,9 @@ class FakeLife:
 
     def note_answer(self) -> None:
         self.has_answered = True
+
+    def streams(self) -> Seen:
+        return {}
 
     def end(self, cause: str) -> None:
         self.cause = cause

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inferno_backend.guarded import Command
-from inferno_backend.triton import process
+from inferno_backend.triton import process, stream_gauge
 from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.installation import Installation
 
@@ -73,6 +73,11 @@ def test_answers_are_kept_where_there_is_room_for_them() -> None:
 def test_readiness_and_coverage_stay_ours() -> None:
     env = made(NOTIFY_SOCKET="/run/n", COVERAGE_PROCESS_CONFIG="x", LD_LIBRARY_PATH="/mine", HOME="/h").env
     assert env == {"LD_LIBRARY_PATH": "/mine", "HOME": "/h"}
+
+
+def test_the_streams_of_our_copy_of_the_backends_are_followed_and_their_pages_go_with_the_shared_memory() -> None:
+    assert made(backends=Path("/b")).env == {stream_gauge.VARIABLE: "/dev/shm/inferno-x-streams-"}
+    assert made().env == {}
 
 
 def test_a_triton_is_known_again_whatever_ports_it_got() -> None:

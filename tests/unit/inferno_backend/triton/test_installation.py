@@ -101,6 +101,9 @@ def test_backends_are_laid_out_with_this_pythons_stub_again_and_again(tmp_path: 
     stub = tmp_path / "backends" / "python" / "triton_python_backend_stub"
     assert stub.stat().st_mode & 0o111
     assert (tmp_path / "backends" / "python" / "libtriton_python.so").is_file()
+    utilities = (tmp_path / "backends" / "python" / "triton_python_backend_utils.py").read_text()
+    assert utilities.count("inferno_stream_gauge.install(c_python_backend_utils)\n") == 1
+    assert (tmp_path / "backends" / "python" / "inferno_stream_gauge.py").is_file()
 
 
 def test_our_libraries_come_first() -> None:
