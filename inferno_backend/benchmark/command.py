@@ -14,12 +14,12 @@ from typing import Any
 
 import pynvml
 
-from inferno_backend import inventory
 from inferno_backend.benchmark import capacity, cpu, curve, gpu, health, host, progress, report, subject
 from inferno_backend.benchmark.curve import Step
 from inferno_backend.benchmark.load import Effort, Load
 from inferno_backend.benchmark.results import Figure, HardwareResult, ModelResult, Results
 from inferno_backend.benchmark.subject import Machine, Subject
+from inferno_backend.hardware import inventory
 from inferno_backend.node import Hardware
 from inferno_backend.settings import BackendSettings
 from inferno_backend.triton import installation, repository
@@ -86,7 +86,7 @@ async def _awaited(work: Awaitable[None]) -> None:
 def hardware_here() -> Hardware:
     """What this machine has."""
     with ExitStack() as closing:
-        return inventory.hardware(inventory.probes(closing, pynvml))
+        return inventory.hardware(inventory.devices(closing, pynvml), {})
 
 
 class Bench:
