@@ -297,7 +297,9 @@ async def _server(settings: BackendSettings) -> Server:
     found = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
     models = repository.scan(Path(settings.model_repository).absolute())
     for name, reason in models.broken.items():
-        _LOG.error("a model cannot be read: the others go on without it", model=name, reason=reason)
+        _LOG.error("a model cannot be loaded: the others go on without it", model=name, reason=reason)
+    for name, remark in models.remarks.items():
+        _LOG.warning("a model's configuration does not do what it says", model=name, remark=remark)
     repository.check_known(models, settings.cache, "--cache")
     return OwnServer(
         replace(found, cache_bytes=settings.cache_bytes),

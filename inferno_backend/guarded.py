@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import psutil
 
+from inferno_backend import oom
 from inferno_runtime import guard
 from inferno_runtime.errors import Unavailable
 
@@ -84,6 +85,8 @@ class GuardedProcess:
         self._guard_start = status["guard"]["start"]
         self._place = place
         self._popen = popen
+        # The last two looks: a large process takes a while to be gone after the kernel has counted it.
+        self._memory = (oom.read(),) * 2
 
     @classmethod
     async def begin(cls, command: Command, place: Place, terms: Terms, facts: Mapping[str, object]) -> Self:
@@ -158,6 +161,15 @@ class GuardedProcess:
             return None
         return int(status["exit"])
 
+    def look_at_memory(self) -> None:
+        """Take what the kernel had ended for lack of memory at the look before as not ours: call it while it runs."""
+        self._memory = (self._memory[1], oom.read())
+
+    @property
+    def starved(self) -> str:
+        """What the kernel did for lack of memory of late, as the end of a sentence; empty: nothing."""
+        return oom.verdict(self._memory[0], oom.read())
+
     def kill(self) -> None:
         """End the program at once, also one that is stopped or deaf; the guard clears up after it."""
         if guard.alive(self.pid, self._start):
@@ -172,18 +184,27 @@ class GuardedProcess:
         await self.ended()
 
 
-def cause(status: int | None, errors: list[str], who: str = "Triton") -> str:
-    """Why a program ended, as a sentence; ``errors`` are the last things it complained of.
+def cause(status: int | None, errors: list[str], who: str = "Triton", starved: str = "") -> str:
+    """Why a program ended, as a sentence.
+
+    Args:
+        status: As :meth:`GuardedProcess.ended` gives it.
+        errors: The last things it complained of. What a signal ended had nothing to say of that, unless it aborted.
+        who: Its name.
+        starved: As :attr:`GuardedProcess.starved`.
 
     >>> cause(-9, [])
     'Triton was killed by SIGKILL.'
     """
     if status is None:
         return f"{who} was killed together with its guard."
-    if status < 0:
-        return f"{who} was killed by {signal.Signals(-status).name}."
     said = f": {errors[-1].rstrip('.')}" if errors else ""
-    return f"{who} ended with status {status}{said}."
+    if status >= 0:
+        return f"{who} ended with status {status}{said}."
+    name = signal.Signals(-status).name
+    if status == -signal.SIGKILL and starved:
+        return f"{who} was killed by {name}: {starved}."
+    return f"{who} was killed by {name}{said if status == -signal.SIGABRT else ''}."
 
 
 def sweep(shm_prefix: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from inferno_backend import work
 from inferno_backend.liveness import Patience, Probe, Pulse, feel
+from inferno_backend.lives import Ends
 from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
 from inferno_backend.response_cache import ResponseCache
@@ -77,7 +78,7 @@ class Supervisor:
         self._metrics = ""
         self._life: Life | None = None
         self._stopping = asyncio.Event()
-        self._short_lives = 0
+        self._ends = Ends()
         self._backoff = Backoff(0.1, 30.0)
 
     @property
@@ -106,27 +107,24 @@ class Supervisor:
                 continue
             began = self._clock.monotonic()
             await self._session(life, first_reading)
-            cause = await life.ended()
+            end = await life.ended()
             self._life = None
             if self._stopping.is_set():
                 return
-            steady = self._clock.monotonic() - began > self._rhythm.steady
-            self._short_lives = 0 if steady else self._short_lives + 1
-            # A first start may fail because somebody took a free port in the meantime: it is tried twice.
-            if not self._facts.answered and self._short_lives > 1:
-                raise Unavailable(
-                    f"Triton does not start. {cause}",
-                    reason="TRITON_FAILED",
-                    fix="Its log is in the node's data folder.",
-                )
+            now = self._clock.monotonic()
+            steady = now - began > self._rhythm.steady
+            self._ends = self._ends.after(now, steady=steady)
+            fewer = self._server.blame(end)
+            if not self._facts.answered and not fewer and (refusal := self._ends.refusal(end, self._rhythm.start)):
+                raise refusal
             if not self._healing:
                 await asyncio.Event().wait()
             if steady:
                 self._backoff.reset()
             delay = self._backoff.next()
-            again = f" It has ended {self._short_lives} times in a row." if self._short_lives > 2 else ""
-            self._know(down=f"{cause}{again} It is started again.")
-            _LOG.warning("triton is started again", cause=cause + again, after_seconds=round(delay, 2))
+            told = self._ends.told(end.cause, now, self._clock.wall() + delay)
+            self._know(down=told)
+            _LOG.warning("triton is started again", cause=told, after_seconds=round(delay, 2))
             await self._clock.sleep(delay)
 
     async def _start(self) -> Life:
@@ -263,6 +261,15 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_models(client))
             group.create_task(self._probe(client, life))
+            group.create_task(self._try_suspects())
+
+    async def _try_suspects(self) -> None:
+        """Load what was left out because one of it ends Triton, one after the other: the others serve by now."""
+        for model in self._server.on_trial:
+            try:
+                await self.load(model)
+            except InfernoError as error:
+                _LOG.error("a model that was left out cannot be loaded", model=model, reason=error.message)
 
     async def _first_answer(self, client: TritonClient, life: Life) -> None:
         """Wait until Triton answers: it does so only when every model has been loaded or has failed."""
@@ -273,12 +280,13 @@ class Supervisor:
             now = self._clock.monotonic()
             if now - told >= self._rhythm.progress:
                 told = now
-                _LOG.info(
-                    "triton does not answer yet: it loads its models", at=client.address, seconds=round(now - began)
-                )
+                what = "triton does not answer yet: it loads its models" if life.pid else "no triton answers there yet"
+                loading = ", ".join(sorted(life.loading))
+                _LOG.info(what, at=client.address, seconds=round(now - began), loading=loading)
             if now - began > allowed:
                 _LOG.error("triton did not get ready in time: it is ended", seconds=round(now - began))
-                life.kill()
+                life.kill(f"it did not get ready within {allowed:g} s", late=not life.has_answered)
+                await asyncio.Event().wait()  # for its end
             await self._clock.sleep(self._rhythm.index)
 
     @staticmethod
@@ -351,7 +359,7 @@ class Supervisor:
                 patience = self._rhythm.stopped if is_stopped(life.pid) else self._rhythm.silent
                 if pulse.silent_for(now) > patience:
                     _LOG.error("triton has been silent too long: it is killed", seconds=round(pulse.silent_for(now)))
-                    life.kill()
+                    life.kill(f"it had not answered for {pulse.silent_for(now):.0f} s")
             await self._clock.sleep(self._rhythm.probe if answered else 0.02)
 
 

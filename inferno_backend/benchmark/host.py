@@ -151,7 +151,7 @@ async def _serving(
     while not await _settled(host, chosen):
         if gone.done():
             raise Unavailable(
-                await life.ended(),
+                (await life.ended()).cause,
                 reason="TRITON_ENDED",
                 fix="Run the node with this repository to see what Triton says: inferno backend.",
             )

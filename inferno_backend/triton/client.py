@@ -174,8 +174,9 @@ def models_of(rows: Iterable[Row], configs: Mapping[str, Model], known: Mapping[
             # Triton's reasons end with a Python traceback; its first line says what is wrong.
             reason = row.reason.split("\n", 1)[0].strip()
             versions.setdefault(row.name, []).append(ModelVersion(row.version, state, reason))
-        elif row.name in known:
-            versions[row.name] = [ModelVersion("", ModelState.UNAVAILABLE, known[row.name])]
+    for name, reason in known.items():
+        # Of a model without a version folder the index says nothing at all.
+        versions.setdefault(name, [ModelVersion("", ModelState.UNAVAILABLE, reason)])
     models = []
     for name, found in sorted(versions.items()):
         config = configs.get(name)

@@ -26,7 +26,7 @@ def command(
     installation: Installation,
     *,
     repository: Path,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     ports: Ports,
     backends: Path | None,
     shm_prefix: str,
@@ -38,7 +38,7 @@ def command(
     Args:
         installation: Which Triton.
         repository: Model repository.
-        models: Models to load at start; empty for all of them.
+        models: Models to load at start; None for all of them.
         ports: Where to listen.
         backends: Our copy of the backends; None for Triton's own.
         shm_prefix: Begins the name of each shared memory region, so that they can be found and removed.
@@ -49,7 +49,7 @@ def command(
         str(installation.binary),
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
-        *(f"--load-model={name}" for name in models or ["*"]),
+        *(f"--load-model={name}" for name in (["*"] if models is None else models)),
         # One model that does not load must not take the others with it, nor the health of the whole server.
         "--exit-on-error=false",
         "--strict-readiness=false",

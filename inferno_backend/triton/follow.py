@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import deque
 from pathlib import Path
 
@@ -15,6 +16,9 @@ _EVERY = 0.2
 # Once read, a file larger than this is emptied: Triton appends, so it goes on at the new end.
 _MAX_BYTES = 16 * 1024 * 1024
 _KEPT_ERRORS = 20
+# Triton tells of each load by its model's name (model_lifecycle.cc), and of its end once for all versions.
+_LOADING = re.compile(r"loading: (.+):\d+")
+_LOADED = re.compile(r"(?:successfully loaded|failed to load) '([^']+)'.*", re.DOTALL)
 
 
 class LogFollower:
@@ -26,11 +30,17 @@ class LogFollower:
         self._rest = b""
         self._max_bytes = max_bytes
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self._loading: set[str] = set()
 
     @property
     def errors(self) -> list[str]:
         """The last errors, oldest first, without their tracebacks."""
         return list(self._errors)
+
+    @property
+    def loading(self) -> frozenset[str]:
+        """Models that are being loaded."""
+        return frozenset(self._loading)
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -56,6 +66,10 @@ class LogFollower:
             self._position = 0
 
     def _repeat(self, line: log.Line) -> None:
+        if began := _LOADING.fullmatch(line.text):
+            self._loading.add(began[1])
+        elif ended := _LOADED.fullmatch(line.text):
+            self._loading.discard(ended[1])
         if line.level == "debug":
             _LOG.debug(line.text, source=line.source)
             return

@@ -21,6 +21,10 @@ _NOISE = (
 )
 
 
+# What the C++ runtime says of an exception before it aborts; the second line holds the reason.
+_UNCAUGHT = ("terminate called", "  what():")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line: ``level`` is debug, warning or error; ``source`` is Triton's file and line, or empty."""
@@ -43,8 +47,8 @@ def parse(line: str) -> Line:
     if match := _PROTOBUF.match(line):
         return Line("error" if match[1] in ("ERROR", "FATAL") else "warning", "protobuf", match[2])
     # What Triton prints before its log exists, such as a bad option or a port in use.
-    level = "error" if line.lower().startswith(("error", "fatal", "failed")) else "debug"
-    return Line(level, "", line)
+    level = "error" if line.lower().startswith(("error", "fatal", "failed", *_UNCAUGHT)) else "debug"
+    return Line(level, "", line.strip().removeprefix("what():").strip())
 
 
 def _unquoted(text: str) -> str:

@@ -1,21 +1,24 @@
-"""A local model repository: which models it holds, and which cannot be read, before Triton is started."""
+"""A local model repository: which models it holds, and which cannot be loaded, before Triton is started."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from inferno_runtime.errors import InvalidInput, NotFound
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What a repository holds: model names in order, and for each unreadable one the reason."""
+    """What a repository holds: model names in order, the reason for each that cannot be loaded, remarks on others."""
 
     path: Path
     models: tuple[str, ...]
     broken: Mapping[str, str]
+    remarks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def scan(path: Path) -> Repository:
@@ -23,7 +26,7 @@ def scan(path: Path) -> Repository:
 
     Raises:
         NotFound: Never; what is missing is the input's fault:
-        InvalidInput: It does not exist, holds no model, or none that can be read.
+        InvalidInput: It does not exist, holds no model, or none that can be loaded.
     """
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -37,15 +40,23 @@ def scan(path: Path) -> Repository:
         )
     models: list[str] = []
     broken: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     for folder in sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith((".", "_"))):
         models.append(folder.name)
-        config = folder / "config.pbtxt"
-        if not config.is_file():
-            continue  # Triton completes a missing configuration where the backend can.
+        file = folder / "config.pbtxt"
+        config: Any = model_config_pb2.ModelConfig()
         try:
-            text_format.Parse(config.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-        except (text_format.ParseError, UnicodeDecodeError) as error:
+            # Triton completes a missing configuration where the backend can.
+            text_format.Parse(file.read_text(encoding="utf-8") if file.exists() else "", config)
+        except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
             broken[folder.name] = f"{folder.name}/config.pbtxt:{error}"
+            continue
+        if fault := _fault(folder, config):
+            broken[folder.name] = fault
+        elif any(sample.batch_size == 0 for sample in config.model_warmup):
+            remarks[folder.name] = (
+                "Triton skips a warm-up sample without a batch_size; 1 runs it, also without batching."
+            )
     if not models:
         raise InvalidInput(
             f"The model repository {path} holds no model.",
@@ -54,27 +65,55 @@ def scan(path: Path) -> Repository:
         )
     if len(broken) == len(models):
         raise InvalidInput(
-            f"No model of {path} can be read: {next(iter(broken.values()))}.",
+            f"No model of {path} can be loaded: {next(iter(broken.values())).rstrip('.')}.",
             reason="BROKEN_MODEL",
-            fix="Correct its config.pbtxt.",
+            fix="Correct it.",
         )
-    return Repository(path, tuple(models), broken)
+    return Repository(path, tuple(models), broken, remarks)
+
+
+def _fault(folder: Path, config: Any) -> str:
+    """What keeps a model from being loaded though its configuration can be read; empty when nothing is known.
+
+    Triton leaves a model without versions out of its index, and a Python model without its file keeps Triton 2.51 from
+    ever getting ready: its stub ends before Triton listens for it, and Triton waits.
+    """
+    try:
+        versions = sorted(int(each.name) for each in folder.iterdir() if each.is_dir() and each.name.isdecimal())
+    except OSError as error:
+        return f"{folder.name} cannot be read: {error.strerror}."
+    if not versions:
+        return f"{folder.name} has no version: its files belong into {folder.name}/1/."
+    if config.backend != "python":
+        return ""
+    file = config.default_model_filename or "model.py"
+    missing = [one for one in _served(versions, config.version_policy) if not (folder / str(one) / file).is_file()]
+    return f"{folder.name}/{missing[0]}/{file} does not exist." if missing else ""
+
+
+def _served(versions: list[int], policy: Any) -> list[int]:
+    """The versions that Triton loads, ascending; by default the greatest."""
+    if policy.HasField("all"):
+        return versions
+    if policy.HasField("specific"):
+        return [one for one in versions if one in policy.specific.versions]
+    return versions[-max(1, policy.latest.num_versions) :]
 
 
 def choose(repository: Repository, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The models to load: those wanted, or all that can be read.
+    """The models to load: those wanted, or all that can be loaded.
 
     Raises:
         NotFound: A wanted model is not there; the sentence names those that are.
-        InvalidInput: None of the wanted ones can be read.
+        InvalidInput: None of the wanted ones can be loaded.
     """
     check_known(repository, wanted, "--model")
     chosen = tuple(name for name in wanted or repository.models if name not in repository.broken)
     if not chosen:
         raise InvalidInput(
-            f"No wanted model can be read: {repository.broken[wanted[0]]}.",
+            f"No wanted model can be loaded: {repository.broken[wanted[0]].rstrip('.')}.",
             reason="BROKEN_MODEL",
-            fix="Correct its config.pbtxt.",
+            fix="Correct it.",
         )
     return chosen
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from inferno_backend.guarded import Terms, cause
+from inferno_backend.lives import End
 from inferno_backend.node import Endpoints
 from inferno_backend.ports import choose
-from inferno_backend.triton import installation, process, repository, streams
+from inferno_backend.triton import installation, process, repository, streams, suspicion
 from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.follow import LogFollower
 from inferno_backend.triton.process import Place, TritonProcess
 from inferno_backend.triton.streams import Seen
+from inferno_backend.triton.suspicion import Suspicion
+from inferno_runtime import logs
+
+_LOG = logs.get("triton")
+# Between two looks at what the kernel has ended for lack of memory, in seconds.
+_LOOK_AT_MEMORY = 10.0
 
 
 class Life(Protocol):
@@ -36,6 +43,11 @@ class Life(Protocol):
         """True when this or a former agent has seen it serve."""
         ...
 
+    @property
+    def loading(self) -> frozenset[str]:
+        """Models that are being loaded, as far as it tells."""
+        ...
+
     def note_answer(self) -> None:
         """Remember, also for a next agent, that it has served."""
         ...
@@ -48,12 +60,12 @@ class Life(Protocol):
         """Return at once when it has ended."""
         ...
 
-    async def ended(self) -> str:
-        """Return when nothing of it is left, with the reason of its end as a sentence."""
+    async def ended(self) -> End:
+        """Return when nothing of it is left, with what is known of its end."""
         ...
 
-    def kill(self) -> None:
-        """End it now."""
+    def kill(self, why: str = "", *, late: bool = False) -> None:
+        """End it now; ``why`` completes "It was ended by its agent:". ``late``: it did not get ready in time."""
         ...
 
     async def stop(self) -> None:
@@ -66,7 +78,12 @@ class Server(Protocol):
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """Models that cannot be read, with the reason."""
+        """Models that cannot be loaded, with the reason."""
+        ...
+
+    @property
+    def on_trial(self) -> tuple[str, ...]:
+        """Models to load once the others serve, one after the other."""
         ...
 
     async def start(self) -> Life:
@@ -81,13 +98,20 @@ class Server(Protocol):
         """Remember that a model is, or is not, to be loaded in the next life."""
         ...
 
+    def blame(self, end: End) -> bool:
+        """Learn from the end of a life; True when the next one is given less and may live."""
+        ...
+
 
 class OwnLife:
     """A life of a Triton of our own, with what it says followed into our log."""
 
-    def __init__(self, triton: TritonProcess, log: LogFollower) -> None:
+    def __init__(self, triton: TritonProcess, log: LogFollower, served: Callable[[], None]) -> None:
         self._triton = triton
         self._log = log
+        self._note_service = served
+        self._why = ""
+        self._late = False
 
     @property
     def endpoints(self) -> Endpoints:
@@ -104,9 +128,15 @@ class OwnLife:
         """True when a file says so."""
         return self._triton.has_served()
 
+    @property
+    def loading(self) -> frozenset[str]:
+        """Models that are being loaded, by its log."""
+        return self._log.loading
+
     def note_answer(self) -> None:
         """Write the file."""
         self._triton.note_service()
+        self._note_service()
 
     def streams(self) -> Seen:
         """Those of its Python models."""
@@ -114,21 +144,36 @@ class OwnLife:
 
     async def gone(self) -> None:
         """Follow its log until it has ended."""
-        following = asyncio.create_task(self._log.run())
+        following = [asyncio.create_task(each) for each in (self._log.run(), self._look_at_memory())]
         try:
             await self._triton.gone()
         finally:
-            following.cancel()
+            for each in following:
+                each.cancel()
             self._log.read()
 
-    async def ended(self) -> str:
-        """The reason of its end."""
+    async def _look_at_memory(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_MEMORY)
+            self._triton.look_at_memory()
+
+    async def ended(self) -> End:
+        """What its exit status, its log and the kernel say of its end."""
         status = await self._triton.ended()
         self._log.read()
-        return cause(status, self._log.errors)
+        loading, errors = self._log.loading, self._log.errors
+        if self._why:
+            return End(f"Triton was ended by its agent: {self._why}.", loading, self._late)
+        told = cause(status, errors, starved=self._triton.starved)
+        if loading:
+            of_them = [each.rstrip(".") for each in errors if any(name in each for name in loading)]
+            said = f" It last said: {of_them[-1]}." if of_them and of_them[-1] not in told else ""
+            told = f"{told.removesuffix('.')} while it loaded {', '.join(sorted(loading))}.{said}"
+        return End(told, loading)
 
-    def kill(self) -> None:
+    def kill(self, why: str = "", *, late: bool = False) -> None:
         """End it now."""
+        self._why, self._late = why, late
         self._triton.kill()
 
     async def stop(self) -> None:
@@ -156,6 +201,7 @@ class OwnServer:
         self._repository = models
         self._chosen = chosen
         self._models = dict.fromkeys(chosen)
+        self._suspicion = Suspicion()
         self._wanted_ports = wanted_ports
         self._ports: Ports | None = None
         self._env = env
@@ -166,15 +212,38 @@ class OwnServer:
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """Models that cannot be read."""
-        return self._repository.broken
+        """Models that cannot be read, and those that are left out because they end Triton."""
+        return {**self._repository.broken, **self._suspicion.held}
+
+    @property
+    def on_trial(self) -> tuple[str, ...]:
+        """Those left out of which it is not known which one ends Triton."""
+        return self._suspicion.trial
 
     def keep(self, model: str, *, loaded: bool) -> None:
         """Remember what to load in the next life."""
+        self._suspicion = suspicion.acquitted(self._suspicion, model)
         if loaded:
             self._models[model] = None
         else:
             self._models.pop(model, None)
+
+    def blame(self, end: End) -> bool:
+        """Leave out of the next life what was being loaded when this one ended, and the one before."""
+        before = self._suspicion
+        self._suspicion = suspicion.after_end(before, end, frozenset(self._planned))
+        for name in self._suspicion.held.keys() - before.held.keys():
+            _LOG.error("a model ends triton: the others go on without it", model=name, reason=self.broken[name])
+        fewer = self._suspicion.held.keys() > before.held.keys()
+        return fewer and bool(self._planned or self.on_trial)
+
+    @property
+    def _planned(self) -> tuple[str, ...]:
+        """What the next life loads."""
+        return tuple(name for name in self._models if name not in self._suspicion.held)
+
+    def _served(self) -> None:
+        self._suspicion = suspicion.after_service(self._suspicion)
 
     async def start(self) -> OwnLife:
         """Adopt the running Triton in the first life, launch one otherwise."""
@@ -186,7 +255,7 @@ class OwnServer:
             adopted = await TritonProcess.adopt(self._place, self._fingerprint())
             if adopted is not None:
                 self._ports = adopted.ports
-                return OwnLife(adopted, LogFollower(self._place.log, from_end=True))
+                return OwnLife(adopted, LogFollower(self._place.log, from_end=True), self._served)
         if self._installation.wheel and backends is not None:
             await asyncio.to_thread(installation.lay_out_backends, self._installation.wheel, backends)
         wanted, last = self._wanted_ports, self._ports
@@ -196,7 +265,7 @@ class OwnServer:
         made = command(
             self._installation,
             repository=self._repository.path,
-            models=tuple(self._models),
+            models=self._planned,
             ports=self._ports,
             backends=backends,
             shm_prefix=prefix,
@@ -205,7 +274,7 @@ class OwnServer:
         )
         terms = Terms(self._fingerprint(), self._exit_seconds + 1.0, self._leash_fd, prefix)
         triton = await TritonProcess.launch(made, self._place, terms, self._ports)
-        return OwnLife(triton, LogFollower(self._place.log))
+        return OwnLife(triton, LogFollower(self._place.log), self._served)
 
     def _fingerprint(self) -> str:
         made = command(
@@ -222,32 +291,38 @@ class OwnServer:
 
 
 class AttachedLife:
-    """The one life we see of a Triton that is not ours: it is neither ended by us nor does its end reach us."""
+    """The one life we see of a Triton that is not ours: it is not ended by us, nor does its end reach us."""
 
     pid = 0
     has_answered = False
+    loading: frozenset[str] = frozenset()
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
+        self._answered = False
+        self._given_up = asyncio.Event()
 
     def note_answer(self) -> None:
-        """Nothing depends on it: it is not ours to kill."""
+        """From now on it is somebody's Triton, and silence is all we may say of it."""
+        self._answered = True
 
     def streams(self) -> Seen:
         """None: its backends are its owner's."""
         return {}
 
     async def gone(self) -> None:
-        """Never: whether it answers is all we know."""
-        await asyncio.Event().wait()
+        """Whether it answers is all we know: only one that never has is given up."""
+        await self._given_up.wait()
 
-    async def ended(self) -> str:
+    async def ended(self) -> End:
         """As :meth:`gone`."""
         await self.gone()
-        raise AssertionError("unreachable")  # pragma: no cover - gone never returns
+        return End(f"No Triton answers at {self.endpoints.grpc}.", late=True, own=False)
 
-    def kill(self) -> None:
-        """Not ours to kill."""
+    def kill(self, why: str = "", *, late: bool = False) -> None:
+        """Not ours to kill; given up if it has never answered."""
+        if not self._answered:
+            self._given_up.set()
 
     async def stop(self) -> None:
         """Not ours to stop."""
@@ -259,6 +334,7 @@ class AttachedServer:
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
         self.broken: Mapping[str, str] = {}
+        self.on_trial: tuple[str, ...] = ()
 
     async def start(self) -> AttachedLife:
         """Nothing is started."""
@@ -266,3 +342,7 @@ class AttachedServer:
 
     def keep(self, model: str, *, loaded: bool) -> None:
         """Its owner decides what a next life loads."""
+
+    def blame(self, end: End) -> bool:
+        """Nothing is ours to change."""
+        return False

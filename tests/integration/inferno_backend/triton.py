@@ -12,6 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as wire
 from tritonclient.grpc import service_pb2_grpc
 
+from inferno_backend.lives import End
 from inferno_backend.node import Endpoints
 from inferno_backend.triton.streams import Seen
 from inferno_runtime import rpc
@@ -84,6 +85,8 @@ class FakeLife:
         self.pid = 4711
         self.has_answered = has_answered
         self.cause = "It ended."
+        self.late = False
+        self.loading: frozenset[str] = frozenset()
         self._over = asyncio.Event()
 
     def note_answer(self) -> None:
@@ -99,11 +102,12 @@ class FakeLife:
     async def gone(self) -> None:
         await self._over.wait()
 
-    async def ended(self) -> str:
+    async def ended(self) -> End:
         await self._over.wait()
-        return self.cause
+        return End(self.cause, self.loading, self.late)
 
-    def kill(self) -> None:
+    def kill(self, why: str = "", *, late: bool = False) -> None:
+        self.late = late
         self.end("It was killed.")
 
     async def stop(self) -> None:
@@ -114,6 +118,7 @@ class FakeServer:
     """Gives out lives that a test prepares, one after the other."""
 
     broken: Mapping[str, str] = {}
+    on_trial: tuple[str, ...] = ()
 
     def __init__(self, *starts: FakeLife | InfernoError | Callable[[], Awaitable[FakeLife]]) -> None:
         self._starts = iter(starts)
@@ -127,3 +132,6 @@ class FakeServer:
 
     def keep(self, model: str, *, loaded: bool) -> None:
         self.kept[model] = loaded
+
+    def blame(self, end: End) -> bool:
+        return False

@@ -13,12 +13,17 @@ PORTS = Ports("127.0.0.1", 1, 2, 3)
 
 
 def made(
-    *models: str, ports: Ports = PORTS, prefix: str = "inferno-x-", backends: Path | None = None, **env: str
+    *models: str,
+    every: bool = False,
+    ports: Ports = PORTS,
+    prefix: str = "inferno-x-",
+    backends: Path | None = None,
+    **env: str,
 ) -> Command:
     return command(
         Installation(Path("/opt/tritonserver/bin/tritonserver")),
         repository=Path("/models"),
-        models=models,
+        models=None if every else models,
         ports=ports,
         backends=backends,
         shm_prefix=prefix,
@@ -27,9 +32,10 @@ def made(
     )
 
 
-def test_models_are_loaded_by_name_and_all_of_them_when_none_is_named() -> None:
+def test_models_are_loaded_by_name_or_all_of_them_or_none() -> None:
     assert [word for word in made("a", "b").argv if "load-model" in word] == ["--load-model=a", "--load-model=b"]
-    assert [word for word in made().argv if "load-model" in word] == ["--load-model=*"]
+    assert [word for word in made(every=True).argv if "load-model" in word] == ["--load-model=*"]
+    assert not [word for word in made().argv if "load-model" in word]
     assert "--model-control-mode=explicit" in made().argv
 
 

@@ -31,6 +31,8 @@ from inferno_backend.triton.log import Line, first_line, parse
         ),
         ("[libprotobuf WARNING /tmp/x.cc:1] odd", Line("warning", "protobuf", "odd")),
         ("failed to start", Line("error", "", "failed to start")),
+        ("terminate called after throwing", Line("error", "", "terminate called after throwing")),
+        ("  what():  no such host", Line("error", "", "no such host")),
         ("+------+", Line("debug", "", "+------+")),
     ],
 )
@@ -74,6 +76,19 @@ def test_what_is_added_to_the_file_is_repeated_once_and_in_whole_lines(tmp_path:
         ("error", "failed two"),
     ]
     assert follower.errors == ["failed one", "failed two"]
+
+
+def test_models_that_are_being_loaded_are_known_from_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "triton.log"
+    said = 'I1123 02:38:43.7 9985 model_lifecycle.cc:1] "{}"\n'
+    follower = LogFollower(file)
+    file.write_text("".join(said.format(f"loading: {name}:1") for name in ("a", "b", "c:d")))
+    follower.read()
+    assert follower.loading == {"a", "b", "c:d"}
+    with file.open("a") as writing:
+        writing.write(said.format("successfully loaded 'a'") + said.format("failed to load 'c:d' version 1: X\\n y"))
+    follower.read()
+    assert follower.loading == {"b"}
 
 
 def test_a_long_file_is_emptied_once_it_is_read(tmp_path: Path) -> None:

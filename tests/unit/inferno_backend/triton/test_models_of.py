@@ -32,3 +32,11 @@ def test_a_model_never_loaded_is_told_only_when_it_is_known_to_be_broken() -> No
     assert models_of(rows, {}, {"broken": "config.pbtxt:1:1 : nonsense"}) == (
         Model("broken", (ModelVersion("", ModelState.UNAVAILABLE, "config.pbtxt:1:1 : nonsense"),)),
     )
+
+
+def test_a_broken_model_that_the_index_leaves_out_is_told_and_one_that_was_loaded_since_is_as_it_is() -> None:
+    rows = [Row("mended", "1", "LOADING", "")]
+    assert models_of(rows, {}, {"empty": "no version", "mended": "no file"}) == (
+        Model("empty", (ModelVersion("", ModelState.UNAVAILABLE, "no version"),)),
+        Model("mended", (ModelVersion("1", ModelState.LOADING),)),
+    )

@@ -12,6 +12,7 @@ from inferno_runtime.errors import InvalidInput, NotFound
 
 def model(repository: Path, name: str, config: str | None = 'backend: "python"\n') -> None:
     (repository / name / "1").mkdir(parents=True)
+    (repository / name / "1" / "model.py").touch()
     if config is not None:
         (repository / name / "config.pbtxt").write_text(config)
 
@@ -37,6 +38,46 @@ def test_a_broken_configuration_is_told_with_place_and_reason_and_the_others_go_
     assert "typo/config.pbtxt:2:1" in found.broken["typo"]
     assert "max_batch_sise" in found.broken["typo"]
     assert "binary/config.pbtxt" in found.broken["binary"]
+
+
+def test_a_model_without_a_version_or_without_its_file_is_told_before_triton_stumbles_over_it(tmp_path: Path) -> None:
+    model(tmp_path, "good")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes").mkdir()
+    model(tmp_path, "fileless")
+    (tmp_path / "fileless" / "1" / "model.py").unlink()
+    found = scan(tmp_path)
+    assert found.broken == {
+        "empty": "empty has no version: its files belong into empty/1/.",
+        "fileless": "fileless/1/model.py does not exist.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "missing"),
+    [
+        ("", "m/3/main.py"),
+        ("version_policy { latest { num_versions: 2 } }", "m/2/main.py"),
+        ("version_policy { all {} }", "m/2/main.py"),
+        ("version_policy { specific { versions: [ 1 ] } }", ""),
+    ],
+)
+def test_the_file_is_looked_for_in_the_versions_that_triton_loads(tmp_path: Path, policy: str, missing: str) -> None:
+    model(tmp_path, "other")
+    model(tmp_path, "m", f'backend: "python"\ndefault_model_filename: "main.py"\n{policy}\n')
+    for version in ("2", "3"):
+        (tmp_path / "m" / version).mkdir()
+    (tmp_path / "m" / "1" / "main.py").touch()
+    found = scan(tmp_path).broken
+    assert found == ({"m": f"{missing} does not exist."} if missing else {})
+
+
+def test_a_warm_up_that_triton_skips_is_remarked_on(tmp_path: Path) -> None:
+    model(tmp_path, "m", 'backend: "python"\nmodel_warmup [{ name: "w" }]\n')
+    model(tmp_path, "n", 'backend: "python"\nmodel_warmup [{ name: "w" batch_size: 1 }]\n')
+    found = scan(tmp_path)
+    assert not found.broken
+    assert tuple(found.remarks) == ("m",)
 
 
 @pytest.mark.parametrize(("name", "pattern"), [("nothing", "does not exist"), ("file", "is not a folder")])
