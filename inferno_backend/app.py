@@ -7,6 +7,7 @@
     TELEMETRY  meter, devices -> sampler -> mailbox -> uplink -> governator
     WISHES     proxies -> registrars -> steering -> supervisor
     IDENTITY   membership -> link -> registrars, uplink
+    NOTICES    provider -> notices -> supervisor; notices -> report -> governator
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from inferno_backend import guarded
 from inferno_backend import identity as names
 from inferno_backend.cloud import asking
 from inferno_backend.cloud.machine import Machine
+from inferno_backend.cloud.notices import Notices
+from inferno_backend.cloud.reporting import NoticeReport
 from inferno_backend.hardware import inventory
 from inferno_backend.hardware.watch import Watch
 from inferno_backend.liveness import Patience
@@ -57,6 +60,12 @@ _GOODBYE = 0.5
 _TRITON_END = 3.0
 _FLUSH = 1.2
 _LAST_READINGS = 0.1
+# What a stop takes at most, and how long it waits beyond that for a machine that goes away anyway. Compute Engine and
+# Azure give 30 s.
+_STOP_SECONDS = 10.0
+_LONGEST_WAIT = 20.0
+# A notice is read within this time, whatever the cloud.
+_NOTICE_MAY_FOLLOW = 1.2
 # A renewed certificate, or one that has ended, is noticed within this time.
 _LOOK_AT_CERTIFICATE = 1.0
 
@@ -69,11 +78,14 @@ async def serve(settings: BackendSettings, stop: Stop) -> None:
     """
     check(settings)
     clock = SystemClock()
-    async with asking.found(settings.metadata, settings.metadata_address, clock) as (machine, _):
-        await _serve(settings, stop, clock, machine)
+    async with asking.found(settings.metadata, settings.metadata_address, clock) as (machine, cloud):
+        notices = Notices(cloud, clock) if cloud is not None and cloud.gives_notice(machine) else None
+        await _serve(settings, stop, clock, machine, notices)
 
 
-async def _serve(settings: BackendSettings, stop: Stop, clock: Clock, machine: Machine) -> None:
+async def _serve(
+    settings: BackendSettings, stop: Stop, clock: Clock, machine: Machine, notices: Notices | None
+) -> None:
     with names.held(settings.data_dir), ExitStack() as closing:
         devices = inventory.devices(closing, pynvml)
         identity = _identity(settings, devices, machine)
@@ -97,7 +109,7 @@ async def _serve(settings: BackendSettings, stop: Stop, clock: Clock, machine: M
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
             cache=_cache(settings),
         )
-        await _Agent(settings, identity, supervisor, devices, membership, clock, sidecar).run(stop)
+        await _Agent(settings, identity, supervisor, devices, membership, clock, sidecar, notices).run(stop)
 
 
 class _Agent:
@@ -112,14 +124,17 @@ class _Agent:
         membership: Membership,
         clock: Clock,
         sidecar: Sidecar | None,
+        notices: Notices | None,
     ) -> None:
         self._identity = identity
+        self._notices = notices
         self._membership = membership
         self._sidecar = sidecar
         self._folder = settings.identity
         self._supervisor = supervisor
         self._clock = clock
         self._drain_timeout = settings.drain_timeout
+        self._proxies = settings.discovery_lb
         self._meter = Meter(supervisor.counters, clock, supervisor.streams)
         self._registrars = [
             Registrar(proxy, identity, supervisor.state, self._meter.load, clock, membership.link)
@@ -152,6 +167,8 @@ class _Agent:
                 stages += [registrar.run() for registrar in self._registrars]
                 if self._uplink is not None:
                     stages += [self._sampler.run(), self._uplink.run()]
+                if self._notices is not None:
+                    stages += [self._notices.run(), self._leave(self._notices), self._report(self._notices).run()]
                 stages.append(self._announce())
                 tasks = [group.create_task(stage) for stage in stages]
                 await stop.wait()
@@ -170,6 +187,28 @@ class _Agent:
         async for reading in self._meter.readings.watch():
             if reading is not None:
                 self._supervisor.take(reading)
+
+    async def _leave(self, notices: Notices) -> None:
+        """Take no new work on a machine that goes away."""
+        async for reason in notices.draining.watch():
+            self._supervisor.reclaim(reason)
+
+    def _report(self, notices: Notices) -> NoticeReport:
+        links = self._membership.link
+        return NoticeReport(self._proxies, self._identity, notices.standing, self._clock, links)
+
+    async def _use_the_time_left(self, began: float) -> float:
+        """Let long answers go on when the stop is the machine's own: two clouds shut it down as they give notice.
+
+        ``began``: when the stop did, monotonic; the signal may come before the notice. Returns the seconds it took.
+        """
+        if self._notices is None:
+            return 0.0
+        left = await self._notices.seconds_left_by(began + _NOTICE_MAY_FOLLOW)
+        if left is not None and (seconds := min(_LONGEST_WAIT, left - _STOP_SECONDS)) > 0:
+            _LOG.info("the machine goes away: running work has until then", seconds=round(seconds))
+            await self._clock.sleep(seconds)
+        return self._clock.monotonic() - began
 
     async def _watch_doors(self, sidecar: Sidecar) -> None:
         """Tell the mesh when TLS in front of Triton fails."""
@@ -209,11 +248,13 @@ class _Agent:
     async def _shut_down(self, reason: str) -> None:
         """Withdraw, wait for data planes and waiting work, say goodbye, end Triton, hand in what was measured."""
         _LOG.info("stopping", reason=reason)
-        deadline = self._clock.monotonic() + self._drain_timeout + _TRITON_END
+        began = self._clock.monotonic()
+        deadline = began + self._drain_timeout + _TRITON_END
         revision = self._supervisor.drain("The node stops.")
         await self._steering.confirmed(revision)
         if not await self._steering.idle():
             _LOG.warning("work was still waiting when its time was over")
+        deadline += await self._use_the_time_left(began)
         async with asyncio.TaskGroup() as goodbyes:
             for registrar in self._registrars:
                 goodbyes.create_task(registrar.deregister(_GOODBYE))

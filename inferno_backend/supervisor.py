@@ -149,6 +149,10 @@ class Supervisor:
         self._know(draining=reason)
         return self.state.value.revision
 
+    def reclaim(self, reason: str) -> None:
+        """Say why the machine goes away soon, so that no new work is wanted; an empty reason: it stays."""
+        self._know(reclaimed=reason)
+
     def shut(self, reason: str) -> None:
         """Say why nobody reaches this node; an empty reason: the mesh does."""
         self._know(shut=reason)

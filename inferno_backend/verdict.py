@@ -22,6 +22,7 @@ class Facts:
         down: Why it can take no work; empty when it can.
         shut: Why nobody reaches it; empty when the mesh does.
         draining: Why it shall take no new work; empty when it shall.
+        reclaimed: Why its machine goes away soon; empty when it stays.
         expired: Why its peers let no new connection pass; empty while its certificate is valid.
         models: Its models, as it says.
         stalled: Models whose work does not move, with the reason.
@@ -35,6 +36,7 @@ class Facts:
     down: str = ""
     shut: str = ""
     draining: str = ""
+    reclaimed: str = ""
     expired: str = ""
     models: tuple[Model, ...] = ()
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
@@ -48,9 +50,9 @@ def state_of(facts: Facts) -> NodeState:
         condition, reason = Condition.STARTING, facts.down
     elif facts.down or facts.shut:
         condition, reason = Condition.FAILED, facts.down or facts.shut
-    elif facts.draining or facts.expired:
+    elif reason := facts.reclaimed or facts.draining or facts.expired:
         # Calls on connections that are there still pass.
-        condition, reason = Condition.DRAINING, facts.draining or facts.expired
+        condition = Condition.DRAINING
     else:
         condition, reason = Condition.SERVING, ""
     models = tuple(_model(one, facts) for one in facts.models)

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
+from inferno_governator import notices
 from inferno_governator.analysis.cost import Line
 from inferno_governator.billing import Report, period, report
 from inferno_governator.intake import Intake
@@ -105,6 +106,30 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         start = request.start.seconds if request.HasField("start") else None
         end = _ceil_seconds(request.end) if request.HasField("end") else None
         return _encode(await report(self._store, period(start, end, self._clock.wall())))
+
+    async def ReportNotice(self, request: wire.ReportNoticeRequest, context: Context) -> wire.ReportNoticeResponse:
+        """Store what a provider announced to a node's machine."""
+        permit(caller_of(context), Action.MEASURE, request.notice.node_id)
+        notice = notices.decode(request.notice)
+        if await self._store.note(notice):
+            self._metrics.notices.labels(notice.kind.name.lower()).inc()
+            _LOG.warning(
+                "a provider's notice",
+                node=notice.node_id,
+                kind=notice.kind.name,
+                action=notice.action,
+                instance=notice.instance_id,
+            )
+        return wire.ReportNoticeResponse()
+
+    async def ListNotices(self, request: wire.ListNoticesRequest, context: Context) -> wire.ListNoticesResponse:
+        """What providers have announced."""
+        permit(caller_of(context), Action.READ)
+        since = request.start.ToMicroseconds() if request.HasField("start") else self._an_hour_ago()
+        return wire.ListNoticesResponse(notices=map(notices.encode, await self._store.notices(since)))
+
+    def _an_hour_ago(self) -> int:
+        return int((self._clock.wall() - 3600) * 1_000_000)
 
     async def _read(
         self, requests: AsyncIterator[wire.StreamTelemetryRequest], stream: TelemetryStream, caller: Caller

@@ -42,3 +42,9 @@ class Metrics:
         self.forgotten_rows = Counter(
             "inferno_store_forgotten_rows", "Rows deleted because they were old.", registry=self.registry
         )
+        self.notices = Counter(
+            "inferno_provider_notices",
+            "Announcements of providers to their machines by kind: reclaim, rebalance, or maintenance.",
+            ["kind"],
+            registry=self.registry,
+        )

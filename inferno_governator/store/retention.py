@@ -14,6 +14,7 @@ from inferno_governator.store.schema import (
     ModelMinute,
     ModelSample,
     NodeMinute,
+    ProviderNotice,
     StreamPosition,
     table,
 )
@@ -49,8 +50,8 @@ def horizons(retention: Retention, now_micros: int) -> list[Horizon]:
         for each in (table(ModelMinute), table(DeviceMinute), table(NodeMinute))
     ]
     # A node that comes back with batches of a life this old would be refused for their age.
-    positions = table(StreamPosition)
-    return [*old, Horizon(positions, positions.c.stored_micros, kept)]
+    stored = (table(StreamPosition), table(ProviderNotice))
+    return [*old, *(Horizon(each, each.c.stored_micros, kept) for each in stored)]
 
 
 async def forget(connection: AsyncConnection, horizon: Horizon) -> int:

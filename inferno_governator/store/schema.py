@@ -155,6 +155,30 @@ class NodeMinute(SQLModel, table=True):
     missing_batches: int = Field(sa_type=BigInteger)
 
 
+class ProviderNotice(SQLModel, table=True):
+    """What a provider announced to a node's machine."""
+
+    __tablename__ = "provider_notice"
+    __table_args__ = (Index("provider_notice_stored", "stored_micros"), _NO_ROWID)
+
+    node: int = Field(primary_key=True, foreign_key="node.id")
+    incarnation: int = Field(primary_key=True, sa_type=BigInteger)
+    # As on the wire: 1 reclaim, 2 rebalance, 3 maintenance.
+    kind: int = Field(primary_key=True)
+    # The provider's own word.
+    action: str = Field(primary_key=True)
+    noticed_micros: int = Field(sa_type=BigInteger)
+    # None: the provider does not say when.
+    reclaim_micros: int | None = Field(sa_type=BigInteger)
+    provider: str
+    region: str
+    zone: str
+    instance_type: str
+    instance_id: str
+    spot: bool
+    stored_micros: int = Field(sa_type=BigInteger)
+
+
 def table(model: type[SQLModel]) -> Table:
     """The Core table of a model: bulk writes go around the ORM, which is ten times slower."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]

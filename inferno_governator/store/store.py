@@ -11,7 +11,8 @@ from typing import Self
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import PriceChange
-from inferno_governator.store import retention, usage_reader
+from inferno_governator.notices import Notice, StoredNotice
+from inferno_governator.store import notices, retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -93,6 +94,28 @@ class Store:
             stored = await ingest(connection, names, draft, batches, self._now())
         names.keep(draft)
         return stored
+
+    async def note(self, notice: Notice) -> bool:
+        """Store what a provider announced; when this returns it is on disk. False when it was there already.
+
+        Raises:
+            Unavailable: It is not stored; it may be tried again.
+        """
+        names, draft = self._names, Names()
+        async with self._mended() as database, database.write() as connection:
+            numbers = await names.number_nodes(connection, [notice.node_id], draft)
+            new = await notices.write(connection, numbers[notice.node_id], notice, self._now())
+        names.keep(draft)
+        return new
+
+    async def notices(self, start_micros: int) -> list[StoredNotice]:
+        """What providers announced since a time (Unix microseconds), oldest first.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await notices.read(connection, start_micros)
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

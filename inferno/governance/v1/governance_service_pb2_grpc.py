@@ -45,6 +45,16 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
                 _registered_method=True)
+        self.ReportNotice = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ReportNotice',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeResponse.FromString,
+                _registered_method=True)
+        self.ListNotices = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListNotices',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.FromString,
+                _registered_method=True)
 
 
 class GovernanceServiceServicer:
@@ -70,6 +80,24 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportNotice(self, request, context):
+        """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
+        because it must not wait behind telemetry: a machine may have 30 s left.
+
+        Reporting again is harmless. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit
+        now: report again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNotices(self, request, context):
+        """ListNotices says what providers have announced, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +110,16 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.GetCostReport,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.SerializeToString,
+            ),
+            'ReportNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportNotice,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeResponse.SerializeToString,
+            ),
+            'ListNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNotices,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +177,60 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/GetCostReport',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ReportNotice',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListNotices',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.FromString,
             options,
             channel_credentials,
             insecure,

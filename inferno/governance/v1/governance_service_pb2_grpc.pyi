@@ -44,6 +44,15 @@ class GovernanceServiceStub:
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
     """
+    ReportNotice: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportNoticeRequest, _governance_service_pb2.ReportNoticeResponse]
+    """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
+    because it must not wait behind telemetry: a machine may have 30 s left.
+
+    Reporting again is harmless. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit
+    now: report again).
+    """
+    ListNotices: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListNoticesRequest, _governance_service_pb2.ListNoticesResponse]
+    """ListNotices says what providers have announced, oldest first."""
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -61,6 +70,15 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
     """
+    ReportNotice: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportNoticeRequest, _governance_service_pb2.ReportNoticeResponse]  # type: ignore[assignment]
+    """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
+    because it must not wait behind telemetry: a machine may have 30 s left.
+
+    Reporting again is harmless. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit
+    now: report again).
+    """
+    ListNotices: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListNoticesRequest, _governance_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
+    """ListNotices says what providers have announced, oldest first."""
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     """GovernanceService takes telemetry in and gives the bill out."""
@@ -87,5 +105,26 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
         or reversed period.
         """
+
+    @_abc_1.abstractmethod
+    def ReportNotice(
+        self,
+        request: _governance_service_pb2.ReportNoticeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ReportNoticeResponse, _abc.Awaitable[_governance_service_pb2.ReportNoticeResponse]]:
+        """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
+        because it must not wait behind telemetry: a machine may have 30 s left.
+
+        Reporting again is harmless. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit
+        now: report again).
+        """
+
+    @_abc_1.abstractmethod
+    def ListNotices(
+        self,
+        request: _governance_service_pb2.ListNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ListNoticesResponse, _abc.Awaitable[_governance_service_pb2.ListNoticesResponse]]:
+        """ListNotices says what providers have announced, oldest first."""
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from inferno.governance.v1 import governance_service_pb2 as governance
-from inferno.governance.v1 import governance_service_pb2_grpc, telemetry_pb2
+from inferno.governance.v1 import governance_service_pb2_grpc, notice_pb2, telemetry_pb2
 from inferno.registration.v1 import node_pb2, registration_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2 as registration
 from inferno_runtime import rpc
@@ -138,6 +138,8 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.refusal: InfernoError | None = None
         self.refused = 0
         self.impossible: set[int] = set()
+        self.notices: list[notice_pb2.ProviderNotice] = []
+        self.notice_refusals: list[InfernoError] = []
 
     def samples(self) -> list[telemetry_pb2.Sample]:
         """Every sample, in order."""
@@ -151,6 +153,19 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self, request: governance.GetCostReportRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> governance.GetCostReportResponse:
         raise Unsupported("Agents ask for no bill.", reason="NOT_HERE")
+
+    async def ReportNotice(
+        self, request: governance.ReportNoticeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> governance.ReportNoticeResponse:
+        if self.notice_refusals:
+            raise self.notice_refusals.pop(0)
+        self.notices.append(request.notice)
+        return governance.ReportNoticeResponse()
+
+    async def ListNotices(
+        self, request: governance.ListNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> governance.ListNoticesResponse:
+        raise Unsupported("Agents ask for no notices.", reason="NOT_HERE")
 
     async def StreamTelemetry(
         self, requests: AsyncIterator[governance.StreamTelemetryRequest], context: grpc.aio.ServicerContext[Any, Any]

@@ -83,6 +83,12 @@ async def test_governance_calls_reach_the_governator_through_the_public_port(soc
         def StreamTelemetry(self, request_iterator: Any, context: Any) -> Any:
             raise AssertionError("nobody streams here")
 
+        async def ReportNotice(self, request: governance.ReportNoticeRequest, context: Any) -> Any:
+            raise AssertionError("nobody is taken back here")
+
+        async def ListNotices(self, request: governance.ListNoticesRequest, context: Any) -> Any:
+            raise AssertionError("nobody asks for notices here")
+
     server = rpc.server()
     governance_stubs.add_GovernanceServiceServicer_to_server(Governator(), server)
     where = rpc.bind(server, "127.0.0.1:0" if kind == "tcp" else f"unix:{socket_dir}/governator.sock")

@@ -22,6 +22,7 @@ FAILED_VERSION = ModelVersion("2", ModelState.UNAVAILABLE, "no weights")
         (Facts(down="dead", draining="asked"), Condition.STARTING, "dead"),
         (Facts(answered=True, shut="no door", draining="asked"), Condition.FAILED, "no door"),
         (Facts(answered=True, expired="too old"), Condition.DRAINING, "too old"),
+        (Facts(answered=True, draining="asked", reclaimed="sold"), Condition.DRAINING, "sold"),
     ],
 )
 def test_a_dead_server_outweighs_a_drain_and_a_drain_outweighs_service(
