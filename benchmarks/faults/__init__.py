@@ -34,6 +34,14 @@ from benchmarks.faults.fuzz import fuzzed
 from benchmarks.faults.identity import address_reused_untold, false_claims
 from benchmarks.faults.models import callers_give_up, deaf_callees, model_hangs, model_unloaded, model_unloaded_unseen
 from benchmarks.faults.network import cut_off, grpc_dead, grpc_dead_unseen, packets_lost
+from benchmarks.faults.notices import (
+    CUT,
+    LAST_CALL,
+    STORED,
+    notice_of_half_a_minute,
+    notice_of_two_minutes,
+    notice_unread,
+)
 from benchmarks.faults.overload import (
     GOODPUT,
     REFUSAL,
@@ -327,6 +335,26 @@ FAULTS: tuple[Fault, ...] = (
         # What is refused is the routes: those of before still serve, and the new model never gets one.
         bites=lambda measured: measured.recovered is None,
         tested=(),
+    ),
+    *(
+        Fault(
+            33,
+            title,
+            "0 failed, drained, running streams finished, the governator has it on disk within 2 s",
+            scenario,
+            detect=2,
+            bounds={STORED: (0, 2), LAST_CALL: (0, 2), CUT: (0, 0)},
+            control=notice_unread,
+            spoils=True,
+            tested=(),
+        )
+        for title, scenario in (
+            ("a spot machine is taken back: notice of 120 s (EC2)", notice_of_two_minutes),
+            (
+                "a spot machine is taken back: notice of 30 s, its system shut down at once (GCP)",
+                notice_of_half_a_minute,
+            ),
+        )
     ),
     Fault(
         34,

@@ -64,11 +64,17 @@ async def streams_broken(cloud: Cloud, path: Route) -> Measured:
     return Measured(report, note=", ".join(f"{count} {end}" for end, count in sorted(told.items())))
 
 
-async def over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asyncio.Event) -> str:
+async def over_grpc(
+    stub: service_pb2_grpc.GRPCInferenceServiceStub,
+    begun: asyncio.Event,
+    model: str = _MODEL,
+    answers: int = _ANSWERS,
+    pause_ms: float = _PAUSE_MS,
+) -> str:
     """How a stream ended: whole, short, or with what its caller was told."""
-    request = service_pb2.ModelInferRequest(model_name=_MODEL)
-    request.inputs.add(name="count", datatype="INT32", shape=[1]).contents.int_contents.append(_ANSWERS)
-    request.inputs.add(name="pause_ms", datatype="FP32", shape=[1]).contents.fp32_contents.append(_PAUSE_MS)
+    request = service_pb2.ModelInferRequest(model_name=model)
+    request.inputs.add(name="count", datatype="INT32", shape=[1]).contents.int_contents.append(answers)
+    request.inputs.add(name="pause_ms", datatype="FP32", shape=[1]).contents.fp32_contents.append(pause_ms)
 
     async def requests() -> AsyncIterator[service_pb2.ModelInferRequest]:
         yield request
@@ -82,7 +88,7 @@ async def over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, begun: asyn
             begun.set()
     except grpc.aio.AioRpcError as error:
         return error.code().name
-    return "whole" if count == _ANSWERS else "short"
+    return "whole" if count == answers else "short"
 
 
 async def _over_rest(session: aiohttp.ClientSession, endpoint: str, begun: asyncio.Event) -> str:

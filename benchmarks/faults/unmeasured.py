@@ -15,6 +15,5 @@ SKIPPED: tuple[Skipped, ...] = (
         if can_move_clocks()
         else [Skipped(25, "the wall clock jumps by an hour", "needs ziglang to compile what moves it")]
     ),
-    Skipped(33, "spot notice", "no provider's notice is read yet"),
     Skipped(38, "governator killed between deciding and acting", "the governator does not act yet"),
 )
