@@ -3,6 +3,7 @@
 ::
 
     ROUTING    server -> supervisor -> state -> registrars -> proxies
+    DEVICES    devices -> examination -> supervisor (can the GPUs work?)
     LOAD       meter -> load -> registrars; meter -> supervisor (does work move?)
     TELEMETRY  meter, devices -> sampler -> mailbox -> uplink -> governator
     WISHES     proxies -> registrars -> steering -> supervisor
@@ -29,6 +30,8 @@ from inferno_backend.cloud.machine import Machine
 from inferno_backend.cloud.notices import Notices
 from inferno_backend.cloud.reporting import NoticeReport
 from inferno_backend.hardware import inventory
+from inferno_backend.hardware.examination import Examination
+from inferno_backend.hardware.placement import numbered
 from inferno_backend.hardware.watch import Watch
 from inferno_backend.liveness import Patience
 from inferno_backend.membership import Membership
@@ -108,6 +111,7 @@ async def _serve(
             patience=Patience(least=settings.stall_after),
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
             cache=_cache(settings),
+            gpus=numbered(identity.hardware.gpus, {} if settings.triton_url else os.environ),
         )
         await _Agent(settings, identity, supervisor, devices, membership, clock, sidecar, notices).run(stop)
 
@@ -142,6 +146,7 @@ class _Agent:
         ]
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
         mailbox: Mailbox[bytes] = Mailbox(settings.telemetry_buffer)
+        self._examination = Examination(identity.hardware.gpus, settings.slowed_after)
         self._watch = Watch(devices.probes, clock, lambda: supervisor.triton_pid)
         self._sampler = Sampler(self._meter.readings, self._watch.readings, mailbox, settings.sample_window)
         self._uplink = (
@@ -159,6 +164,7 @@ class _Agent:
                     self._membership.run(),
                     self._meter.run(),
                     self._watch.run(),
+                    self._examine(),
                     self._judge(),
                     self._steering.run(),
                 ]
@@ -209,6 +215,12 @@ class _Agent:
             _LOG.info("the machine goes away: running work has until then", seconds=round(seconds))
             await self._clock.sleep(seconds)
         return self._clock.monotonic() - began
+
+    async def _examine(self) -> None:
+        """Tell the mesh which GPUs can do no work."""
+        async for reading in self._watch.readings.watch():
+            if reading is not None:
+                self._supervisor.examined(self._examination.take(reading, self._supervisor.triton_pid))
 
     async def _watch_doors(self, sidecar: Sidecar) -> None:
         """Tell the mesh when TLS in front of Triton fails."""
@@ -350,7 +362,8 @@ async def _server(settings: BackendSettings) -> Server:
         wanted_ports=Ports("127.0.0.1", 0, 0, settings.metrics_port)
         if settings.secured
         else Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
-        env=os.environ,
+        # NVML and PCI number GPUs alike; CUDA's own choice would put the fastest first.
+        env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
         leash_fd=settings.leash_fd,
         drain_timeout=settings.drain_timeout,
     )

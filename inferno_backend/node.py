@@ -50,6 +50,21 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """What the instances of a model run on, and what it is made of.
+
+    Attributes:
+        gpus: Numbers of the GPUs that its instances are on, as Triton counts them; empty: on CPUs, or unknown.
+        any_gpu: True when it runs on GPUs that its backend chooses itself.
+        steps: The models that an ensemble is made of.
+    """
+
+    gpus: tuple[int, ...] = ()
+    any_gpu: bool = False
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model; ``max_batch_size`` 0 means it does not batch, ``instance_count`` 0 that it is unknown."""
 
@@ -60,6 +75,7 @@ class Model:
     max_batch_size: int = 0
     instance_count: int = 0
     platform: str = ""
+    placement: Placement = Placement()
 
     @property
     def ready(self) -> bool:

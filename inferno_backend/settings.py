@@ -117,6 +117,7 @@ class BackendSettings(runtime.ProcessSettings):
     stall_after: float = option(1.5, help="Seconds work may wait without any progress.", gt=0)
     silent_after: float = option(10.0, help="Seconds without an answer before a hung Triton is killed.", gt=0)
     stopped_after: float = option(1.0, help="The same for a Triton that the kernel shows as stopped (SIGSTOP).", gt=0)
+    slowed_after: float = option(30.0, help="Seconds heat or a power brake may slow a GPU down before it is out.", gt=0)
     start_timeout: float = option(600.0, help="Seconds Triton may take to load its models.", gt=0)
     drain_timeout: float = option(5.0, help="Seconds for running work to end before a stop.", ge=0)
     telemetry: bool = option(True, help="Send measurements to the governator.")

@@ -62,6 +62,7 @@ class Supervisor:
         patience: Patience,
         rhythm: Rhythm,
         cache: ResponseCache | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> None:
         self.state = Latest(Revised(0, NodeState()))
         self._server = server
@@ -69,7 +70,7 @@ class Supervisor:
         self._healing = healing
         self._rhythm = rhythm
         self._cache = cache
-        self._facts = Facts()
+        self._facts = Facts(gpus=gpus)
         self._work = work.begin(patience)
         self._patience = patience
         self._configs: dict[str, Model] = {}
@@ -160,6 +161,10 @@ class Supervisor:
     def expire(self, reason: str) -> None:
         """Say why its peers let no new connection pass; an empty reason: they do."""
         self._know(expired=reason)
+
+    def examined(self, faulty: Mapping[str, str]) -> None:
+        """Say which GPUs can do no work, by UUID, with the reason."""
+        self._know(faulty=faulty if self._healing else {})
 
     async def counters(self) -> Mapping[Key, Counters]:
         """Triton's counters now.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from inferno_backend.hardware.placement import taken_out
 from inferno_backend.node import NOWHERE, Condition, Endpoints, Model, ModelState, ModelVersion, NodeState
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -28,6 +29,8 @@ class Facts:
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
         uncached: Models that serve and whose answers are not kept, though that is wanted, with the reason.
+        gpus: UUIDs of the GPUs Triton sees, in its order.
+        faulty: Those that can do no work, with the reason.
     """
 
     endpoints: Endpoints = NOWHERE
@@ -42,26 +45,31 @@ class Facts:
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
     uncached: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    gpus: tuple[str, ...] = ()
+    faulty: Mapping[str, str] = field(default_factory=lambda: _NONE)
 
 
 def state_of(facts: Facts) -> NodeState:
     """The node state that these facts amount to: a dead server outweighs a drain."""
+    broken, out = taken_out(facts.models, facts.gpus, facts.faulty)
     if not facts.answered:
         condition, reason = Condition.STARTING, facts.down
-    elif facts.down or facts.shut:
-        condition, reason = Condition.FAILED, facts.down or facts.shut
+    elif facts.down or facts.shut or broken:
+        condition, reason = Condition.FAILED, facts.down or facts.shut or broken
     elif reason := facts.reclaimed or facts.draining or facts.expired:
         # Calls on connections that are there still pass.
         condition = Condition.DRAINING
     else:
         condition, reason = Condition.SERVING, ""
-    models = tuple(_model(one, facts) for one in facts.models)
+    models = tuple(_model(one, facts, out) for one in facts.models)
     return NodeState(condition, reason, facts.endpoints, models, facts.server_version)
 
 
-def _model(model: Model, facts: Facts) -> Model:
+def _model(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
     if model.name in facts.withdrawn:
         return _instead(model, ModelState.UNLOADING, "It is being unloaded on request.")
+    if model.name in out:
+        return _instead(model, ModelState.UNAVAILABLE, out[model.name])
     if model.name in facts.stalled:
         return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
     if model.name in facts.uncached:

@@ -14,12 +14,14 @@ def replay(*devices: str) -> Replay:
     return Replay(*(load(RECORDINGS / f"{device}.json") for device in devices))
 
 
-def listening(nvml: Replay, gpu: int = 0) -> Replay:
-    """Let a GPU report Xid errors, as every GPU of a data centre does: nvidia-smi does not print whether one does."""
-    nvml.then(f"nvmlDeviceGetSupportedEventTypes(gpu{gpu})", {"value": nvml.nvmlEventTypeXidCriticalError})
-    nvml.then("nvmlEventSetCreate()", {"handle": f"events{gpu}"})
-    nvml.then(f"nvmlDeviceRegisterEvents(gpu{gpu}, {nvml.nvmlEventTypeXidCriticalError}, events{gpu})", {"value": None})
-    nvml.then(f"nvmlEventSetWait_v2(events{gpu}, 0)", {"error": nvml.NVML_ERROR_TIMEOUT})
+def listening(nvml: Replay, *gpus: int) -> Replay:
+    """Let GPUs report Xid errors, as every GPU of a data centre does: nvidia-smi does not print whether one does."""
+    nvml.then("nvmlEventSetCreate()", *({"handle": f"events{gpu}"} for gpu in gpus))
+    xids = nvml.nvmlEventTypeXidCriticalError
+    for gpu in gpus:
+        nvml.then(f"nvmlDeviceGetSupportedEventTypes(gpu{gpu})", {"value": xids})
+        nvml.then(f"nvmlDeviceRegisterEvents(gpu{gpu}, {xids}, events{gpu})", {"value": None})
+        nvml.then(f"nvmlEventSetWait_v2(events{gpu}, 0)", {"error": nvml.NVML_ERROR_TIMEOUT})
     return nvml
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 from google.protobuf import json_format
+from tritonclient.grpc import model_config_pb2, service_pb2_grpc
 from tritonclient.grpc import service_pb2 as wire
-from tritonclient.grpc import service_pb2_grpc
 
 from inferno_backend.cache_audit import Interface, Tensor
-from inferno_backend.node import Model, ModelState, ModelVersion
+from inferno_backend.node import Model, ModelState, ModelVersion, Placement
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime import rpc
 
@@ -87,6 +87,7 @@ class TritonClient:
             max_batch_size=config.max_batch_size,
             instance_count=sum(group.count * max(1, len(group.gpus)) for group in config.instance_group),
             platform=config.backend or config.platform,
+            placement=_placement(config),
         )
 
     async def statistics(self) -> Mapping[Key, Counters]:
@@ -161,6 +162,22 @@ class TritonClient:
             raise rpc.error_from_rpc(error, f"Triton at {self.address}") from error
 
 
+def _placement(config: Any) -> Placement:
+    """Where a model's instances are.
+
+    Triton has filled in what the model's own file leaves out. An instance on a CPU keeps the model in service when GPUs
+    fail, and so does one of the kind KIND_MODEL as long as there is another GPU.
+    """
+    kinds = model_config_pb2.ModelInstanceGroup.Kind
+    groups = config.instance_group
+    steps = tuple(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
+    if any(group.kind in {kinds.KIND_CPU, kinds.KIND_AUTO} for group in groups):
+        return Placement(steps=steps)
+    if any(group.kind == kinds.KIND_MODEL or not group.gpus for group in groups):
+        return Placement(any_gpu=True, steps=steps)
+    return Placement(gpus=tuple(sorted({number for group in groups for number in group.gpus})), steps=steps)
+
+
 def models_of(rows: Iterable[Row], configs: Mapping[str, Model], known: Mapping[str, str]) -> tuple[Model, ...]:
     """Put the index, the configurations and the models known to be broken (name to reason) together, by name.
 
@@ -182,16 +199,5 @@ def models_of(rows: Iterable[Row], configs: Mapping[str, Model], known: Mapping[
         config = configs.get(name)
         if config is None and any(one.state is ModelState.READY for one in found):
             continue
-        base = config or Model(name)
-        models.append(
-            Model(
-                name,
-                tuple(found),
-                base.stateful,
-                base.decoupled,
-                base.max_batch_size,
-                base.instance_count,
-                base.platform,
-            )
-        )
+        models.append(replace(config or Model(name), versions=tuple(found)))
     return tuple(models)

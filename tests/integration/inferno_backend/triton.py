@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from tritonclient.grpc import model_config_pb2, service_pb2_grpc
 from tritonclient.grpc import service_pb2 as wire
-from tritonclient.grpc import service_pb2_grpc
 
 from inferno_backend.lives import End
 from inferno_backend.node import Endpoints
@@ -20,12 +20,14 @@ from inferno_runtime.errors import InfernoError, Unavailable
 
 
 class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Answers what an agent asks; ``models`` are name to state. ``failing`` methods answer UNAVAILABLE."""
+    """Answers what an agent asks; ``models`` are name to state. ``failing`` methods answer UNAVAILABLE; ``gpus``
+    are the models that run on one."""
 
     def __init__(self, **models: str) -> None:
         self.models = models
         self.failing: set[str] = set()
         self.asked: Counter[str] = Counter()
+        self.gpus: dict[str, int] = {}
 
     async def _check(self, method: str) -> None:
         self.asked[method] += 1
@@ -56,6 +58,9 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         answer = wire.ModelConfigResponse()
         answer.config.name = request.name
         answer.config.model_transaction_policy.decoupled = request.name == "decoupled"
+        if request.name in self.gpus:
+            kind = model_config_pb2.ModelInstanceGroup.KIND_GPU
+            answer.config.instance_group.add(count=1, kind=kind, gpus=[self.gpus[request.name]])
         return answer
 
     async def RepositoryModelUnload(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from inferno_backend.node import Condition, Endpoints, Model, ModelState, ModelVersion
+from inferno_backend.node import Condition, Endpoints, Model, ModelState, ModelVersion, Placement
 from inferno_backend.verdict import Facts, state_of
 
 READY = Model("m", (ModelVersion("1", ModelState.READY),), stateful=True)
@@ -56,3 +58,13 @@ def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() ->
 def test_a_model_that_is_not_cached_serves_and_says_why() -> None:
     (model,) = state_of(Facts(answered=True, models=(READY,), uncached={"m": "Not cached."})).models
     assert model.versions == (ModelVersion("1", ModelState.READY, "Not cached."),)
+
+
+def test_a_gpu_that_can_do_no_work_takes_its_models_out_and_the_node_with_the_last_of_them() -> None:
+    on_gpu = Model("gpu", (ModelVersion("1", ModelState.READY),), placement=Placement(gpus=(0,)))
+    facts = Facts(answered=True, models=(on_gpu, READY), gpus=("GPU-1", "GPU-2"), faulty={"GPU-1": "Xid 79."})
+    state = state_of(facts)
+    assert (state.condition, state.models[1]) == (Condition.SERVING, READY)
+    assert state.models[0].versions == (ModelVersion("1", ModelState.UNAVAILABLE, "Xid 79."),)
+    state = state_of(replace(facts, models=(on_gpu,), draining="asked"))
+    assert (state.condition, state.reason) == (Condition.FAILED, "Xid 79.")

@@ -117,7 +117,7 @@ def test_what_slows_a_gpu_down_is_named_and_being_idle_is_not(probe: Callable[[R
 
 
 def test_xid_errors_are_counted_for_the_gpu_that_reports_them(probe: Callable[[Replay], NvmlProbe]) -> None:
-    nvml = listening(replay("a10g", "tesla-t4"), gpu=1)
+    nvml = listening(replay("a10g", "tesla-t4"), 1)
     found = probe(nvml)
     assert [use.xids for use in found.uses(0)] == [{}, {}]
     report(nvml, 79, 13, 13, gpu=1)
@@ -129,9 +129,9 @@ def test_a_gpu_whose_errors_cannot_be_registered_for_is_measured_all_the_same(
     probe: Callable[[Replay], NvmlProbe],
 ) -> None:
     kinds = pynvml.nvmlEventTypeXidCriticalError
-    refused = listening(replay("a10g"))
+    refused = listening(replay("a10g"), 0)
     refused.then(f"nvmlDeviceRegisterEvents(gpu0, {kinds}, events0)", {"error": pynvml.NVML_ERROR_NO_PERMISSION})
-    without = listening(replay("a10g"))
+    without = listening(replay("a10g"), 0)
     without.then("nvmlEventSetCreate()", {"error": pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES})
     for nvml in (refused, without):
         (use,) = probe(nvml).uses(0)
@@ -142,7 +142,7 @@ def test_a_gpu_that_has_fallen_off_the_bus_says_so_and_the_other_goes_on(
     probe: Callable[[Replay], NvmlProbe],
 ) -> None:
     # After an Xid 79 NVML answers "GPU is lost": leptonai/gpud issue #604 shows it for nvmlDeviceGetRemappedRows.
-    nvml = listening(replay("a10g", "tesla-t4"))
+    nvml = listening(replay("a10g", "tesla-t4"), 0)
     found = probe(nvml)
     found.uses(0)
     for call in [one for one in nvml.answers if "(gpu0" in one] + ["nvmlEventSetWait_v2(events0, 0)"]:
@@ -220,7 +220,7 @@ def test_nvml_is_closed_in_the_end() -> None:
 def test_a_recording_of_a_replay_is_the_same_recording(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("nvml") / "again.json"
     original = load(RECORDINGS / "a100-sxm4.json")
-    recorder = Recorder(listening(replay("a100-sxm4")))
+    recorder = Recorder(listening(replay("a100-sxm4"), 0))
     with ExitStack() as closing:
         probe = NvmlProbe(recorder, closing)
         described, used = probe.gpus(), probe.uses(0)
