@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from inferno_backend.node import ModelLoad
 from inferno_backend.triton.metrics_page import Counters, Key
-from inferno_backend.triton.streams import Seen
+from inferno_backend.triton.streams import Seen, Streams
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError
@@ -73,11 +73,12 @@ class Meter:
 
 def load_between(earlier: Reading, now: Reading) -> tuple[ModelLoad, ...]:
     """Each model's load, its versions added up."""
-    totals: dict[str, tuple[Counters, Counters]] = {}
-    for (name, version), counters in now.counters.items():
-        recent = counters.since(earlier.counters.get((name, version), counters))
-        all_before, recent_before = totals.get(name, (Counters(), Counters()))
-        totals[name] = (all_before + counters, recent_before + recent)
+    totals: dict[str, tuple[Counters, Counters, float]] = {}
+    for key, counters in now.counters.items():
+        recent = counters.since(earlier.counters.get(key, counters))
+        total, lately, executing = totals.get(key[0], (Counters(), Counters(), 0.0))
+        executing += _executing(recent, now.streams.get(key), now.at - earlier.at)
+        totals[key[0]] = (total + counters, lately + recent, executing)
     return tuple(
         ModelLoad(
             name,
@@ -85,6 +86,20 @@ def load_between(earlier: Reading, now: Reading) -> tuple[ModelLoad, ...]:
             completed=total.success,
             failed=total.failure,
             latency_micros=recent.request_micros // recent.success if recent.success else 0,
+            service_micros=recent.compute_micros // recent.success if recent.success else 0,
+            executing=executing,
         )
-        for name, (total, recent) in sorted(totals.items())
+        for name, (total, recent, executing) in sorted(totals.items())
     )
+
+
+def _executing(recent: Counters, streams: Collection[Streams] | None, seconds: float) -> float:
+    """How many requests of a version execute.
+
+    Streams are counted. Others show only when they end: their time in execution, shared out over the window, is their
+    mean number (Little's law). When some wait, one executes at least.
+    """
+    if streams is not None:
+        return float(sum(each.running for each in streams))
+    mean = recent.compute_micros / 1e6 / seconds if seconds > 0 else 0.0
+    return max(mean, 1.0) if recent.pending else mean

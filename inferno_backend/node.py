@@ -207,10 +207,22 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """Work of one model now; ``latency_micros`` is the mean over the last window, 0 when no request ended in it."""
+    """Work of one model now.
+
+    Attributes:
+        model: Its name.
+        queued: Requests that wait.
+        completed: Requests that succeeded since the server started.
+        failed: Requests that did not.
+        latency_micros: Mean time of a request over the last window; 0 when none ended in it.
+        service_micros: The same without its time in the queue.
+        executing: Streams that run, or the mean number of requests that executed over the last window.
+    """
 
     model: str
     queued: int
     completed: int
     failed: int
     latency_micros: int
+    service_micros: int = 0
+    executing: float = 0.0

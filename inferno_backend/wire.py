@@ -57,6 +57,8 @@ def load_message(models: Iterable[ModelLoad]) -> node_pb2.Load:
                 completed=one.completed,
                 failed=one.failed,
                 latency_micros=one.latency_micros,
+                service_micros=one.service_micros,
+                executing=one.executing,
             )
             for one in models
         ]

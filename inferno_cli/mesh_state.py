@@ -20,7 +20,8 @@ from inferno_cli.output import Column
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One node: its address, phase (``serving``, ``draining``, ...), work waiting and dollars per hour (micros)."""
+    """One node: its address, phase (``serving``, ``draining``, ...), work waiting and executing, and dollars per hour
+    (micros). None: it tells no load."""
 
     id: str
     phase: str
@@ -31,6 +32,7 @@ class NodeState:
     source: str
     since: str
     reason: str
+    executing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _node(view: mesh.NodeView) -> NodeState:
         address=view.node.grpc_address,
         models=tuple(model.name for model in view.node.models),
         queued=sum(load.queued for load in view.load.models) if view.HasField("load") else None,
+        executing=sum(load.executing for load in view.load.models) if view.HasField("load") else None,
         price_micros_per_hour=view.node.price_micros_per_hour,
         source=_word(mesh.NodeSource.Name(view.source), "NODE_SOURCE_"),
         since=_moment(view.since),
@@ -186,6 +189,10 @@ def _names(names: Sequence[str]) -> str:
     return ",".join(names) or "-"
 
 
+def _mean(number: float | None) -> str:
+    return "-" if number is None else f"{number:.1f}"
+
+
 _MODELS = (
     Column("name", "MODEL"),
     Column("status", "STATUS", colour=_colour),
@@ -197,6 +204,7 @@ _NODES = (
     Column("phase", "PHASE", colour=_colour),
     Column("address", "ADDRESS"),
     Column("queued", "QUEUED", right=True),
+    Column("executing", "RUNNING", show=_mean, right=True),
     Column("price_micros_per_hour", "$/HOUR", show=output.money, right=True),
     Column("source", "SOURCE"),
     Column("models", "MODELS", show=_names),

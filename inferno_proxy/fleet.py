@@ -130,14 +130,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """Work of one model on one node: requests queued now, completed and failed since the server started, and the mean
-    latency of the last sample window in microseconds (0: no request ended in it)."""
+    """Work of one model on one node: requests queued now, completed and failed since the server started; the mean
+    latency of the last sample window and the part of it in execution, in microseconds (0: no request ended in it); how
+    many requests execute."""
 
     model: str
     queued: int
     completed: int
     failed: int
     latency_micros: int
+    service_micros: int = 0
+    executing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ attract calls nor push them to others by what it says. No report is no claim: su
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,9 +82,11 @@ class Ledger:
 
 def negative(load: ModelLoad) -> str:
     """Why a report alone cannot be true."""
-    if min(load.queued, load.completed, load.failed, load.latency_micros) < 0:
+    # What comes as a fraction may also be no number at all, which is neither less than 0 nor more.
+    whole = min(load.queued, load.completed, load.failed, load.latency_micros, load.service_micros)
+    if whole < 0 or not 0 <= load.executing < math.inf:
         return "it reports a negative number"
-    if load.latency_micros > _HOUR_MICROS:
+    if max(load.latency_micros, load.service_micros) > _HOUR_MICROS:
         return "it reports a latency of more than an hour"
     return ""
 

@@ -152,7 +152,10 @@ def model_to_wire(model: Model) -> node_pb2.Model:
 
 def loads_from_wire(wire: node_pb2.Load) -> tuple[ModelLoad, ...]:
     """Read a load."""
-    return tuple(ModelLoad(m.model, m.queued, m.completed, m.failed, m.latency_micros) for m in wire.models)
+    return tuple(
+        ModelLoad(m.model, m.queued, m.completed, m.failed, m.latency_micros, m.service_micros, m.executing)
+        for m in wire.models
+    )
 
 
 def loads_to_wire(loads: tuple[ModelLoad, ...]) -> node_pb2.Load:
@@ -165,6 +168,8 @@ def loads_to_wire(loads: tuple[ModelLoad, ...]) -> node_pb2.Load:
                 completed=m.completed,
                 failed=m.failed,
                 latency_micros=m.latency_micros,
+                service_micros=m.service_micros,
+                executing=m.executing,
             )
             for m in loads
         ]

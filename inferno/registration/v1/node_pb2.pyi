@@ -510,6 +510,8 @@ class ModelLoad(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     LATENCY_MICROS_FIELD_NUMBER: _builtins.int
+    SERVICE_MICROS_FIELD_NUMBER: _builtins.int
+    EXECUTING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model name."""
     queued: _builtins.int
@@ -520,6 +522,15 @@ class ModelLoad(_message.Message):
     """Requests failed since the server started."""
     latency_micros: _builtins.int
     """Mean time from arrival to answer over the last sample window, in microseconds. Zero: no request ended in it."""
+    service_micros: _builtins.int
+    """Mean time in execution over the last sample window, in microseconds, without the time in the queue. Zero: no request
+    ended in it. For a decoupled model it is the server's own time for a request, not that of its stream.
+    """
+    executing: _builtins.float
+    """Requests that execute. Streams that can be seen are counted as they run; for all others it is the mean number over
+    the last sample window, by the time of those that ended in it, for no gauge of the server shows them. In flight is
+    this and `queued`.
+    """
     def __init__(
         self,
         *,
@@ -528,10 +539,12 @@ class ModelLoad(_message.Message):
         completed: _builtins.int = ...,
         failed: _builtins.int = ...,
         latency_micros: _builtins.int = ...,
+        service_micros: _builtins.int = ...,
+        executing: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "latency_micros", b"latency_micros", "model", b"model", "queued", b"queued"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "executing", b"executing", "failed", b"failed", "latency_micros", b"latency_micros", "model", b"model", "queued", b"queued", "service_micros", b"service_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -69,6 +69,7 @@ async def test_a_stream_that_hangs_is_reported_within_two_seconds_of_what_was_le
             stalled = await far.registry.until(lambda one: not ready(one), 8, "the hung stream is reported")
             late = far.registry.nodes[-1][0] - hangs.came[-1] - 5 * learned.gap
             assert len(hangs.came) == 2
+            assert far.registry.loads[-1].models[0].executing == 1.0
             assert late < 2, f"reported {late:.1f} s after five times the longest pause, {learned.gap:.2f} s"
             assert "1 streams run and none has sent anything" in stalled.models[0].versions[0].reason
             assert stalled.condition == node_pb2.NODE_CONDITION_SERVING, "the node's other models go on"

@@ -217,6 +217,7 @@ async def test_a_stop_lets_running_work_end_and_says_goodbye_last(tmp_path: Path
         # The queue behind the one shows that it has begun, whichever that is.
         running, waiting = (asyncio.create_task(infer(facts["grpc"], hold_ms=2000)) for _ in range(2))
         await eventually(lambda: any(m.queued for load in far.registry.loads for m in load.models), 10, "work waits")
+        assert all(m.executing == 1.0 for load in far.registry.loads for m in load.models if m.queued)
         assert await node.end() == 0
         assert await running == await waiting == str(facts["triton_pid"])
         assert [one.condition for _, _, one in far.registry.nodes] == [SERVING, node_pb2.NODE_CONDITION_DRAINING]

@@ -38,7 +38,7 @@ def busy(fake: FakeMesh) -> FakeMesh:
                 node_id="node-1", grpc_address="127.0.0.1:9001", price_micros_per_hour=2_100_000, models=models
             ),
             phase=mesh.NODE_PHASE_SERVING,
-            load=node_pb2.Load(models=[node_pb2.ModelLoad(model="filetype", queued=3)]),
+            load=node_pb2.Load(models=[node_pb2.ModelLoad(model="filetype", queued=3, executing=1.25)]),
             source=mesh.NODE_SOURCE_AGENT,
             since=STAMP,
             orders=[mesh.Order(subject="node-1", summary="0.1 times the weight", by="local", reason="new")],
@@ -71,7 +71,10 @@ def test_status_says_on_one_screen_what_serves_and_what_is_wrong(run: Run, busy:
     assert lines[0] == f"{busy.endpoint} is degraded, $2.700 per hour"
     assert lines[1] == "data plane: envoy-1 (cds synced, lds nacked)"
     assert ["filetype", "degraded", "1/2", "1"] in [line.split() for line in lines]
-    assert ["node-1", "serving", "127.0.0.1:9001", "3", "$2.100", "agent", "filetype"] in [li.split() for li in lines]
+    assert ["node-1", "serving", "127.0.0.1:9001", "3", "1.2", "$2.100", "agent", "filetype"] in [
+        line.split() for line in lines
+    ]
+    assert ["node-2", "failed", "-", "-", "-", "$0.6000", "unspecified", "-"] in [line.split() for line in lines]
     assert [line for line in lines if line.startswith("*")] == [
         "* node-1: 0.1 times the weight, ordered by local (new)",
         "* filetype: at most 4 calls under way until 2023-11-14T22:13:20Z, ordered by operator ada",
@@ -87,7 +90,7 @@ def test_status_says_on_one_screen_what_serves_and_what_is_wrong(run: Run, busy:
 def test_status_gives_programs_the_same_as_json(run: Run, busy: FakeMesh) -> None:
     state = json.loads(run("status", "-o", "json").stdout)
     assert (state["endpoint"], state["status"], state["cost_micros_per_hour"]) == (busy.endpoint, "degraded", 2_700_000)
-    assert [node["queued"] for node in state["nodes"]] == [3, None]
+    assert [(node["queued"], node["executing"]) for node in state["nodes"]] == [(3, 1.25), (None, None)]
     assert state["nodes"][0]["since"] == "2023-11-14T22:13:20Z"
     assert len(state["problems"]) == 3
 

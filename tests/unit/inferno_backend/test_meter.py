@@ -8,25 +8,47 @@ from collections.abc import Mapping
 from inferno_backend.meter import Meter, Reading, load_between
 from inferno_backend.node import ModelLoad
 from inferno_backend.triton.metrics_page import Counters, Key
+from inferno_backend.triton.streams import Stream, Streams
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Unavailable
 
 
 def test_a_models_versions_are_added_up_and_latency_is_of_the_window() -> None:
-    earlier = Reading(0, 0, {("m", "1"): Counters(success=10, request_micros=999)})
+    earlier = Reading(0, 0, {("m", "1"): Counters(success=10, request_micros=999), ("m", "2"): Counters()})
     now = Reading(
         1,
         1,
         {
-            ("m", "1"): Counters(success=12, failure=1, request_micros=2999, pending=3),
-            ("m", "2"): Counters(success=5, request_micros=70, pending=1),
+            ("m", "1"): Counters(success=12, failure=1, request_micros=2999, compute_micros=1000, pending=3),
+            ("m", "2"): Counters(success=5, request_micros=70, compute_micros=7, pending=1),
             ("idle", "1"): Counters(success=4),
         },
     )
     assert load_between(earlier, now) == (
         ModelLoad("idle", 0, 4, 0, 0),
-        ModelLoad("m", queued=4, completed=17, failed=1, latency_micros=1000),
+        ModelLoad("m", queued=4, completed=17, failed=1, latency_micros=295, service_micros=143, executing=2.0),
     )
+
+
+def load_of(recent: Counters, streams: tuple[Streams, ...] | None = None, seconds: float = 2.0) -> ModelLoad:
+    """The load after a window in which a model did this and has these streams."""
+    seen = {} if streams is None else {("m", "1"): streams}
+    (load,) = load_between(Reading(0, 0, {("m", "1"): Counters()}), Reading(seconds, 0, {("m", "1"): recent}, seen))
+    return load
+
+
+def test_what_executes_is_its_time_shared_out_over_the_window_and_one_when_others_wait() -> None:
+    assert load_of(Counters(success=6, request_micros=9_000_000, compute_micros=6_000_000)).executing == 3.0
+    assert load_of(Counters(pending=5)).executing == 1.0
+    assert load_of(Counters(success=60, compute_micros=6_000_000, pending=5)).executing == 3.0
+    assert load_of(Counters()).executing == 0.0
+    assert load_of(Counters(success=6, compute_micros=6_000_000), seconds=0).executing == 0.0
+
+
+def test_streams_that_can_be_seen_are_counted() -> None:
+    done = Counters(success=6, compute_micros=6_000_000)
+    assert load_of(done, (Streams((Stream(0),), crowd=2), Streams((Stream(0, 1.0),)))).executing == 4.0
+    assert load_of(done, (Streams(),)).executing == 0.0
 
 
 class Triton:

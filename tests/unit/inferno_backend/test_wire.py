@@ -134,8 +134,12 @@ def test_every_state_and_condition_has_its_number() -> None:
 
 
 def test_load_keeps_every_fact_on_the_wire() -> None:
-    assert load_message([ModelLoad("m", 1, 2, 3, 4)]) == node_pb2.Load(
-        models=[node_pb2.ModelLoad(model="m", queued=1, completed=2, failed=3, latency_micros=4)]
+    assert load_message([ModelLoad("m", 1, 2, 3, 4, 5, 6.5)]) == node_pb2.Load(
+        models=[
+            node_pb2.ModelLoad(
+                model="m", queued=1, completed=2, failed=3, latency_micros=4, service_micros=5, executing=6.5
+            )
+        ]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -122,7 +123,10 @@ def test_trust_returns_after_a_minute_without_a_contradiction() -> None:
     ("load", "why"),
     [
         (ModelLoad(MODEL, 0, 5, -1, 0), "a negative number"),
+        (ModelLoad(MODEL, 0, 12, 0, 100_000, executing=-0.5), "a negative number"),
+        (ModelLoad(MODEL, 0, 12, 0, 100_000, executing=math.nan), "a negative number"),
         (ModelLoad(MODEL, 0, 5, 0, 4_000_000_000), "more than an hour"),
+        (ModelLoad(MODEL, 0, 12, 0, 100_000, service_micros=4_000_000_000), "more than an hour"),
         (ModelLoad(MODEL, 0, 90_000_000, 0, 10), "89999990 calls finished within 1.0 s"),
         (ModelLoad(MODEL, 0, 11, 0, 1_000), "it reports 1.0 ms a call where 100.0 ms were observed"),
     ],

@@ -74,5 +74,5 @@ def test_a_state_of_a_later_protocol_counts_as_unavailable() -> None:
 
 
 def test_a_load_comes_back_from_the_wire_as_it_was() -> None:
-    loads = (ModelLoad("m", 1, 2, 3, 4), ModelLoad("n", 0, 0, 0, 0))
+    loads = (ModelLoad("m", 1, 2, 3, 4, 5, 6.5), ModelLoad("n", 0, 0, 0, 0))
     assert loads_from_wire(loads_to_wire(loads)) == loads
