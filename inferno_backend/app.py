@@ -6,6 +6,7 @@
     DEVICES    devices -> examination -> supervisor (can the GPUs work?)
     LOAD       meter -> load -> registrars; meter -> supervisor (does work move?)
     TELEMETRY  meter, devices -> sampler -> mailbox -> uplink -> governator
+    PAGE       all of them -> contents -> page -> Prometheus, people
     WISHES     proxies -> registrars -> steering -> supervisor
     IDENTITY   membership -> link -> registrars, uplink
     NOTICES    provider -> notices -> supervisor; notices -> report -> governator
@@ -15,16 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import ssl
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 
 import pynvml
 
-from inferno_backend import guarded
 from inferno_backend import identity as names
+from inferno_backend import parts
 from inferno_backend.cloud import asking
 from inferno_backend.cloud.machine import Machine
 from inferno_backend.cloud.notices import Notices
@@ -37,19 +36,15 @@ from inferno_backend.liveness import Patience
 from inferno_backend.membership import Membership
 from inferno_backend.meter import Meter
 from inferno_backend.node import Identity
+from inferno_backend.page import page
+from inferno_backend.page.contents import Contents
 from inferno_backend.registration import Registrar
-from inferno_backend.response_cache import ResponseCache
 from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
-from inferno_backend.sidecar.certificate import expired, mesh_of
-from inferno_backend.sidecar.configuration import Doors
-from inferno_backend.sidecar.sidecar import SecuredServer, Sidecar, Wanted, retire
+from inferno_backend.sidecar.certificate import expired
+from inferno_backend.sidecar.sidecar import SecuredServer, Sidecar
 from inferno_backend.steering import Steering, applied
 from inferno_backend.supervisor import Rhythm, Supervisor
-from inferno_backend.triton import attach, installation, repository
-from inferno_backend.triton.command import Ports
-from inferno_backend.triton.process import Place
-from inferno_backend.triton.server import AttachedServer, OwnServer, Server
 from inferno_backend.uplink import Uplink
 from inferno_runtime import logs, notify
 from inferno_runtime.clock import Clock, SystemClock
@@ -91,7 +86,7 @@ async def _serve(
 ) -> None:
     with names.held(settings.data_dir), ExitStack() as closing:
         devices = inventory.devices(closing, pynvml)
-        identity = _identity(settings, devices, machine)
+        identity = parts.identity(settings, devices, machine)
         membership = Membership(
             settings.identity, identity.node_id, settings.discovery_lb, settings.join_token_file, clock
         )
@@ -99,8 +94,8 @@ async def _serve(
         # What a node listens on depends on whether it is a member.
         if not await _joined(membership, stop):
             return
-        server = await _server(settings)
-        sidecar = await _sidecar(settings, identity.node_id, clock)
+        server = await parts.server(settings)
+        sidecar = await parts.sidecar(settings, identity.node_id, clock)
         if sidecar is not None:
             identity = replace(identity, doors=sidecar.endpoints)
             server = SecuredServer(server, sidecar)
@@ -110,7 +105,7 @@ async def _serve(
             healing=settings.healing,
             patience=Patience(least=settings.stall_after),
             rhythm=Rhythm(start=settings.start_timeout, silent=settings.silent_after, stopped=settings.stopped_after),
-            cache=_cache(settings),
+            cache=parts.cache(settings),
             gpus=numbered(identity.hardware.gpus, {} if settings.triton_url else os.environ),
         )
         await _Agent(settings, identity, supervisor, devices, membership, clock, sidecar, notices).run(stop)
@@ -134,6 +129,7 @@ class _Agent:
         self._notices = notices
         self._membership = membership
         self._sidecar = sidecar
+        self._settings = settings
         self._folder = settings.identity
         self._supervisor = supervisor
         self._clock = clock
@@ -145,49 +141,57 @@ class _Agent:
             for proxy in settings.discovery_lb
         ]
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
+        sent = settings.telemetry and bool(settings.discovery_lb)
         mailbox: Mailbox[bytes] = Mailbox(settings.telemetry_buffer)
         self._examination = Examination(identity.hardware.gpus, settings.slowed_after)
         self._watch = Watch(devices.probes, clock, lambda: supervisor.triton_pid)
-        self._sampler = Sampler(self._meter.readings, self._watch.readings, mailbox, settings.sample_window)
-        self._uplink = (
-            Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link)
-            if settings.telemetry and settings.discovery_lb
-            else None
+        self._sampler = Sampler(
+            self._meter.readings, self._watch.readings, mailbox if sent else None, settings.sample_window
         )
+        self._uplink = Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link) if sent else None
 
     async def run(self, stop: Stop) -> None:
-        """Run every stage until the stop is requested, then end them in order."""
+        """Run every stage until the stop is requested, then end them in order; the page is there all the while."""
+        settings = self._settings
         try:
-            async with asyncio.TaskGroup() as group:
-                stages = [
-                    self._supervisor.run(self._meter.read),
-                    self._membership.run(),
-                    self._meter.run(),
-                    self._watch.run(),
-                    self._examine(),
-                    self._judge(),
-                    self._steering.run(),
-                ]
-                if self._sidecar is not None:
-                    stages += [self._sidecar.run(), self._watch_doors(self._sidecar), self._watch_certificate()]
-                stages += [registrar.run() for registrar in self._registrars]
-                if self._uplink is not None:
-                    stages += [self._sampler.run(), self._uplink.run()]
-                if self._notices is not None:
-                    stages += [self._notices.run(), self._leave(self._notices), self._report(self._notices).run()]
-                stages.append(self._announce())
-                tasks = [group.create_task(stage) for stage in stages]
-                await stop.wait()
-                notify.stopping()
-                await self._shut_down(stop.reason)
-                for task in tasks:
-                    task.cancel()
+            tls = page.for_members(self._folder) if settings.page_secured else None
+            async with page.serve(page.Page(self._contents), settings.page_host, settings.page_port, tls) as url:
+                await self._stages(stop, url, tls)
         except* InfernoError:
             # An end that was meant; a defect of ours leaves Triton serving for the next agent.
             await self._supervisor.stop()
             if self._sidecar is not None:
                 await self._sidecar.stop()
             raise
+
+    async def _stages(self, stop: Stop, url: str, tls: ssl.SSLContext | None) -> None:
+        async with asyncio.TaskGroup() as group:
+            stages = [
+                self._supervisor.run(self._meter.read),
+                self._membership.run(),
+                self._meter.run(),
+                self._watch.run(),
+                self._examine(),
+                self._judge(),
+                self._steering.run(),
+                self._sampler.run(),
+            ]
+            if tls is not None:
+                stages.append(self._renew(tls))
+            if self._sidecar is not None:
+                stages += [self._sidecar.run(), self._watch_doors(self._sidecar), self._watch_certificate()]
+            stages += [registrar.run() for registrar in self._registrars]
+            if self._uplink is not None:
+                stages.append(self._uplink.run())
+            if self._notices is not None:
+                stages += [self._notices.run(), self._leave(self._notices), self._report(self._notices).run()]
+            stages.append(self._announce(url))
+            tasks = [group.create_task(stage) for stage in stages]
+            await stop.wait()
+            notify.stopping()
+            await self._shut_down(stop.reason)
+            for task in tasks:
+                task.cancel()
 
     async def _judge(self) -> None:
         async for reading in self._meter.readings.watch():
@@ -233,7 +237,31 @@ class _Agent:
             self._supervisor.expire(expired(self._folder, self._clock.wall()))
             await self._clock.sleep(_LOOK_AT_CERTIFICATE)
 
-    async def _announce(self) -> None:
+    async def _renew(self, tls: ssl.SSLContext) -> None:
+        """Have the page show each newer certificate."""
+        async for _ in self._membership.link.watch():
+            page.renew(tls, self._folder)
+
+    def _contents(self) -> Contents:
+        """The node as it is now."""
+        reading, devices = self._meter.readings.value, self._watch.readings.value
+        return Contents(
+            node_id=self._identity.node_id,
+            incarnation=self._identity.incarnation,
+            agent_version=self._identity.agent_version,
+            state=self._supervisor.state.value.state,
+            triton_pid=self._supervisor.triton_pid,
+            counters=reading.counters if reading is not None else {},
+            load=self._meter.load(),
+            samples=self._sampler.newest(),
+            devices=devices.uses if devices is not None else (),
+            telemetry=self._uplink.progress if self._uplink is not None else None,
+            proxies={one.proxy: one.view.value for one in self._registrars},
+            tally=self._supervisor.tally,
+            certificate_until=self._membership.certificate_until,
+        )
+
+    async def _announce(self, url: str) -> None:
         """Tell whoever started us that the node serves: registered, and the data planes have applied it."""
         revised = await self._supervisor.state.wait_for(lambda one: one.revision > 0)
         if self._registrars:
@@ -254,8 +282,9 @@ class _Agent:
             metrics=endpoints.metrics,
             models=[model.name for model in revised.state.models if model.ready],
             triton_pid=self._supervisor.triton_pid,
+            page=url,
         )
-        _LOG.info("ready", node=self._identity.node_id, grpc=endpoints.grpc)
+        _LOG.info("ready", node=self._identity.node_id, grpc=endpoints.grpc, page=url)
 
     async def _shut_down(self, reason: str) -> None:
         """Withdraw, wait for data planes and waiting work, say goodbye, end Triton, hand in what was measured."""
@@ -291,35 +320,6 @@ class _Agent:
                 await asyncio.wait([ending], timeout=_LAST_READINGS)
 
 
-def _identity(settings: BackendSettings, devices: inventory.Devices, machine: Machine) -> Identity:
-    """The node's identity: what the settings say counts before what its provider says."""
-    folders = {"data": settings.data_dir.absolute()}
-    if settings.model_repository is not None:
-        folders["models"] = settings.model_repository.absolute()
-    return Identity(
-        node_id=names.node_id(settings.node_id, settings.data_dir),
-        incarnation=names.incarnation(time.time_ns(), settings.data_dir),
-        hardware=inventory.hardware(devices, folders),
-        agent_version=version("inferno-mesh"),
-        advertise_host=settings.advertise_host,
-        price_micros_per_hour=settings.price_micros_per_hour,
-        region=settings.region or machine.region,
-        zone=settings.zone or machine.zone,
-        labels=settings.labels,
-        provider=settings.provider or machine.provider,
-        instance_type=settings.instance_type or machine.instance_type,
-        instance_id=machine.instance_id,
-        spot=settings.spot if settings.spot is not None else bool(machine.spot),
-    )
-
-
-def _cache(settings: BackendSettings) -> ResponseCache | None:
-    """None where nothing is to be kept, or an attached Triton has its own repository."""
-    if not settings.cache or settings.model_repository is None:
-        return None
-    return ResponseCache(settings.cache, settings.model_repository.absolute())
-
-
 async def _joined(membership: Membership, stop: Stop) -> bool:
     """Let the node become a member if it is to be one; False when it is to stop before."""
     async with asyncio.TaskGroup() as group:
@@ -328,42 +328,3 @@ async def _joined(membership: Membership, stop: Stop) -> bool:
         stopping.cancel()
         joining.cancel()
     return not stop.requested
-
-
-async def _sidecar(settings: BackendSettings, node_id: str, clock: Clock) -> Sidecar | None:
-    """TLS in front of Triton, serving; None for a node that needs none, and then none is left of an earlier life."""
-    place = guarded.Place(settings.data_dir.absolute() / "sidecar")
-    if not settings.secured:
-        await retire(place)
-        return None
-    doors = Doors(settings.host, settings.grpc_port, settings.http_port)
-    wanted = Wanted(place, doors, settings.identity, mesh_of(settings.identity, node_id), settings.leash_fd)
-    made = Sidecar(wanted, clock)
-    await made.start()
-    return made
-
-
-async def _server(settings: BackendSettings) -> Server:
-    if settings.model_repository is None:
-        urls = (settings.triton_url, settings.triton_http_url, settings.triton_metrics_url)
-        return AttachedServer(await attach.endpoints(*urls))
-    found = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
-    models = repository.scan(Path(settings.model_repository).absolute())
-    for name, reason in models.broken.items():
-        _LOG.error("a model cannot be loaded: the others go on without it", model=name, reason=reason)
-    for name, remark in models.remarks.items():
-        _LOG.warning("a model's configuration does not do what it says", model=name, remark=remark)
-    repository.check_known(models, settings.cache, "--cache")
-    return OwnServer(
-        replace(found, cache_bytes=settings.cache_bytes),
-        Place(settings.data_dir.absolute() / "triton"),
-        models,
-        repository.choose(models, settings.model),
-        wanted_ports=Ports("127.0.0.1", 0, 0, settings.metrics_port)
-        if settings.secured
-        else Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),
-        # NVML and PCI number GPUs alike; CUDA's own choice would put the fastest first.
-        env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
-        leash_fd=settings.leash_fd,
-        drain_timeout=settings.drain_timeout,
-    )

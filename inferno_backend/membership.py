@@ -47,6 +47,11 @@ class Membership:
         self._member: Facts | None = None
         self.link: Latest[Link | None] = Latest(None)
 
+    @property
+    def certificate_until(self) -> float | None:
+        """When the node's certificate ends, as Unix time; None for a node that has none."""
+        return self._member.not_after if self._member is not None else None
+
     def begin(self) -> None:
         """Take the identity that is there, or know that there is none.
 
@@ -59,7 +64,7 @@ class Membership:
         if not self._folder.exists:
             return
         try:
-            self._member = self._take(check_identity(self._folder, self._clock.wall()))
+            self._take(check_identity(self._folder, self._clock.wall()))
         except InvalidInput as error:
             if self._token_file is None or error.reason == "OTHER_NODE":
                 raise
@@ -78,7 +83,7 @@ class Membership:
         request, told = make_request(), ""
         while True:
             try:
-                self._member = await self._joined(request)
+                await self._joined(request)
                 return
             except InfernoError as error:
                 taken = isinstance(error, AlreadyExists) and self._clock.monotonic() - began < _NAME_TAKEN_SECONDS
@@ -148,4 +153,5 @@ class Membership:
                 fix="Give each node a data folder of its own, or remove the certificate and join with a token.",
             )
         self.link.set(Link.read(self._folder))
+        self._member = found
         return found

@@ -92,6 +92,13 @@ class BackendSettings(runtime.ProcessSettings):
     grpc_port: int = option(0, help="The node's gRPC port; 0 picks a free one.", ge=0, le=65535)
     http_port: int = option(0, help="The node's REST port; 0 picks a free one.", ge=0, le=65535)
     metrics_port: int = option(0, help="Triton's metrics port; 0 picks a free one.", ge=0, le=65535)
+    page_host: str = option("127.0.0.1", help="Address of the node's own page; beyond loopback with TLS.")
+    page_port: int = option(
+        0,
+        help="Port of the node's own page, /metrics and /telemetry; 0 picks a free one, -1 has none.",
+        ge=-1,
+        le=65535,
+    )
     cache_bytes: int = option(0, help="Memory for answers that Triton keeps; 0 keeps none.", ge=0, metavar="BYTES")
     cache: Names = option((), help="Models with the same answer to the same tensors always: those are kept.")
     price_per_hour: Decimal = option(
@@ -144,6 +151,16 @@ class BackendSettings(runtime.ProcessSettings):
         """True when members of the mesh reach the node over TLS and nobody else does: it listens beyond loopback, has
         an identity, and nobody insists on less."""
         return self.host not in _LOOPBACK and self.identity.exists and not self.insecure
+
+    @property
+    def page_exposed(self) -> bool:
+        """True when the node's page is served beyond loopback."""
+        return self.page_port >= 0 and self.page_host not in _LOOPBACK
+
+    @property
+    def page_secured(self) -> bool:
+        """True when only members of the mesh get the node's page, over TLS: the same rule as :attr:`secured`."""
+        return self.page_exposed and self.identity.exists and not self.insecure
 
     @property
     def price_micros_per_hour(self) -> int:
@@ -214,6 +231,19 @@ def check(settings: BackendSettings) -> None:
             reason="INSECURE_BIND",
             fix="Let it join with a token (inferno token create), or use --host 127.0.0.1, or --insecure where the "
             "network is trusted.",
+        )
+    if (
+        settings.page_exposed
+        and not settings.insecure
+        and not settings.page_secured
+        and settings.join_token_file is None
+    ):
+        raise InvalidInput(
+            f"The node's page would be open to all who reach {settings.page_host}: this node has no certificate of the "
+            "mesh.",
+            reason="INSECURE_BIND",
+            fix="Let it join with a token (inferno token create), or use --page-host 127.0.0.1, or --insecure where "
+            "the network is trusted.",
         )
     if settings.host in _WILDCARDS and (exposed or settings.secured) and not settings.advertise_host:
         raise InvalidInput(

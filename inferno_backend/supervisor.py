@@ -12,6 +12,7 @@ from inferno_backend.lives import Ends
 from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
 from inferno_backend.response_cache import ResponseCache
+from inferno_backend.tally import Tally
 from inferno_backend.triton import metrics_page
 from inferno_backend.triton.client import TritonClient, models_of
 from inferno_backend.triton.metrics_page import Counters, Key
@@ -65,6 +66,7 @@ class Supervisor:
         gpus: tuple[str, ...] = (),
     ) -> None:
         self.state = Latest(Revised(0, NodeState()))
+        self.tally = Tally()
         self._server = server
         self._clock = clock
         self._healing = healing
@@ -126,6 +128,7 @@ class Supervisor:
             told = self._ends.told(end.cause, now, self._clock.wall() + delay)
             self._know(down=told)
             _LOG.warning("triton is started again", cause=told, after_seconds=round(delay, 2))
+            self.tally.restarts += 1
             await self._clock.sleep(delay)
 
     async def _start(self) -> Life:
@@ -147,6 +150,7 @@ class Supervisor:
 
     def drain(self, reason: str) -> int:
         """Say that no new work is wanted (an empty reason: that it is wanted again); return the revision saying so."""
+        self.tally.drains += bool(reason) and not self._facts.draining
         self._know(draining=reason)
         return self.state.value.revision
 
@@ -186,6 +190,7 @@ class Supervisor:
         self._work = work.take(self._work, reading, decoupled)
         stalled = self._work.stalled(reading.at) if self._healing else {}
         for name in stalled.keys() - self._facts.stalled.keys():
+            self.tally.stalls += 1
             _LOG.warning("a model's work does not move: it is withdrawn", model=name, reason=stalled[name])
         # The sentence counts seconds; it is kept as first said, so that it makes no revision each time.
         self._know(stalled={name: self._facts.stalled.get(name, reason) for name, reason in stalled.items()})
@@ -360,6 +365,8 @@ class Supervisor:
             asked = self._clock.monotonic()
             answered = await client.answers(model, allowed)
             now = self._clock.monotonic()
+            self.tally.answered += answered
+            self.tally.unanswered += not answered
             pulse = feel(pulse, Probe(now, answered, now - asked, allowed))
             # A server that is told to end stops answering before it is gone.
             if self._healing and not self._stopping.is_set():

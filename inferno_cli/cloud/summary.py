@@ -32,6 +32,7 @@ def _node(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "http_address": facts.get("http", ""),
         "pid": facts.get("pid"),
         "triton_pid": facts.get("triton_pid"),
+        "page": facts.get("page", ""),
         "models": list(facts.get("models", ())),
     }
 

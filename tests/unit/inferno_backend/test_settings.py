@@ -63,6 +63,8 @@ def test_a_wrong_value_is_refused_with_its_reason(flags: dict[str, object], patt
         ({"model_repository": "/models", "cache": "m"}, "BAD_CONFIG"),
         ({"model_repository": "/models", "host": "10.0.0.7"}, "INSECURE_BIND"),
         ({"model_repository": "/models", "host": "0.0.0.0", "insecure": True}, "BAD_CONFIG"),
+        ({"model_repository": "/models", "page_host": "10.0.0.7"}, "INSECURE_BIND"),
+        ({"triton_url": "h:1", "page_host": "0.0.0.0"}, "INSECURE_BIND"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(flags: dict[str, object], reason: str) -> None:
@@ -80,6 +82,8 @@ def test_what_does_not_fit_together_is_refused(flags: dict[str, object], reason:
         {"model_repository": "/models", "cache": "m", "cache_bytes": 1 << 20},
         {"model_repository": "/models", "host": "10.0.0.7", "insecure": True},
         {"model_repository": "/models", "host": "::", "insecure": True, "advertise_host": "gpu-7"},
+        {"model_repository": "/models", "page_host": "10.0.0.7", "insecure": True},
+        {"model_repository": "/models", "page_host": "10.0.0.7", "page_port": -1},
     ],
 )
 def test_what_fits_together_is_taken(flags: dict[str, object]) -> None:
@@ -93,6 +97,10 @@ def test_a_node_with_an_identity_takes_tls_beyond_loopback_unless_somebody_insis
     assert of(**flags).secured
     assert not of(**flags, insecure=True).secured
     assert not of(**{**flags, "host": "127.0.0.1"}).secured
+    page = of(**{**flags, "host": "127.0.0.1", "page_host": "0.0.0.0"})
+    check(page)
+    assert page.page_secured
+    assert not page.secured
     with pytest.raises(InvalidInput, match="every address"):
         check(of(**{**flags, "host": "0.0.0.0"}))
 

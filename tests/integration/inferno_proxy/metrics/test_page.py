@@ -26,7 +26,8 @@ Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:
     """Each row's name, type and labels."""
-    rows = map(ROW.fullmatch, DOCUMENT.read_text(encoding="utf-8").splitlines())
+    part = DOCUMENT.read_text(encoding="utf-8").partition("\n## A node's own page\n")[0]
+    rows = map(ROW.fullmatch, part.splitlines())
     return {row["name"]: (row["type"], frozenset(re.findall(r"`(\w+)`", row["labels"]))) for row in rows if row}
 
 

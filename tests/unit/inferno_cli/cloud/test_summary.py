@@ -15,7 +15,14 @@ def _children(wanted: Wanted, models: list[str]) -> list[Child]:
     facts: dict[str, dict[str, object]] = {
         "proxy": {"pid": 2, "endpoint": wanted.endpoint},
         "governator": {"pid": 1, "address": "unix:/data/g.sock"},
-        "node-1": {"pid": 3, "triton_pid": 4, "grpc": "127.0.0.1:9", "http": "127.0.0.1:8", "models": models},
+        "node-1": {
+            "pid": 3,
+            "triton_pid": 4,
+            "page": "http://127.0.0.1:7",
+            "grpc": "127.0.0.1:9",
+            "http": "127.0.0.1:8",
+            "models": models,
+        },
     }
     for child in children:
         child.facts.set(facts[child.component.name])
@@ -39,6 +46,7 @@ def test_programs_get_every_address_and_pid() -> None:
                 "http_address": "127.0.0.1:8",
                 "pid": 3,
                 "triton_pid": 4,
+                "page": "http://127.0.0.1:7",
                 "models": ["filetype"],
             }
         ],
