@@ -1,4 +1,4 @@
-"""``inferno backend``: run a node, or measure what it can do. Only settings are imported until it runs."""
+"""``inferno backend``: run a node, measure it, tune its models. Only settings are imported until one of them runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import rich_click as click
 
 from inferno_backend.benchmark.cli import command as bench
 from inferno_backend.settings import BackendSettings, Given
+from inferno_backend.tuning.cli import command as tune
 from inferno_runtime import settings as runtime
 
 
@@ -39,6 +40,7 @@ def command(ctx: click.Context, /, config: Path | None, **flags: object) -> None
 
 
 command.add_command(bench)
+command.add_command(tune)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
         Entry("proxy", "Run a proxy: the public port and its control plane.", "inferno_proxy.cli:command"),
         Entry(
             "backend",
-            "Run a node: a Triton and the agent that registers it; or measure what it can do.",
+            "Run a node: a Triton and the agent that registers it; measure it, tune its models.",
             "inferno_backend.cli:command",
         ),
         Entry("governator", "Run the governator: telemetry in, the bill out.", "inferno_governator.cli:command"),

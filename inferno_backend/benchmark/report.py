@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from inferno_backend.benchmark.curve import Step
@@ -11,6 +12,7 @@ from inferno_backend.benchmark.results import HardwareResult, ModelResult
 
 # From here on the load generator, and not the model, may be what limits the throughput: it has one thread.
 BUSY_GENERATOR = 0.8
+_NUMBER = re.compile(r"[-?]|[0-9][0-9.e+-]*(%| µs)?|fails")
 
 
 def step_text(step: Step) -> str:
@@ -80,9 +82,9 @@ def hardware_text(result: HardwareResult) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned lines; what begins with a letter stands left, everything else right."""
+    """Aligned lines: columns of numbers to the right, others to the left."""
     widths = [max(len(text) for text in column) for column in zip(head, *rows, strict=True)]
-    left = [all(row[at][:1].isalpha() for row in rows) for at in range(len(head))]
+    left = [not all(_NUMBER.fullmatch(row[at]) for row in rows) for at in range(len(head))]
 
     def line(texts: Sequence[str]) -> str:
         placed = zip(texts, widths, left, strict=True)

@@ -55,8 +55,8 @@ class ModelResult:
             "format": FORMAT,
             "kind": "model",
             **{name: value for name, value in asdict(self).items() if name != "steps"},
-            "steps": [_step(step) for step in self.steps],
-            "best": _step(found) if found else None,
+            "steps": [step_document(step) for step in self.steps],
+            "best": step_document(found) if found else None,
         }
 
 
@@ -97,7 +97,8 @@ class HardwareResult:
         return {"format": FORMAT, "kind": "hardware", **asdict(self)}
 
 
-def _step(step: Step) -> dict[str, Any]:
+def step_document(step: Step) -> dict[str, Any]:
+    """A step as JSON values."""
     # JSON has no infinity.
     known = step.uncertainty if math.isfinite(step.uncertainty) else None
     return {**asdict(step), "uncertainty": known, "generator_micros": step.generator_micros}
@@ -115,14 +116,15 @@ def model_result(document: dict[str, Any]) -> ModelResult:
             Machine(**subject["machine"]), *(subject[key] for key in ("model", "files", "configuration", "settings"))
         ),
         document["measured_micros"],
-        tuple(_step_of(each) for each in document["steps"]),
+        tuple(step_of(each) for each in document["steps"]),
         document["objective_ms"],
         document["complete"],
         document["triton"],
     )
 
 
-def _step_of(document: dict[str, Any]) -> Step:
+def step_of(document: dict[str, Any]) -> Step:
+    """The step of a document. Raises as :func:`model_result`."""
     values = {key: value for key, value in document.items() if key != "generator_micros"}
     if values["uncertainty"] is None:
         values["uncertainty"] = math.inf

@@ -1,0 +1,1 @@
+"""Finds the configuration with which a model does most within a latency objective, by trying it out."""
