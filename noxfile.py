@@ -21,7 +21,7 @@ nox.options.sessions = ["format", "lint", "types", "layers", "protos", "tests"]
 nox.options.error_on_missing_interpreters = True
 
 PACKAGES = ["inferno_runtime", "inferno_proxy", "inferno_backend", "inferno_governator", "inferno_cli"]
-CHECKED = [*PACKAGES, "tests", "benchmarks", "tools", "bootstrap.py", "noxfile.py"]
+CHECKED = [*PACKAGES, "tests", "benchmarks", "tools", "examples/serve.py", "bootstrap.py", "noxfile.py"]
 LOCKS = {"runtime": ["--group", "build"], "dev": ["--group", "build", "--group", "dev"]}
 
 
