@@ -102,7 +102,16 @@ def lock(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the request path, TLS to nodes, the sharing out of calls, the way to the first call, telemetry, scale."""
-    parts = ("proxy_path", "node_tls", "balancing", "propagation", "telemetry_ingest", "telemetry_agent", "scale")
+    parts = (
+        "proxy_path",
+        "node_tls",
+        "balancing",
+        "propagation",
+        "telemetry_ingest",
+        "telemetry_agent",
+        "device_sampling",
+        "scale",
+    )
     for part in session.posargs or parts:
         python(session, "-m", f"benchmarks.{part}")
 

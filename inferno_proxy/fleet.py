@@ -68,23 +68,57 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class MigInstance:
+    """One part of a partitioned GPU: UUID, name, memory in bytes."""
+
+    uuid: str
+    name: str = ""
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU: UUID, marketing name, memory in bytes."""
+    """One GPU; zero and empty mean unknown. The fields are those of the registration's ``Gpu``."""
 
     uuid: str
     name: str
     memory_bytes: int
+    compute_capability: str = ""
+    pci_bus_id: str = ""
+    pcie_generation: int = 0
+    pcie_width: int = 0
+    pcie_current_width: int = 0
+    nvlinks: int = 0
+    mig_enabled: bool = False
+    mig_instances: tuple[MigInstance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The disk under a folder: what the folder is for, where it is, and bytes there are and were free at the start."""
+
+    purpose: str
+    folder: str
+    total_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Inventory of a node; zero and empty mean unknown."""
+    """Inventory of a node; zero and empty mean unknown. The fields are those of the registration's ``Hardware``."""
 
     cpu_count: int = 0
     memory_bytes: int = 0
     gpus: tuple[Gpu, ...] = ()
     provider: str = ""
     instance_type: str = ""
+    cpu_model: str = ""
+    cpu_quota: float = 0.0
+    memory_limit_bytes: int = 0
+    disks: tuple[Disk, ...] = ()
+    driver_version: str = ""
+    cuda_version: str = ""
+    gpu_remark: str = ""
 
 
 class NodeCondition(StrEnum):

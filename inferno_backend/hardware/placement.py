@@ -66,7 +66,8 @@ def taken_out(models: Sequence[Model], gpus: Sequence[str], faulty: Mapping[str,
     _add_ensembles(models, out)
     left = any(model.ready and model.name not in out for model in models)
     if out and (len(reasons) == len(gpus) or not left):
-        return " ".join(dict.fromkeys(reasons)), out
+        more = len(reasons) - 1
+        return reasons[0] + (f" {more} more of its GPUs can do no work." if more else ""), out
     return "", out
 
 

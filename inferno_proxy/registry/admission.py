@@ -26,6 +26,7 @@ class Limits:
     models: int = 1024
     versions: int = 64
     gpus: int = 64
+    disks: int = 16
     labels: int = 64
     text: int = 256
     reason: int = 4096
@@ -99,11 +100,15 @@ def _check_texts(node: Node, limits: Limits) -> None:
         "agent_version": node.agent_version,
         "hardware.provider": node.hardware.provider,
         "hardware.instance_type": node.hardware.instance_type,
+        "hardware.cpu_model": node.hardware.cpu_model,
+        "hardware.driver_version": node.hardware.driver_version,
+        "hardware.cuda_version": node.hardware.cuda_version,
         "instance_id": node.instance_id,
     }
     for name, text in texts.items():
         _check_length(name, text, limits.text)
     _check_length("condition_reason", node.condition_reason, limits.reason)
+    _check_length("hardware.gpu_remark", node.hardware.gpu_remark, limits.reason)
     if len(node.labels) > limits.labels:
         raise refusal("labels", f"there are {len(node.labels)}", f"Send at most {limits.labels}.")
     for key, value in node.labels.items():
@@ -112,7 +117,20 @@ def _check_texts(node: Node, limits: Limits) -> None:
     if len(node.hardware.gpus) > limits.gpus:
         raise refusal("hardware.gpus", f"there are {len(node.hardware.gpus)}", f"Send at most {limits.gpus}.")
     for at, gpu in enumerate(node.hardware.gpus):
-        _check_length(f"hardware.gpus[{at}]", gpu.uuid + gpu.name, limits.text)
+        text = gpu.uuid + gpu.name + gpu.compute_capability + gpu.pci_bus_id
+        _check_length(f"hardware.gpus[{at}]", text, limits.text)
+        if len(gpu.mig_instances) > limits.gpus:
+            raise refusal(
+                f"hardware.gpus[{at}].mig_instances",
+                f"there are {len(gpu.mig_instances)}",
+                f"Send at most {limits.gpus}.",
+            )
+        for part in gpu.mig_instances:
+            _check_length(f"hardware.gpus[{at}].mig_instances", part.uuid + part.name, limits.text)
+    if len(node.hardware.disks) > limits.disks:
+        raise refusal("hardware.disks", f"there are {len(node.hardware.disks)}", f"Send at most {limits.disks}.")
+    for at, disk in enumerate(node.hardware.disks):
+        _check_length(f"hardware.disks[{at}]", disk.purpose + disk.folder, limits.reason)
 
 
 def _check_models(node: Node, limits: Limits) -> None:

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from inferno.registration.v1 import node_pb2
 from inferno_proxy.fleet import (
     Address,
-    Gpu,
     Hardware,
     Model,
     ModelLoad,
@@ -17,6 +16,7 @@ from inferno_proxy.fleet import (
     NodeCondition,
 )
 from inferno_proxy.registry.admission import refusal
+from inferno_proxy.services.hardware_wire import hardware_from_wire, hardware_to_wire
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
 
@@ -58,13 +58,7 @@ def node_from_wire(wire: node_pb2.Node, revision: int) -> Node:
         region=wire.region,
         zone=wire.zone,
         labels=MappingProxyType(dict(wire.labels)),
-        hardware=Hardware(
-            cpu_count=wire.hardware.cpu_count,
-            memory_bytes=wire.hardware.memory_bytes,
-            gpus=tuple(Gpu(gpu.uuid, gpu.name, gpu.memory_bytes) for gpu in wire.hardware.gpus),
-            provider=wire.hardware.provider,
-            instance_type=wire.hardware.instance_type,
-        ),
+        hardware=hardware_from_wire(wire.hardware),
         price_micros_per_hour=wire.price_micros_per_hour,
         server_version=wire.server_version,
         agent_version=wire.agent_version,
@@ -113,15 +107,7 @@ def node_to_wire(node: Node) -> node_pb2.Node:
         region=node.region,
         zone=node.zone,
         labels=dict(node.labels),
-        hardware=node_pb2.Hardware(
-            cpu_count=hardware.cpu_count,
-            memory_bytes=hardware.memory_bytes,
-            gpus=[node_pb2.Gpu(uuid=g.uuid, name=g.name, memory_bytes=g.memory_bytes) for g in hardware.gpus],
-            provider=hardware.provider,
-            instance_type=hardware.instance_type,
-        )
-        if hardware != Hardware()
-        else None,
+        hardware=hardware_to_wire(hardware) if hardware != Hardware() else None,
         price_micros_per_hour=node.price_micros_per_hour,
         models=[model_to_wire(model) for model in node.models],
         server_version=node.server_version,

@@ -360,7 +360,7 @@ class ProcessUse(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     UTILIZATION_FIELD_NUMBER: _builtins.int
     pid: _builtins.int
-    """Process id, as the node's agent sees it."""
+    """Process id. A GPU's driver tells the machine's, which differ from those a container sees."""
     memory_bytes: _builtins.int
     """Memory it holds, in bytes. Unset: unknown."""
     utilization: _builtins.float

@@ -243,7 +243,7 @@ class Hardware(_message.Message):
 
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disk]:
-        """The disks under the node's folders."""
+        """The disks under the node's folders. At most 16."""
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class Gpu(_message.Message):
     """True when the device is partitioned (MIG): work runs in its instances only."""
     @_builtins.property
     def mig_instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigInstance]:
-        """The parts of a partitioned device."""
+        """The parts of a partitioned device. At most 64."""
 
     def __init__(
         self,

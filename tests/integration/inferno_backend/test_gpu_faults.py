@@ -72,7 +72,7 @@ async def test_a_gpu_takes_its_models_out_and_the_last_one_the_node(healing: boo
             await look()
             state = supervisor.state.value.state
             assert state.condition is (Condition.FAILED if healing else Condition.SERVING)
-            assert ("Xid 79" in state.reason, "Xid 48" in state.reason) == (healing, healing)
+            assert ("Xid 79" in state.reason, "1 more of its GPUs" in state.reason) == (healing, healing)
             await supervisor.stop()
             running.cancel()
             with suppress(asyncio.CancelledError):

@@ -17,6 +17,7 @@ def model(name: str, *gpus: int, any_gpu: bool = False, steps: tuple[str, ...] =
 
 
 FIRST, SECOND, BOTH = model("first", 0), model("second", 1), model("both", 0, 1)
+MORE = " 1 more of its GPUs can do no work."
 OWN, CPU = model("own", any_gpu=True), model("cpu")
 
 
@@ -29,7 +30,12 @@ OWN, CPU = model("own", any_gpu=True), model("cpu")
         # No model is left that can serve.
         ((FIRST, model("other", 1, ready=False)), {A: "a"}, "a", {"first": "a"}),
         # No GPU is left.
-        ((FIRST, BOTH, OWN, CPU), {A: "a", B: "b"}, "a b", {"first": "a", "both": "a", "own": "a"}),
+        (
+            (FIRST, BOTH, OWN, CPU),
+            {A: "a", B: "b"},
+            "a 1 more of its GPUs can do no work.",
+            {"first": "a", "both": "a", "own": "a"},
+        ),
         # Nothing here needs one.
         ((CPU,), {A: "a", B: "b"}, "", {}),
         # Triton does not see it.

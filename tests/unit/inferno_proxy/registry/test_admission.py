@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_proxy.fleet import Address, Gpu, Hardware, Model, ModelState, ModelVersion
+from inferno_proxy.fleet import Address, Disk, Gpu, Hardware, MigInstance, Model, ModelState, ModelVersion
 from inferno_proxy.registry.admission import Limits, check
 from inferno_runtime.errors import InvalidInput
 from tests.unit.inferno_proxy.nodes import model, node
@@ -85,6 +85,19 @@ def test_both_ports_cannot_be_the_same() -> None:
         ({"labels": {"k" * 257: ""}}, "labels"),
         ({"hardware": Hardware(gpus=(Gpu("u", "n", 1),) * 65)}, "hardware.gpus"),
         ({"hardware": Hardware(gpus=(Gpu("u" * 257, "n", 1),))}, "hardware.gpus[0]"),
+        ({"hardware": Hardware(gpus=(Gpu("u", "n", 1, pci_bus_id="x" * 257),))}, "hardware.gpus[0]"),
+        (
+            {"hardware": Hardware(gpus=(Gpu("u", "n", 1, mig_instances=(MigInstance("m"),) * 65),))},
+            "hardware.gpus[0].mig_instances",
+        ),
+        (
+            {"hardware": Hardware(gpus=(Gpu("u", "n", 1, mig_instances=(MigInstance("m" * 257),)),))},
+            "hardware.gpus[0].mig_instances",
+        ),
+        ({"hardware": Hardware(disks=(Disk("data", "/d", 1, 1),) * 17)}, "hardware.disks"),
+        ({"hardware": Hardware(disks=(Disk("data", "/" * 4097, 1, 1),))}, "hardware.disks[0]"),
+        ({"hardware": Hardware(cpu_model="x" * 257)}, "hardware.cpu_model"),
+        ({"hardware": Hardware(gpu_remark="x" * 4097)}, "hardware.gpu_remark"),
         ({"price_micros_per_hour": -1}, "price_micros_per_hour"),
         ({"models": (model("a"), model("a"))}, "models[1].name"),
         ({"models": (model("a b"),)}, "models[0].name"),

@@ -7,7 +7,19 @@ from types import MappingProxyType
 import pytest
 
 from inferno.registration.v1 import node_pb2
-from inferno_proxy.fleet import Address, Gpu, Hardware, Model, ModelLoad, ModelState, ModelVersion, Node, NodeCondition
+from inferno_proxy.fleet import (
+    Address,
+    Disk,
+    Gpu,
+    Hardware,
+    MigInstance,
+    Model,
+    ModelLoad,
+    ModelState,
+    ModelVersion,
+    Node,
+    NodeCondition,
+)
 from inferno_proxy.services.node_wire import loads_from_wire, loads_to_wire, node_from_wire, node_to_wire
 from inferno_runtime.errors import InvalidInput
 
@@ -31,7 +43,20 @@ FULL = Node(
     region="r",
     zone="z",
     labels=MappingProxyType({"k": "v"}),
-    hardware=Hardware(4, 2**40, (Gpu("u", "H100", 2**36),), "aws", "p5"),
+    hardware=Hardware(
+        4,
+        2**40,
+        (Gpu("u", "H100", 2**36, "9.0", "00:01", 5, 16, 8, 18, True, (MigInstance("MIG-1", "1g", 2**33),)),),
+        "aws",
+        "p5",
+        "EPYC",
+        1.5,
+        2**38,
+        (Disk("models", "/m", 2**40, 2**39),),
+        "595.84",
+        "13.2",
+        "One is gone.",
+    ),
     price_micros_per_hour=12_500_000,
     server_version="2.51",
     agent_version="0.1",
