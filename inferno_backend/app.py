@@ -9,6 +9,7 @@
     PAGE       all of them -> contents -> page -> Prometheus, people
     WISHES     proxies -> registrars -> steering -> supervisor
     IDENTITY   membership -> link -> registrars, uplink
+    CAPACITY   results of benchmarks -> reporting -> governator
     NOTICES    provider -> notices -> supervisor; notices -> report -> governator
 """
 
@@ -24,6 +25,8 @@ import pynvml
 
 from inferno_backend import identity as names
 from inferno_backend import parts
+from inferno_backend.benchmark.reporting import CapacityReporting
+from inferno_backend.benchmark.results import Results
 from inferno_backend.cloud import asking
 from inferno_backend.cloud.machine import Machine
 from inferno_backend.cloud.notices import Notices
@@ -148,6 +151,8 @@ class _Agent:
         self._sampler = Sampler(
             self._meter.readings, self._watch.readings, mailbox if sent else None, settings.sample_window
         )
+        results = Results(settings.data_dir)
+        self._capacities = CapacityReporting(settings.discovery_lb, identity.node_id, results, clock, membership.link)
         self._uplink = Uplink(settings.discovery_lb, identity, mailbox, clock, membership.link) if sent else None
 
     async def run(self, stop: Stop) -> None:
@@ -182,7 +187,7 @@ class _Agent:
                 stages += [self._sidecar.run(), self._watch_doors(self._sidecar), self._watch_certificate()]
             stages += [registrar.run() for registrar in self._registrars]
             if self._uplink is not None:
-                stages.append(self._uplink.run())
+                stages += [self._uplink.run(), self._capacities.run()]
             if self._notices is not None:
                 stages += [self._notices.run(), self._leave(self._notices), self._report(self._notices).run()]
             stages.append(self._announce(url))

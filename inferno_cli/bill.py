@@ -37,14 +37,15 @@ async def ask(endpoint: public.Endpoint, period: Period, timeout: float) -> Repo
             )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                raise _without_governator(endpoint) from error
+                raise without_governator(endpoint, "bill") from error
             raise
         return answer
 
 
-def _without_governator(endpoint: public.Endpoint) -> Unsupported:
+def without_governator(endpoint: public.Endpoint, what: str) -> Unsupported:
+    """The error for a mesh that keeps no bill, or what else a governator keeps."""
     return Unsupported(
-        f"The mesh at {endpoint} keeps no bill: its proxy knows no governator.",
+        f"The mesh at {endpoint} keeps no {what}: its proxy knows no governator.",
         reason="NO_GOVERNATOR",
         fix="Start one (inferno governator) and tell the proxy where it is with --governator HOST:PORT.",
     )

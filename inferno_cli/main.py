@@ -33,6 +33,11 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "inferno_cli.commands.status:command",
         ),
         Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
+        Entry(
+            "capacity",
+            "Show what each model can do on each node, as measured.",
+            "inferno_cli.commands.capacity:command",
+        ),
     ),
     "Operate the mesh": (
         Entry("drain", "Stop new work to a node and let what runs finish.", "inferno_cli.commands.drain:drain"),

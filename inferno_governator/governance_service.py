@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
-from inferno_governator import notices
+from inferno_governator import capacity_wire, notices
 from inferno_governator.analysis.cost import Line
 from inferno_governator.billing import Report, period, report
 from inferno_governator.intake import Intake
@@ -127,6 +127,24 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         permit(caller_of(context), Action.READ)
         since = request.start.ToMicroseconds() if request.HasField("start") else self._an_hour_ago()
         return wire.ListNoticesResponse(notices=map(notices.encode, await self._store.notices(since)))
+
+    async def ReportCapacity(
+        self, request: wire.ReportCapacityRequest, context: Context
+    ) -> wire.ReportCapacityResponse:
+        """Store what benchmarks have shown."""
+        caller = caller_of(context)
+        permit(caller, Action.MEASURE, caller.name)
+        for each in request.reports:
+            permit(caller, Action.MEASURE, each.node_id)
+        now = int(self._clock.wall() * 1_000_000)
+        await self._store.keep_capacities(capacity_wire.decode_all(request.reports, now))
+        return wire.ReportCapacityResponse()
+
+    async def GetCapacity(self, request: wire.GetCapacityRequest, context: Context) -> wire.GetCapacityResponse:
+        """What models can do on nodes."""
+        permit(caller_of(context), Action.READ)
+        found = await self._store.capacities(request.node_id, request.model)
+        return wire.GetCapacityResponse(reports=map(capacity_wire.encode, found))
 
     def _an_hour_ago(self) -> int:
         return int((self._clock.wall() - 3600) * 1_000_000)

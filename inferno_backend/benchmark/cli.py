@@ -11,8 +11,8 @@ from inferno_backend.settings import BackendSettings, Given
 from inferno_runtime import settings as runtime
 
 SHARED = (
-    "model", "model_repository", "triton_url", "triton_binary", "node_id", "data_dir", "start_timeout", "log_format",
-    "log_level",
+    "model", "model_repository", "triton_url", "triton_binary", "discovery_lb", "node_id", "data_dir", "start_timeout",
+    "log_format", "log_level",
 )  # fmt: skip
 OWN = ("hardware", "objective_ms", "most_concurrency", "step_seconds", "input_file")
 
@@ -48,7 +48,8 @@ def command(ctx: click.Context, /, config: Path | None, batch: str | None, outpu
     """Measure what this node can do: its hardware, and each model's throughput and latency.
 
     With --model-repository a Triton of its own is started for it; with --triton-url a running one is measured. Results
-    are kept in the data folder and compared with earlier ones. Exit code 3: a device is 15 % or more too slow.
+    are kept in the data folder and compared with earlier ones; with --discovery-lb the governator gets those of models.
+    Exit code 3: a device is 15 % or more too slow.
     """
     given: Given = ctx.obj
     own = {name: flags.pop(name) for name in OWN}

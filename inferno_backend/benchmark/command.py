@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import Any
 
 import pynvml
 
-from inferno_backend.benchmark import capacity, cpu, curve, gpu, health, host, progress, report, subject
+from inferno_backend import identity as names
+from inferno_backend.benchmark import capacity, cpu, curve, gpu, health, host, progress, report, reporting, subject
 from inferno_backend.benchmark.curve import Step
 from inferno_backend.benchmark.load import Effort, Load
 from inferno_backend.benchmark.results import Figure, HardwareResult, ModelResult, Results
 from inferno_backend.benchmark.subject import Machine, Subject
 from inferno_backend.hardware import inventory
+from inferno_backend.link import PLAIN, Link
 from inferno_backend.node import Hardware
 from inferno_backend.settings import BackendSettings
 from inferno_backend.triton import installation, repository
@@ -111,6 +113,9 @@ class Bench:
         with progress.for_terminal() as shown:
             done = await unless_stopped(self._measure(shown), stop)
         self._tell()
+        models = [each for each in self._found if isinstance(each, ModelResult) and each.steps]
+        if models and self._settings.discovery_lb:
+            await self._send(models)
         if not done:
             kept = f"; what was measured is in {self._results.folder}" if self._kept else ""
             sys.stderr.write(f"Interrupted{kept}.\n")
@@ -210,6 +215,16 @@ class Bench:
         else:
             self._kept.append(path)
             self._found.append(result)
+
+    async def _send(self, models: Sequence[ModelResult]) -> None:
+        """To the governator; the results are kept whatever becomes of it.
+
+        Raises:
+            InfernoError: It does not take them; with where they are.
+        """
+        settings = self._settings
+        link = Link.read(settings.identity) if settings.identity.exists else PLAIN
+        await reporting.send(settings.discovery_lb, link, names.node_id(settings.node_id, settings.data_dir), models)
 
     def _tell(self) -> None:
         if self._wanted.json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from sqlalchemy import BigInteger, Index, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Double, Index, Table, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 _NO_ROWID = {"sqlite_with_rowid": False}
@@ -177,6 +177,52 @@ class ProviderNotice(SQLModel, table=True):
     instance_id: str
     spot: bool
     stored_micros: int = Field(sa_type=BigInteger)
+
+
+class CapacityReport(SQLModel, table=True):
+    """What a model did on a node's hardware, as the node measured it at one time."""
+
+    __tablename__ = "capacity_report"
+    __table_args__ = (
+        UniqueConstraint(
+            "node", "hardware", "model", "files", "configuration", "measured_micros", name="capacity_report_key"
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    node: int = Field(foreign_key="node.id")
+    # Hashes of the hardware, the model's files (empty: unknown) and its configuration.
+    hardware: str
+    model: str
+    files: str
+    configuration: str
+    measured_micros: int = Field(sa_type=BigInteger)
+    hardware_name: str
+    settings: str
+    # 0: none.
+    objective_micros: int = Field(sa_type=BigInteger)
+    triton_version: str
+    complete: bool
+
+
+class CapacityStep(SQLModel, table=True):
+    """One step of a report: what a number of requests held in flight showed."""
+
+    __tablename__ = "capacity_step"
+    __table_args__ = (_NO_ROWID,)
+
+    report: int = Field(primary_key=True, foreign_key="capacity_report.id")
+    batch: int = Field(primary_key=True)
+    concurrency: int = Field(primary_key=True)
+    requests: int = Field(sa_type=BigInteger)
+    failures: int = Field(sa_type=BigInteger)
+    requests_per_second: float = Field(sa_type=Double)
+    # Half of the 95 % confidence interval, as a share of the throughput; negative: unknown.
+    uncertainty: float = Field(sa_type=Double)
+    p50_micros: int = Field(sa_type=BigInteger)
+    p95_micros: int = Field(sa_type=BigInteger)
+    p99_micros: int = Field(sa_type=BigInteger)
+    generator_cores: float = Field(sa_type=Double)
 
 
 def table(model: type[SQLModel]) -> Table:

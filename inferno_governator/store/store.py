@@ -11,8 +11,9 @@ from typing import Self
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import PriceChange
+from inferno_governator.capacity import Capacity
 from inferno_governator.notices import Notice, StoredNotice
-from inferno_governator.store import notices, retention, usage_reader
+from inferno_governator.store import capacities, notices, retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -116,6 +117,26 @@ class Store:
         """
         async with self._mended() as database, database.read() as connection:
             return await notices.read(connection, start_micros)
+
+    async def keep_capacities(self, reports: Sequence[Capacity]) -> None:
+        """Store what benchmarks have shown, in one transaction; when this returns it is on disk.
+
+        Raises:
+            Unavailable: Nothing is stored; it may be tried again.
+        """
+        names, draft = self._names, Names()
+        async with self._mended() as database, database.write() as connection:
+            await capacities.record(connection, names, draft, reports)
+        names.keep(draft)
+
+    async def capacities(self, node: str, model: str) -> list[Capacity]:
+        """The newest report about each thing, by node, model and time; an empty name is every node or model.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await capacities.newest(connection, node, model)
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

@@ -16,7 +16,9 @@ import pytest
 from benchmarks.cloud import Cloud, cloud, load, wait_until
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc
+from inferno_backend.benchmark.results import Results
 from tests.e2e.conftest import Repository
+from tests.unit.inferno_backend.benchmark.results import model, step
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -57,6 +59,8 @@ async def test_every_request_is_billed_once_though_the_governator_was_away(
     tmp_path: Path, repository: Repository
 ) -> None:
     config = "backend:\n  price_per_hour: 3.60\n"
+    # What a benchmark on the first node has left there.
+    Results(tmp_path / "data" / "node-1").keep(model(step(150)))
     async with cloud(tmp_path / "data", model_repository=repository("whoami"), config=config) as running:
         async with load(running.endpoint, rate=50) as traffic:
             before = requests(await billed(running.endpoint, 1))
@@ -74,14 +78,15 @@ async def test_every_request_is_billed_once_though_the_governator_was_away(
         # 3.60 dollars an hour are 1,000 micro-dollars a second and node.
         seconds = {line.node_id: line.measured_seconds for line in bill.lines}
         assert bill.total_cost_micros == pytest.approx(1000 * sum(seconds.values()), rel=0.01)
-        printed = await asyncio.to_thread(_cost, running.endpoint)
+        (capacity,) = await asyncio.to_thread(_printed, "capacity", running.endpoint)
+        assert (capacity["node"], capacity["capacity"]["requests_per_second"]) == ("node-1", 150)
+        printed = await asyncio.to_thread(_printed, "cost", running.endpoint)
         assert printed["total_cost_micros"] >= bill.total_cost_micros
 
 
-def _cost(endpoint: str) -> dict[str, Any]:
+def _printed(command: str, endpoint: str) -> Any:
     inferno = str(Path(sys.executable).with_name("inferno"))
     done = subprocess.run(
-        [inferno, "cost", "--endpoint", endpoint, "-o", "json"], capture_output=True, text=True, timeout=30, check=True
+        [inferno, command, "--endpoint", endpoint, "-o", "json"], capture_output=True, text=True, timeout=30, check=True
     )
-    parsed: dict[str, Any] = json.loads(done.stdout)
-    return parsed
+    return json.loads(done.stdout)

@@ -45,6 +45,16 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
                 _registered_method=True)
+        self.ReportCapacity = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ReportCapacity',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityResponse.FromString,
+                _registered_method=True)
+        self.GetCapacity = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/GetCapacity',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityResponse.FromString,
+                _registered_method=True)
         self.ReportNotice = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/ReportNotice',
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportNoticeRequest.SerializeToString,
@@ -80,6 +90,22 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportCapacity(self, request, context):
+        """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
+        stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCapacity(self, request, context):
+        """GetCapacity says what models can do on nodes: the newest report about each model, configuration and hardware of a
+        node, by node and model. A complete one goes before one that was interrupted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportNotice(self, request, context):
         """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
         because it must not wait behind telemetry: a machine may have 30 s left.
@@ -110,6 +136,16 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.GetCostReport,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.SerializeToString,
+            ),
+            'ReportCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCapacity,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityResponse.SerializeToString,
+            ),
+            'GetCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapacity,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityResponse.SerializeToString,
             ),
             'ReportNotice': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportNotice,
@@ -177,6 +213,60 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/GetCostReport',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ReportCapacity',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/GetCapacity',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,14 @@ class GovernanceServiceStub:
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
     """
+    ReportCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]
+    """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
+    stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
+    """
+    GetCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.GetCapacityRequest, _governance_service_pb2.GetCapacityResponse]
+    """GetCapacity says what models can do on nodes: the newest report about each model, configuration and hardware of a
+    node, by node and model. A complete one goes before one that was interrupted.
+    """
     ReportNotice: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportNoticeRequest, _governance_service_pb2.ReportNoticeResponse]
     """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
     because it must not wait behind telemetry: a machine may have 30 s left.
@@ -69,6 +77,14 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     GetCostReport: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.GetCostReportRequest, _governance_service_pb2.GetCostReportResponse]  # type: ignore[assignment]
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
+    """
+    ReportCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]  # type: ignore[assignment]
+    """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
+    stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
+    """
+    GetCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.GetCapacityRequest, _governance_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
+    """GetCapacity says what models can do on nodes: the newest report about each model, configuration and hardware of a
+    node, by node and model. A complete one goes before one that was interrupted.
     """
     ReportNotice: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportNoticeRequest, _governance_service_pb2.ReportNoticeResponse]  # type: ignore[assignment]
     """ReportNotice stores what a provider announced to a node's machine. Answered means on disk. It is a call of its own
@@ -104,6 +120,26 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_governance_service_pb2.GetCostReportResponse, _abc.Awaitable[_governance_service_pb2.GetCostReportResponse]]:
         """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
         or reversed period.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportCapacity(
+        self,
+        request: _governance_service_pb2.ReportCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ReportCapacityResponse, _abc.Awaitable[_governance_service_pb2.ReportCapacityResponse]]:
+        """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
+        stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCapacity(
+        self,
+        request: _governance_service_pb2.GetCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.GetCapacityResponse, _abc.Awaitable[_governance_service_pb2.GetCapacityResponse]]:
+        """GetCapacity says what models can do on nodes: the newest report about each model, configuration and hardware of a
+        node, by node and model. A complete one goes before one that was interrupted.
         """
 
     @_abc_1.abstractmethod

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
+from inferno.governance.v1 import capacity_pb2, governance_service_pb2_grpc, notice_pb2, telemetry_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
-from inferno.governance.v1 import governance_service_pb2_grpc, notice_pb2, telemetry_pb2
 from inferno.registration.v1 import node_pb2, registration_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2 as registration
 from inferno_runtime import rpc
@@ -138,6 +138,8 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.refusal: InfernoError | None = None
         self.refused = 0
         self.impossible: set[int] = set()
+        self.capacities: list[capacity_pb2.CapacityReport] = []
+        self.capacity_refusals: list[InfernoError] = []
         self.notices: list[notice_pb2.ProviderNotice] = []
         self.notice_refusals: list[InfernoError] = []
 
@@ -161,6 +163,19 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
             raise self.notice_refusals.pop(0)
         self.notices.append(request.notice)
         return governance.ReportNoticeResponse()
+
+    async def ReportCapacity(
+        self, request: governance.ReportCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> governance.ReportCapacityResponse:
+        if self.capacity_refusals:
+            raise self.capacity_refusals.pop(0)
+        self.capacities += request.reports
+        return governance.ReportCapacityResponse()
+
+    async def GetCapacity(
+        self, request: governance.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> governance.GetCapacityResponse:
+        raise Unsupported("Agents ask for no capacities.", reason="NOT_HERE")
 
     async def ListNotices(
         self, request: governance.ListNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]

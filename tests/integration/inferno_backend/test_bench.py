@@ -17,6 +17,7 @@ import pytest
 
 from inferno_backend.benchmark import host
 from inferno_backend.benchmark.command import Bench, Wanted
+from inferno_backend.benchmark.reporting import message_of
 from inferno_backend.benchmark.results import ModelResult, Results
 from inferno_backend.settings import BackendSettings
 from inferno_backend.triton import installation
@@ -24,6 +25,7 @@ from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InfernoError, InvalidInput, NotFound, Unavailable, Unsupported
 from inferno_runtime.lifecycle import Stop
 from tests.integration.inferno_backend.agent import shared_memory
+from tests.integration.inferno_backend.mesh import mesh
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -165,3 +167,15 @@ async def test_what_makes_no_sense_together_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         await Bench(BackendSettings(data_dir=tmp_path, **settings), Wanted(**wanted)).run(Stop())
+
+
+async def test_a_run_with_a_proxy_sends_what_it_measured(tmp_path: Path, triton: str) -> None:
+    async with mesh() as far:
+        settings = BackendSettings(
+            triton_url=triton, data_dir=tmp_path, model=("batches",), discovery_lb=(far.address,), node_id="n7"
+        )
+        await Bench(settings, Wanted(hardware=False, step_seconds=0.1, most_concurrency=1, batches=(8,))).run(Stop())
+        (report,) = far.store.capacities
+    (kept,) = Results(tmp_path).models()
+    assert report == message_of("n7", kept)
+    assert [(step.batch, step.concurrency) for step in report.steps] == [(8, 1)]

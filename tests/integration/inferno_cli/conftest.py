@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
+from inferno.governance.v1 import capacity_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.health.v1 import health_service_pb2 as health
@@ -47,6 +48,7 @@ class FakeMesh(
     bill: governance.GetCostReportResponse = field(default_factory=governance.GetCostReportResponse)
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
+    capacities: Sequence[capacity_pb2.CapacityReport] = ()
     seen: list[Any] = field(default_factory=list)
     metadata: list[tuple[str, str]] = field(default_factory=list)
     stream_error: str = ""
@@ -76,6 +78,10 @@ class FakeMesh(
     def GetCostReport(self, request: governance.GetCostReportRequest, context: Any) -> governance.GetCostReportResponse:
         self._take(request, context, self.bill_error)
         return self.bill
+
+    def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
+        self._take(request, context, self.bill_error)
+        return governance.GetCapacityResponse(reports=self.capacities)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:
         error = None if request.name in SHAPES else NotFound(

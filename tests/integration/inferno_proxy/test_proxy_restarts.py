@@ -89,6 +89,12 @@ async def test_governance_calls_reach_the_governator_through_the_public_port(soc
         async def ListNotices(self, request: governance.ListNoticesRequest, context: Any) -> Any:
             raise AssertionError("nobody asks for notices here")
 
+        async def ReportCapacity(self, request: governance.ReportCapacityRequest, context: Any) -> Any:
+            raise AssertionError("nobody measures here")
+
+        async def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> Any:
+            raise AssertionError("nobody asks for capacities here")
+
     server = rpc.server()
     governance_stubs.add_GovernanceServiceServicer_to_server(Governator(), server)
     where = rpc.bind(server, "127.0.0.1:0" if kind == "tcp" else f"unix:{socket_dir}/governator.sock")
