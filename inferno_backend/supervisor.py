@@ -12,6 +12,7 @@ from inferno_backend.lives import Ends
 from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
 from inferno_backend.response_cache import ResponseCache
+from inferno_backend.revival import Revival
 from inferno_backend.tally import Tally
 from inferno_backend.triton import metrics_page
 from inferno_backend.triton.client import TritonClient, models_of
@@ -72,6 +73,9 @@ class Supervisor:
         self._healing = healing
         self._rhythm = rhythm
         self._cache = cache
+        self._revival = Revival(
+            clock, every=rhythm.index, steady=rhythm.steady, tell=lambda dead: self._know(dead=dead)
+        )
         self._facts = Facts(gpus=gpus)
         self._work = work.begin(patience)
         self._patience = patience
@@ -209,6 +213,7 @@ class Supervisor:
         client = self._connected()
         await client.load(model)
         self._server.keep(model, loaded=True)
+        self._revival.forget(model)
         uncached = {name: reason for name, reason in self._facts.uncached.items() if name != model}
         if self._cache is not None and (reason := await self._cache.switch_on(client, model)):
             uncached[model] = reason
@@ -221,6 +226,7 @@ class Supervisor:
             InfernoError: Triton's own reason why not; the model is offered again.
         """
         client = self._connected()
+        self._revival.forget(model)
         try:
             await client.unload(model)
             self._server.keep(model, loaded=False)
@@ -276,6 +282,12 @@ class Supervisor:
             group.create_task(self._follow_models(client))
             group.create_task(self._probe(client, life))
             group.create_task(self._try_suspects())
+            if self._healing:
+                group.create_task(self._revival.run(client, life, self._ready))
+
+    def _ready(self) -> frozenset[str]:
+        """Models that Triton calls ready, less those that are about to be unloaded."""
+        return frozenset(one.name for one in self._facts.models if one.ready) - self._facts.withdrawn
 
     async def _try_suspects(self) -> None:
         """Load what was left out because one of it ends Triton, one after the other: the others serve by now."""

@@ -26,6 +26,7 @@ class Facts:
         reclaimed: Why its machine goes away soon; empty when it stays.
         expired: Why its peers let no new connection pass; empty while its certificate is valid.
         models: Its models, as it says.
+        dead: Models whose process has died, with the reason.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
         uncached: Models that serve and whose answers are not kept, though that is wanted, with the reason.
@@ -42,6 +43,7 @@ class Facts:
     reclaimed: str = ""
     expired: str = ""
     models: tuple[Model, ...] = ()
+    dead: Mapping[str, str] = field(default_factory=lambda: _NONE)
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
     uncached: Mapping[str, str] = field(default_factory=lambda: _NONE)
@@ -70,6 +72,8 @@ def _model(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
         return _instead(model, ModelState.UNLOADING, "It is being unloaded on request.")
     if model.name in out:
         return _instead(model, ModelState.UNAVAILABLE, out[model.name])
+    if model.name in facts.dead:
+        return _dead(model, facts.dead[model.name])
     if model.name in facts.stalled:
         return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
     if model.name in facts.uncached:
@@ -83,3 +87,9 @@ def _instead(model: Model, state: ModelState, reason: str) -> Model:
         ModelVersion(one.version, state, reason) if one.state is ModelState.READY else one for one in model.versions
     )
     return replace(model, versions=versions)
+
+
+def _dead(model: Model, reason: str) -> Model:
+    """The model, none of whose versions serves: what Triton says while it loads it again tells nothing of why."""
+    withdrawn = _instead(model, ModelState.UNAVAILABLE, reason)
+    return replace(withdrawn, versions=tuple(replace(one, reason=reason) for one in withdrawn.versions))

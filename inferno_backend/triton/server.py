@@ -17,6 +17,7 @@ from inferno_backend.triton.command import Ports, command
 from inferno_backend.triton.follow import LogFollower
 from inferno_backend.triton.process import Place, TritonProcess
 from inferno_backend.triton.streams import Seen
+from inferno_backend.triton.stubs import Stubs
 from inferno_backend.triton.suspicion import Suspicion
 from inferno_runtime import logs
 
@@ -46,6 +47,10 @@ class Life(Protocol):
     @property
     def loading(self) -> frozenset[str]:
         """Models that are being loaded, as far as it tells."""
+        ...
+
+    def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
+        """Models of those it calls ready that have lost a process since the last look, with the cause as a sentence."""
         ...
 
     def note_answer(self) -> None:
@@ -109,6 +114,7 @@ class OwnLife:
     def __init__(self, triton: TritonProcess, log: LogFollower, served: Callable[[], None]) -> None:
         self._triton = triton
         self._log = log
+        self._stubs = Stubs(triton.pid)
         self._note_service = served
         self._why = ""
         self._late = False
@@ -132,6 +138,15 @@ class OwnLife:
     def loading(self) -> frozenset[str]:
         """Models that are being loaded, by its log."""
         return self._log.loading
+
+    def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
+        """Those of its Python models, by the kernel. A model that is being loaded gets other processes."""
+        found = self._stubs.look(ready - self._log.loading)
+        starved = self._triton.starved if found else ""
+        return {
+            one.stub.model: cause(one.status, [], f"The process of {one.stub.instance}", starved=starved)
+            for one in found
+        }
 
     def note_answer(self) -> None:
         """Write the file."""
@@ -301,6 +316,10 @@ class AttachedLife:
         self.endpoints = endpoints
         self._answered = False
         self._given_up = asyncio.Event()
+
+    def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
+        """Its processes are its owner's."""
+        return {}
 
     def note_answer(self) -> None:
         """From now on it is somebody's Triton, and silence is all we may say of it."""

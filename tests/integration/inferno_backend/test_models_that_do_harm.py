@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inferno.registration.v1 import node_pb2
@@ -135,3 +137,29 @@ async def test_an_attached_triton_that_is_not_there_is_given_up_with_its_address
         async with asyncio.timeout(30):
             assert await node.process.wait() == 4
         assert "No Triton answers at 127.0.0.1:1 within 1 s (--start-timeout)." in node.said()
+
+
+async def test_a_model_whose_process_has_died_is_told_with_the_cause_and_loaded_again(
+    tmp_path: Path, repository: Repository
+) -> None:
+    folder = repository("whoami", "repeat")
+    arguments = ("--model-repository", str(folder))
+    async with mesh() as far, agent(tmp_path / "node", *arguments, "--discovery-lb", far.address) as node:
+        facts = await node.ready()
+        triton = node.triton()
+
+        def process() -> psutil.Process:
+            (found,) = [one for one in triton.children() if "whoami_0_0" in " ".join(one.cmdline())]
+            return found
+
+        first = process()
+        first.send_signal(signal.SIGSEGV)
+        lost = await far.registry.until(lambda one: READY not in states(one)["whoami"][0], 5, "it is not offered")
+        assert states(lost)["whoami"][1].startswith("The process of whoami_0_0 was killed by SIGSEGV.")
+        assert lost.condition == node_pb2.NODE_CONDITION_SERVING
+        assert states(lost)["repeat"][0] == [READY]
+        await far.registry.until(lambda one: states(one)["whoami"] == ([READY], ""), 30, "it is back")
+        assert await infer(facts["grpc"]) == str(triton.pid)
+        assert process() != first
+        seen = [states(one).get("repeat") for _, _, one in far.registry.nodes]
+        assert all(one == ([READY], "") for one in seen), "the others never stopped"

@@ -252,3 +252,40 @@ async def test_a_killed_one_is_started_again() -> None:
             await life.gone()
             assert life.cause == "It was killed."
             await condition(supervisor, Condition.SERVING)
+
+
+def reason_of(supervisor: Supervisor, model: str) -> str:
+    (found,) = (one for one in supervisor.state.value.state.models if one.name == model)
+    return found.versions[0].reason
+
+
+async def test_a_model_whose_process_has_died_is_tried_until_it_can_be_loaded_again() -> None:
+    stand_in = StandIn(m="READY", other="READY")
+    async with serving(stand_in) as address:
+        life = FakeLife(address)
+        async with supervising(FakeServer(life)) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            stand_in.failing = {"RepositoryModelLoad"}
+            life.dead["m"] = "The process of m_0_0 was killed by SIGKILL."
+            await eventually(
+                lambda: "could not be loaded again: Not now." in reason_of(supervisor, "m"), 5, "it is told"
+            )
+            assert "The process of m_0_0 was killed by SIGKILL." in reason_of(supervisor, "m")
+            stand_in.failing.clear()
+            await eventually(lambda: all(one.ready for one in supervisor.state.value.state.models), 5, "it is back")
+            assert reason_of(supervisor, "m") == ""
+
+
+async def test_a_model_whose_process_has_died_and_that_is_unloaded_then_stays_unloaded() -> None:
+    stand_in = StandIn(m="READY")
+    async with serving(stand_in) as address:
+        life = FakeLife(address)
+        async with supervising(FakeServer(life)) as supervisor:
+            await condition(supervisor, Condition.SERVING)
+            stand_in.failing = {"RepositoryModelUnload"}
+            life.dead["m"] = "The process of m_0_0 was killed by SIGKILL."
+            await again(stand_in, "RepositoryModelUnload")
+            stand_in.failing.clear()
+            await supervisor.unload("m")
+            await again(stand_in, "RepositoryIndex")
+            assert not stand_in.asked["RepositoryModelLoad"]

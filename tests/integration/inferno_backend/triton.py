@@ -63,6 +63,11 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
             answer.config.instance_group.add(count=1, kind=kind, gpus=[self.gpus[request.name]])
         return answer
 
+    async def RepositoryModelLoad(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        await self._check("RepositoryModelLoad")
+        self.models[request.model_name] = "READY"
+        return wire.RepositoryModelLoadResponse()
+
     async def RepositoryModelUnload(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         await self._check("RepositoryModelUnload")
         self.models[request.model_name] = "UNLOADING"
@@ -91,8 +96,15 @@ class FakeLife:
         self.has_answered = has_answered
         self.cause = "It ended."
         self.late = False
+        self.dead: dict[str, str] = {}
         self.loading: frozenset[str] = frozenset()
         self._over = asyncio.Event()
+
+    def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
+        told = {name: cause for name, cause in self.dead.items() if name in ready}
+        for name in told:
+            del self.dead[name]
+        return told
 
     def note_answer(self) -> None:
         self.has_answered = True

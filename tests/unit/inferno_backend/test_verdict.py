@@ -48,6 +48,12 @@ def test_a_stalled_model_is_unavailable_with_its_reason() -> None:
     assert not model.ready
 
 
+def test_a_model_whose_process_has_died_is_unavailable_with_the_cause() -> None:
+    facts = Facts(answered=True, models=(READY,), dead={"m": "It was killed."}, stalled={"m": "It stands still."})
+    (model,) = state_of(facts).models
+    assert model.versions == (ModelVersion("1", ModelState.UNAVAILABLE, "It was killed."),)
+
+
 def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() -> None:
     both = Model("m", (ModelVersion("1", ModelState.READY), FAILED_VERSION))
     (model,) = state_of(Facts(answered=True, models=(both,), withdrawn=frozenset({"m"}), stalled={"m": "x"})).models
