@@ -205,19 +205,35 @@ class Supervisor:
         return self.state.value.revision
 
     async def load(self, model: str) -> None:
-        """Load a model and offer it.
+        """Load a model and offer it; load it anew when it is loaded, while it goes on serving.
 
         Raises:
-            InfernoError: Triton's own reason why not.
+            InfernoError: Triton's own reason why not. What was loaded before serves on.
         """
         client = self._connected()
-        await client.load(model)
+        serving, stale = model in self._ready(), {**self._facts.stale}
+        stale.pop(model, None)
+        try:
+            await self._load(client, model, serving=serving)
+        except InfernoError as error:
+            if serving and self._client is client:
+                why = error.message.splitlines()[0]
+                self._know(stale={**stale, model: f"It serves as it was loaded before. To load it again failed: {why}"})
+            raise
+        self._know(stale=stale)
         self._server.keep(model, loaded=True)
         self._revival.forget(model)
         uncached = {name: reason for name, reason in self._facts.uncached.items() if name != model}
         if self._cache is not None and (reason := await self._cache.switch_on(client, model)):
             uncached[model] = reason
         self._know(withdrawn=self._facts.withdrawn - {model}, uncached=uncached)
+
+    async def _load(self, client: TritonClient, model: str, *, serving: bool) -> None:
+        life, begun = self._life, self._life.loads(model) if self._life else None
+        await client.load(model)
+        # What a model has read at its start may have changed without its files.
+        if serving and life is not None and begun is not None and life.loads(model) == begun:
+            await client.load_again(model)
 
     async def unload(self, model: str) -> None:
         """Unload a model that was withdrawn.
@@ -254,6 +270,7 @@ class Supervisor:
     async def _session(self, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         """Watch one life of Triton until it ends."""
         self._configs.clear()
+        self._know(stale={})
         self._work = work.begin(self._patience)
         async with TritonClient(life.endpoints.grpc) as client, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(client, life, first_reading))

@@ -29,6 +29,7 @@ class Facts:
         dead: Models whose process has died, with the reason.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
+        stale: Models that serve as they were loaded before, because they could not be loaded again, with the reason.
         uncached: Models that serve and whose answers are not kept, though that is wanted, with the reason.
         gpus: UUIDs of the GPUs Triton sees, in its order.
         faulty: Those that can do no work, with the reason.
@@ -46,6 +47,7 @@ class Facts:
     dead: Mapping[str, str] = field(default_factory=lambda: _NONE)
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
+    stale: Mapping[str, str] = field(default_factory=lambda: _NONE)
     uncached: Mapping[str, str] = field(default_factory=lambda: _NONE)
     gpus: tuple[str, ...] = ()
     faulty: Mapping[str, str] = field(default_factory=lambda: _NONE)
@@ -76,6 +78,8 @@ def _model(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
         return _dead(model, facts.dead[model.name])
     if model.name in facts.stalled:
         return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
+    if model.name in facts.stale:
+        return _instead(model, ModelState.READY, facts.stale[model.name])
     if model.name in facts.uncached:
         return _instead(model, ModelState.READY, facts.uncached[model.name])
     return model

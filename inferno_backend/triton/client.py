@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -20,6 +21,8 @@ from inferno_runtime import rpc
 _CALL_SECONDS = 5.0
 # Loading a large model takes minutes; Triton itself says when it failed.
 _LOAD_SECONDS = 3600.0
+# Name of the parameter of a model's configuration that makes it another one.
+_AGAIN = "inferno_loaded_at"
 _STATES = {state.value: state for state in ModelState}
 
 
@@ -136,13 +139,30 @@ class TritonClient:
     async def load(self, name: str, *, cached: bool | None = None) -> None:
         """Load a model and wait until it is ready.
 
+        A loaded model goes on serving until it is replaced, and when that fails. Triton does nothing where its files
+        are the same as before.
+
         ``cached`` None: as its repository says. Otherwise: a loaded model once more as it is, but with its answers kept
         or not.
         """
-        request = wire.RepositoryModelLoadRequest(model_name=name)
+        config = None
         if cached is not None:
             config = await self._config(name)
             config.response_cache.enable = cached
+        await self._load(name, config)
+
+    async def load_again(self, name: str) -> None:
+        """Load a loaded model once more as it is, though its files are the same: by a parameter no model knows.
+
+        Triton takes a configuration of ours for a change when it differs from the one before.
+        """
+        config = await self._config(name)
+        config.parameters[_AGAIN].string_value = str(time.time_ns())
+        await self._load(name, config)
+
+    async def _load(self, name: str, config: Any) -> None:
+        request = wire.RepositoryModelLoadRequest(model_name=name)
+        if config is not None:
             request.parameters["config"].string_param = json_format.MessageToJson(
                 config, preserving_proto_field_name=True
             )

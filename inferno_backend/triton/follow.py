@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 
 from inferno_backend.triton import log
@@ -31,6 +31,7 @@ class LogFollower:
         self._max_bytes = max_bytes
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._loading: set[str] = set()
+        self._begun: Counter[str] = Counter()
 
     @property
     def errors(self) -> list[str]:
@@ -41,6 +42,11 @@ class LogFollower:
     def loading(self) -> frozenset[str]:
         """Models that are being loaded."""
         return frozenset(self._loading)
+
+    def loads(self, model: str) -> int:
+        """How often Triton has begun to load a model, by now."""
+        self.read()
+        return self._begun[model]
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -68,6 +74,7 @@ class LogFollower:
     def _repeat(self, line: log.Line) -> None:
         if began := _LOADING.fullmatch(line.text):
             self._loading.add(began[1])
+            self._begun[began[1]] += 1
         elif ended := _LOADED.fullmatch(line.text):
             self._loading.discard(ended[1])
         if line.level == "debug":

@@ -53,6 +53,10 @@ class Life(Protocol):
         """Models of those it calls ready that have lost a process since the last look, with the cause as a sentence."""
         ...
 
+    def loads(self, model: str) -> int | None:
+        """How often it has begun to load a model; None when nobody can tell."""
+        ...
+
     def note_answer(self) -> None:
         """Remember, also for a next agent, that it has served."""
         ...
@@ -138,6 +142,10 @@ class OwnLife:
     def loading(self) -> frozenset[str]:
         """Models that are being loaded, by its log."""
         return self._log.loading
+
+    def loads(self, model: str) -> int:
+        """By its log, since this agent follows it."""
+        return self._log.loads(model)
 
     def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
         """Those of its Python models, by the kernel. A model that is being loaded gets other processes."""
@@ -316,6 +324,9 @@ class AttachedLife:
         self.endpoints = endpoints
         self._answered = False
         self._given_up = asyncio.Event()
+
+    def loads(self, model: str) -> None:
+        """Its log is its owner's."""
 
     def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
         """Its processes are its owner's."""

@@ -100,6 +100,9 @@ class FakeLife:
         self.loading: frozenset[str] = frozenset()
         self._over = asyncio.Event()
 
+    def loads(self, model: str) -> int | None:
+        return None
+
     def deaths(self, ready: frozenset[str]) -> Mapping[str, str]:
         told = {name: cause for name, cause in self.dead.items() if name in ready}
         for name in told:

@@ -61,6 +61,12 @@ def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() ->
     assert model.versions[1] == FAILED_VERSION
 
 
+def test_a_model_that_could_not_be_loaded_again_serves_and_says_why() -> None:
+    facts = Facts(answered=True, models=(READY,), stale={"m": "No weights."}, uncached={"m": "Not cached."})
+    (model,) = state_of(facts).models
+    assert model.versions == (ModelVersion("1", ModelState.READY, "No weights."),)
+
+
 def test_a_model_that_is_not_cached_serves_and_says_why() -> None:
     (model,) = state_of(Facts(answered=True, models=(READY,), uncached={"m": "Not cached."})).models
     assert model.versions == (ModelVersion("1", ModelState.READY, "Not cached."),)
