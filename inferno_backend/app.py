@@ -46,8 +46,9 @@ from inferno_backend.sampler import Sampler
 from inferno_backend.settings import BackendSettings, check
 from inferno_backend.sidecar.certificate import expired
 from inferno_backend.sidecar.sidecar import SecuredServer, Sidecar
+from inferno_backend.start import Rhythm
 from inferno_backend.steering import Steering, applied
-from inferno_backend.supervisor import Rhythm, Supervisor
+from inferno_backend.supervisor import Supervisor
 from inferno_backend.uplink import Uplink
 from inferno_runtime import logs, notify
 from inferno_runtime.clock import Clock, SystemClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from inferno_backend import work
 from inferno_backend.liveness import Patience, Probe, Pulse, feel
@@ -13,6 +13,7 @@ from inferno_backend.meter import Reading
 from inferno_backend.node import Model, ModelState, NodeState, Revised
 from inferno_backend.response_cache import ResponseCache
 from inferno_backend.revival import Revival
+from inferno_backend.start import Rhythm, first_answer, first_version
 from inferno_backend.tally import Tally
 from inferno_backend.triton import metrics_page
 from inferno_backend.triton.client import TritonClient, models_of
@@ -28,28 +29,6 @@ from inferno_runtime.latest import Latest
 from inferno_runtime.process import is_stopped
 
 _LOG = logs.get("supervisor")
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """How often and how long, in seconds.
-
-    ``index``: between two looks at the models. ``probe``: between two questions, each allowed ``answer``. ``configs``:
-    after which a model's configuration is read again. ``silent``: without an answer before Triton is killed;
-    ``stopped``: the same while the kernel shows it stopped, which nothing of its own can end. ``start``: for a start.
-    ``steady``: of service after which an earlier crash counts no more. ``page``: for the metrics page.
-    """
-
-    index: float = 0.1
-    probe: float = 0.25
-    answer: float = 0.3
-    configs: float = 5.0
-    silent: float = 10.0
-    stopped: float = 1.0
-    start: float = 600.0
-    steady: float = 30.0
-    page: float = 1.0
-    progress: float = 5.0
 
 
 class Supervisor:
@@ -282,13 +261,12 @@ class Supervisor:
 
     async def _watch(self, client: TritonClient, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         fresh = not life.has_answered
-        await self._first_answer(client, life)
+        await first_answer(client, life, self._clock, self._rhythm)
         if self._cache is not None:
             await self._first_models(client)
             self._know(uncached=await self._cache.begin(client, self._facts.models, fresh=fresh))
         life.note_answer()
-        while not (version := await self._try_version(client)):
-            await self._clock.sleep(self._rhythm.index)
+        version = await first_version(client, self._clock, self._rhythm)
         await self._first_models(client)
         self._client = client
         self._metrics = life.endpoints.metrics
@@ -313,31 +291,6 @@ class Supervisor:
                 await self.load(model)
             except InfernoError as error:
                 _LOG.error("a model that was left out cannot be loaded", model=model, reason=error.message)
-
-    async def _first_answer(self, client: TritonClient, life: Life) -> None:
-        """Wait until Triton answers: it does so only when every model has been loaded or has failed."""
-        began = told = self._clock.monotonic()
-        # One that a former agent has seen serve has loaded its models: it is silent, not slow.
-        allowed = self._rhythm.silent if life.has_answered else self._rhythm.start
-        while not await client.answers("", self._rhythm.page):
-            now = self._clock.monotonic()
-            if now - told >= self._rhythm.progress:
-                told = now
-                what = "triton does not answer yet: it loads its models" if life.pid else "no triton answers there yet"
-                loading = ", ".join(sorted(life.loading))
-                _LOG.info(what, at=client.address, seconds=round(now - began), loading=loading)
-            if now - began > allowed:
-                _LOG.error("triton did not get ready in time: it is ended", seconds=round(now - began))
-                life.kill(f"it did not get ready within {allowed:g} s", late=not life.has_answered)
-                await asyncio.Event().wait()  # for its end
-            await self._clock.sleep(self._rhythm.index)
-
-    @staticmethod
-    async def _try_version(client: TritonClient) -> str:
-        try:
-            return await client.server_version()
-        except InfernoError:
-            return ""
 
     async def _first_models(self, client: TritonClient) -> None:
         while True:

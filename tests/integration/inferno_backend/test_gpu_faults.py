@@ -15,7 +15,8 @@ from inferno_backend.hardware.placement import numbered
 from inferno_backend.hardware.watch import Watch
 from inferno_backend.liveness import Patience
 from inferno_backend.node import Condition, NodeState
-from inferno_backend.supervisor import Rhythm, Supervisor
+from inferno_backend.start import Rhythm
+from inferno_backend.supervisor import Supervisor
 from inferno_runtime.clock import SystemClock
 from tests.integration.inferno_backend.triton import FakeLife, FakeServer, StandIn, serving
 from tests.nvml import listening, replay, report

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from inferno_backend.liveness import Patience
 from inferno_backend.meter import Reading
 from inferno_backend.node import Condition, ModelState
-from inferno_backend.supervisor import Rhythm, Supervisor
+from inferno_backend.start import Rhythm
+from inferno_backend.supervisor import Supervisor
 from inferno_backend.triton.metrics_page import Counters
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InfernoError, NotFound, Unavailable
