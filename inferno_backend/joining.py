@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -98,6 +100,18 @@ async def _first(proxies: Sequence[str], ask: Ask) -> wire.Credential:
     raise next((error for error in refusals if error.temporary), refusals[0])
 
 
+def _why(error: Exception) -> str:
+    """The cause alone: aiohttp wraps an OSError in the address and words of its own."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {_SECONDS:g} s"
+    number = getattr(cause, "errno", None)
+    # A name that is not found has a number of its own kind, and its words in ``strerror``.
+    if isinstance(number, int) and number in errno.errorcode:
+        return os.strerror(number)
+    return getattr(cause, "strerror", "") or str(error) or type(error).__name__
+
+
 async def _authority(proxy: str) -> bytes:
     """The CAs of whoever answers at this address, PEM: nothing to be believed before its pin was checked.
 
@@ -124,7 +138,7 @@ async def _authority(proxy: str) -> bytes:
         ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(
-            f"The proxy at {proxy} does not answer over TLS: {str(error) or type(error).__name__}.",
+            f"The proxy at {proxy} does not answer over TLS ({_why(error)}).",
             reason="NO_ANSWER",
             fix="Check that the address is the proxy's mesh port, and that it runs.",
         ) from error

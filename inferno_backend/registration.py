@@ -16,7 +16,7 @@ from inferno_backend.wire import load_message, node_message
 from inferno_runtime import logs, rpc
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import AlreadyExists, Fenced, InfernoError, Unavailable
+from inferno_runtime.errors import AlreadyExists, Fenced, InfernoError, InvalidInput, Unavailable, Unsupported
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("registration")
@@ -166,7 +166,14 @@ class Registrar:
                     limit.reschedule(None)
                     self._take(response)
         except grpc.aio.AioRpcError as error:
-            return rpc.error_from_rpc(error, self._name)
+            failed = rpc.error_from_rpc(error, self._name)
+            if isinstance(failed, Unsupported):
+                return InvalidInput(
+                    f"What answers at {self.proxy} is no proxy: it takes no registrations.",
+                    reason="NOT_A_PROXY",
+                    fix="Give --discovery-lb the address of a proxy's public port, or of its mesh port to a member.",
+                )
+            return failed
         except TimeoutError:
             return Unavailable(f"{self._name} does not answer.", reason="NO_ANSWER")
         return None

@@ -17,7 +17,7 @@ from inferno_backend.node import Identity
 from inferno_runtime import logs, rpc
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.errors import InfernoError, Unavailable, Unsupported
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
@@ -227,7 +227,14 @@ class Uplink:
             async for response in call:
                 self._acknowledge(response)
         except grpc.aio.AioRpcError as error:
-            return rpc.error_from_rpc(error, peer)
+            failed = rpc.error_from_rpc(error, peer)
+            if isinstance(failed, Unsupported):
+                return Unsupported(
+                    f"{peer} is not there: the proxy takes no telemetry.",
+                    reason="NO_GOVERNATOR",
+                    fix="Give the proxy a governator (--governator), or send none (--no-telemetry).",
+                )
+            return failed
         except asyncio.CancelledError:
             # Our own cancel of the call arrives here too; a cancel of this task must go on.
             if not call.cancelled() or _being_cancelled():

@@ -162,7 +162,10 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
     if code is grpc.StatusCode.UNAVAILABLE and message.startswith(_NO_CONNECTION):
         metadata["connection"] = "failed"
         handshake = next((each for each in _HANDSHAKES if each in message), None)
-        if handshake is None:
+        stranger = next((each for each in _STRANGERS if each in message), None)
+        if handshake is None and stranger is not None:
+            message, fix = f"{peer} {_STRANGERS[stranger]}.", _ANOTHER_PROGRAM
+        elif handshake is None:
             message = f"{peer} cannot be reached ({_innermost(message)})."
             fix = "Check the address, and that it runs."
         else:
@@ -190,6 +193,17 @@ _HANDSHAKES: Mapping[str, str] = MappingProxyType(
         _TURNED_AWAY: "refuses the certificate that was shown, or that none was",
     }
 )
+
+
+# What gRPC says of a port that takes the connection and is not what was looked for, and what it means.
+_STRANGERS: Mapping[str, str] = MappingProxyType(
+    {
+        "Failed parsing HTTP/2": "does not speak gRPC",
+        "before receiving SETTINGS frame": "takes the connection and says nothing",
+        "Socket closed": "closes the connection at once",
+    }
+)
+_ANOTHER_PROGRAM = "Check the address: another program answers there, or a port that wants TLS."
 
 
 def _innermost(message: str) -> str:

@@ -17,7 +17,7 @@ from inferno_backend.link import PLAIN, Link
 from inferno_backend.node import Condition, Endpoints, Hardware, Identity, ModelLoad, NodeState, Revised
 from inferno_backend.registration import Registrar, Wish
 from inferno_runtime.clock import SystemClock
-from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, InvalidInput
+from inferno_runtime.errors import AlreadyExists, Exhausted, Fenced, InfernoError, InvalidInput, Unsupported
 from inferno_runtime.identity.authority import PROXY_HOST, Authority
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
@@ -182,6 +182,13 @@ async def test_a_newer_life_of_the_node_ends_this_one(after: bool) -> None:
 async def test_a_node_the_mesh_can_never_take_ends_with_the_reason() -> None:
     error = await refused(InvalidInput("grpc_address is not routable.", reason="BAD_NODE"))
     assert error.message == "grpc_address is not routable."
+
+
+async def test_a_server_that_is_no_proxy_ends_it_with_its_address() -> None:
+    error = await refused(Unsupported("Method not found!", reason="UNIMPLEMENTED"))
+    assert isinstance(error, InvalidInput)
+    assert "is no proxy" in error.message
+    assert "--discovery-lb" in error.fix
 
 
 class Hasty(SystemClock):

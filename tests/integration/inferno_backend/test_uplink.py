@@ -15,7 +15,7 @@ from inferno_backend.sampler import of_models
 from inferno_backend.triton.metrics_page import Counters
 from inferno_backend.uplink import Progress, Uplink, facts_of
 from inferno_runtime.clock import Clock, SystemClock
-from inferno_runtime.errors import Exhausted
+from inferno_runtime.errors import Exhausted, Unsupported
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 from inferno_runtime.process import free_port
@@ -175,6 +175,20 @@ async def test_a_governator_that_starts_after_the_node_is_nothing_to_warn_of() -
             async with mesh(address, store=store):
                 assert await line.uplink.flushed(10)
                 assert {(one["event"], one["log_level"]) for one in told} == {("telemetry waits", "debug")}
+
+
+async def test_a_proxy_without_a_governator_is_said_to_have_none() -> None:
+    store = Store()
+    store.refusal = Unsupported("nothing is served at /that/path on this port", reason="UNIMPLEMENTED")
+    with capture_logs() as told:
+        async with mesh(store=store) as far, sending(far.address) as line:
+            line.put(1)
+            await eventually(lambda: told, 5, "it is told")
+            store.refusal = None
+            assert await line.uplink.flushed(10), "and there may be one later"
+    assert told[0]["log_level"] == "warning"
+    assert f"the governator behind {far.address} is not there" in told[0]["error"]
+    assert "--no-telemetry" in told[0]["error"]
 
 
 async def test_the_next_proxy_is_tried_when_one_is_not_there() -> None:

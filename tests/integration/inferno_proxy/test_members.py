@@ -182,7 +182,7 @@ async def test_a_node_waits_for_proxies_and_for_its_name(mesh: World) -> None:
             joining = asyncio.create_task(member.join())
             await eventually(lambda: told, 10, "it is told why the node waits")
             assert not joining.done()
-            assert "does not answer over TLS" in told[0]["error"]
+            assert "does not answer over TLS (Connection refused)." in told[0]["error"]
     await joining
     assert member.link.value not in {None, before.link.value}
 

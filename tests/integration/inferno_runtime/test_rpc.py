@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -176,6 +177,23 @@ async def test_a_peer_that_cannot_be_reached_is_told_from_one_that_is_unavailabl
     async with serving(Service(Unavailable("Not now.", reason="BUSY"))) as stub:
         busy = await _failure(stub, _unary)
     assert (busy.message, "connection" in busy.metadata) == ("Not now.", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak gRPC"), (b"", "closes the connection at once")],
+)
+async def test_a_port_of_another_program_is_named_for_what_it_does(answer: bytes, said: str) -> None:
+    async def other(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        writer.close()
+
+    listening = await asyncio.start_server(other, "127.0.0.1", 0)
+    async with listening, rpc.channel(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}") as channel:
+        found = await _failure(wire_grpc.HealthServiceStub(channel), _unary)
+    assert isinstance(found, Unavailable)
+    assert found.message == f"the server {said}."
+    assert "another program answers there" in found.fix
 
 
 async def test_a_unix_socket_serves_and_a_stale_file_of_it_is_replaced(socket_dir: Path) -> None:
