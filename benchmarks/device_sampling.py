@@ -6,10 +6,10 @@
     python -m benchmarks.device_sampling --seconds 60
 
 The agent's own watch, examination and sample encoding run at 1 Hz, in a process of their own. What is measured is the
-processor time of that process, user and system, with the thread of each reading. It is done for the CPUs alone, with a
-Triton of four processes to look at; for one and for eight GPUs of a recording (``tests/recordings/nvml``), which cost
-our side of the questions and not the driver's; and for the machine's own GPUs where NVML opens some. An idle event loop
-is measured beside them. Results go to ``benchmarks/results/device_sampling.{json,md}``.
+processor time of that process, user and system, with the thread of each reading. It is done for the CPUs alone, with
+the processes and threads of a Triton to look at; for one and for eight GPUs of a recording (``tests/recordings/nvml``),
+which cost our side of the questions and not the driver's; and for the machine's own GPUs where NVML opens some. An idle
+event loop is measured beside them. Results go to ``benchmarks/results/device_sampling.{json,md}``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pynvml
 
 from benchmarks.environment import machine
@@ -42,8 +44,16 @@ from tools.nvml_recording import Replay, load
 _RESULTS = Path(__file__).parent / "results"
 _RECORDING = Path(__file__).parent.parent / "tests" / "recordings" / "nvml" / "a10g.json"
 GOAL_PERCENT = 1.0
-# Triton's server and the Python processes of three model instances.
-_TRITON = "for one in 1 2 3; do sleep 1000 & done; wait"
+# As many processes and threads as Triton has with three model instances in Python.
+_STUBS = 3
+_TRITON = f"""
+import subprocess, sys, threading
+stop = threading.Event()
+for _ in range(63):
+    threading.Thread(target=stop.wait, daemon=True).start()
+stubs = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) for _ in range({_STUBS})]
+stubs[0].wait()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +83,16 @@ def _recorded(gpus: int) -> Replay:
 
 @asynccontextmanager
 async def _triton() -> AsyncIterator[int]:
-    child = await process.spawn(["sh", "-c", _TRITON], env=dict(os.environ), die_with_parent=signal.SIGKILL)
+    child = await process.spawn([sys.executable, "-c", _TRITON], die_with_parent=signal.SIGKILL)
+    while len(stubs := psutil.Process(child.pid).children()) < _STUBS:
+        await asyncio.sleep(0.05)
     try:
         yield child.pid
     finally:
-        for each in _family(child.pid):
-            os.kill(each, signal.SIGKILL)
+        child.kill()
+        for stub in stubs:
+            stub.kill()
         await child.wait()
-
-
-def _family(pid: int) -> list[int]:
-    import psutil
-
-    return [pid, *(one.pid for one in psutil.Process(pid).children())]
 
 
 async def _idle(seconds: int) -> Cost:

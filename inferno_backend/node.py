@@ -166,7 +166,7 @@ class Hardware:
         disks: The disks under its folders.
         driver_version: NVIDIA's driver.
         cuda_version: The newest CUDA that driver serves.
-        gpu_remark: Why its GPUs cannot be read; empty when they can, or there is none.
+        gpu_remark: Why its GPUs, or some of them, cannot be read; empty when all can, or there is none.
     """
 
     cpu_count: int

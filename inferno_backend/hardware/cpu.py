@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ _CPUINFO = Path("/proc/cpuinfo")
 _SENSORS = Path("/sys/class/hwmon")
 # Drivers of the sensors inside CPUs, by the names under which the kernel shows them.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
-# To find a process's children every process of the machine is looked at; new ones may wait for some readings.
-_CHILDREN_EVERY = 10
 _PROCESSES = 16
 
 
@@ -32,7 +31,6 @@ class CpuProbe:
         self._psutil: ModuleType = psutil
         self._limits = cgroup.limits()
         self._sensor = _sensor(sensors)
-        self._readings = 0
         self._processes: dict[int, psutil.Process] = {}
         self._cpus = tuple(os.sched_getaffinity(0))
         psutil.cpu_percent(None, percpu=True)  # The first call has nothing to compare with and says 0.
@@ -74,29 +72,42 @@ class CpuProbe:
 
     def _of_triton(self, pid: int) -> tuple[ProcessUse, ...]:
         """Triton and the processes it has started, the largest first."""
-        if pid not in self._processes or self._readings % _CHILDREN_EVERY == 0:
-            self._processes = self._family(pid)
-        self._readings += 1
         found = []
-        for process in self._processes.values():
+        known, self._processes = self._processes, {}
+        for each in _family(pid) if pid else ():
             try:
+                # One that is known is kept: its share of time is counted from the last look.
+                process = known.get(each) or self._psutil.Process(each)
                 with process.oneshot():
                     share = process.cpu_percent(None) / 100 / len(self._cpus)
-                    found.append(ProcessUse(process.pid, process.memory_info().rss, min(1.0, share)))
+                    found.append(ProcessUse(each, process.memory_info().rss, min(1.0, share)))
             except self._psutil.Error:
                 continue  # it has ended
+            self._processes[each] = process
         return tuple(sorted(found, key=lambda one: -(one.memory_bytes or 0))[:_PROCESSES])
 
-    def _family(self, pid: int) -> dict[int, psutil.Process]:
-        if not pid:
-            return {}
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and those it has started.
+
+    The kernel lists each thread's children (proc_pid_children(5)), which costs less than to ask every process of the
+    machine for its parent. A kernel without these lists (CONFIG_PROC_CHILDREN) tells of the process itself only.
+    """
+    yield pid
+    for thread in _listed(Path(f"/proc/{pid}/task")):
         try:
-            first = self._psutil.Process(pid)
-            family = [first, *first.children(recursive=True)]
-        except self._psutil.Error:
-            return {}
-        # One that is known is kept: its share of time is counted from the last look.
-        return {one.pid: self._processes.get(one.pid, one) for one in family}
+            children = (thread / "children").read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        for child in children:
+            yield from _family(int(child))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []  # the process has ended
 
 
 def model(cpuinfo: Path = _CPUINFO) -> str:

@@ -59,7 +59,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The machine's devices: a probe for each kind, and why GPUs cannot be read (empty: they can, or there is none)."""
+    """The machine's devices: a probe for each kind, and why GPUs cannot be read (empty: all can, or there is none)."""
 
     probes: tuple[Probe, ...]
     driver_version: str = ""
@@ -82,7 +82,7 @@ def devices(closing: ExitStack, nvml: Any, dev: Path = Path("/dev")) -> Devices:
         if remark:
             _LOG.warning("GPUs cannot be read: the node goes on with its CPUs", reason=remark)
         return Devices((CpuProbe(),), gpu_remark=remark)
-    return Devices((CpuProbe(), found), found.driver_version, found.cuda_version)
+    return Devices((CpuProbe(), found), found.driver_version, found.cuda_version, found.remark)
 
 
 def _refusal(nvml: Any, error: Any, *, present: bool) -> str:

@@ -46,6 +46,11 @@ _RECOVERIES = {
 class NvmlProbe:
     """Every GPU of the machine that NVML can open. NVML stays initialised until the stack that is given closes.
 
+    Attributes:
+        driver_version: NVIDIA's driver; empty when it does not tell.
+        cuda_version: The newest CUDA that the driver serves; empty when it does not tell.
+        remark: Which GPUs it cannot open, and why; empty when it opens all.
+
     Raises:
         pynvml.NVMLError: NVML cannot be used at all.
     """
@@ -59,6 +64,7 @@ class NvmlProbe:
         # 1000 times the major and 10 times the minor version.
         cuda = machine.ask("nvmlSystemGetCudaDriverVersion") or 0
         self.cuda_version = f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else ""
+        self.remark = ""
         self._devices = tuple(self._open(range(nvml.nvmlDeviceGetCount())))
 
     def _open(self, indexes: range) -> Iterator[_Device]:
@@ -68,6 +74,7 @@ class NvmlProbe:
                 uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
             except self._nvml.NVMLError as error:
                 # Neither CUDA nor Triton can use it either.
+                self.remark += f"{' ' * bool(self.remark)}GPU {index} cannot be opened: NVML says {error}."
                 _LOG.warning("a GPU cannot be opened: the node goes on without it", index=index, error=str(error))
                 continue
             yield _Device(self._nvml, handle, uuid)

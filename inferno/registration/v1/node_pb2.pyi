@@ -236,7 +236,7 @@ class Hardware(_message.Message):
     cuda_version: _builtins.str
     """Newest version of CUDA that the driver serves. Empty: none, or unknown."""
     gpu_remark: _builtins.str
-    """One sentence that explains why the node's GPUs cannot be read. Empty: they can, or there is none."""
+    """Why the node's GPUs, or some of them, cannot be read. Empty: all can, or there is none."""
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
         """GPUs the model server may use. Empty: a CPU node."""

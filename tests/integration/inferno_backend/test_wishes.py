@@ -11,6 +11,7 @@ import pytest
 
 from inferno.registration.v1 import node_pb2
 from inferno.registration.v1 import registration_service_pb2 as registration
+from inferno_backend.hardware import cpu
 from inferno_runtime.errors import Fenced
 from tests.integration.inferno_backend.agent import agent, control, infer
 from tests.integration.inferno_backend.mesh import Mesh, mesh
@@ -141,5 +142,9 @@ async def test_telemetry_of_every_request_reaches_the_governator(tmp_path: Path,
         cpus = [one.device for one in far.store.samples() if one.HasField("device") and one.device.kind == "cpu"]
         assert cpus
         assert all(0 <= one.utilization <= 1 for one in cpus)
+        told = {process.pid for one in cpus for process in one.processes}
+        assert {each.pid for each in [node.triton(), *node.triton().children()]} <= told, "its Python processes, too"
+        assert far.registry.node.hardware.cpu_model == cpu.model()
+        assert [disk.purpose for disk in far.registry.node.hardware.disks] == ["data", "models"]
         assert far.store.first_of_stream[0].facts.price_micros_per_hour == 3_600_000
         assert far.store.first_of_stream[0].facts.region == "here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,19 @@ def test_without_a_triton_of_ours_no_process_is_told() -> None:
     for pid in (0, 2**22):  # none, and one beyond the largest there is
         (use,) = probe.uses(pid)
         assert use.processes == ()
+
+
+def test_a_process_that_has_ended_is_left_out() -> None:
+    probe = CpuProbe()
+    child = subprocess.Popen(["sleep", "100"])
+    try:
+        assert child.pid in {one.pid for one in probe.uses(os.getpid())[0].processes}
+    finally:
+        child.kill()
+        child.wait()
+    told = {one.pid for one in probe.uses(os.getpid())[0].processes}
+    assert os.getpid() in told
+    assert child.pid not in told
 
 
 def test_the_temperature_is_the_cpus_own(tmp_path: Path) -> None:

@@ -72,3 +72,15 @@ def test_a_machine_with_gpus_tells_all_of_them(tmp_path: Path) -> None:
     assert (described.driver_version, described.cuda_version) == ("515.105.01", "11.7")
     assert [gpu.name for gpu in described.gpus] == ["NVIDIA A10G", "Tesla T4"]
     assert [use.kind for use in measured] == ["cpu", "gpu", "gpu"]
+
+
+def test_a_gpu_that_cannot_be_opened_is_left_out_and_named(tmp_path: Path) -> None:
+    nvml = replay("a10g", "tesla-t4", "rtx-3080")
+    for index in (0, 2):
+        nvml.then(f"nvmlDeviceGetHandleByIndex({index})", {"error": pynvml.NVML_ERROR_UNKNOWN})
+    with ExitStack() as closing:
+        described = hardware(devices(closing, nvml, tmp_path), {})
+    assert [gpu.name for gpu in described.gpus] == ["Tesla T4"]
+    assert described.gpu_remark == (
+        "GPU 0 cannot be opened: NVML says Unknown Error. GPU 2 cannot be opened: NVML says Unknown Error."
+    )
