@@ -26,7 +26,7 @@ from inferno_backend.node import Hardware
 from inferno_backend.settings import BackendSettings
 from inferno_backend.triton import installation, repository
 from inferno_runtime.clock import Clock, SystemClock
-from inferno_runtime.errors import InvalidInput, Unsupported
+from inferno_runtime.errors import InfernoError, InvalidInput, Unsupported
 from inferno_runtime.lifecycle import INTERRUPTED, Stop
 
 SICK = 3
@@ -110,9 +110,11 @@ class Bench:
             InfernoError: Something cannot be measured; what was measured before is kept.
         """
         _check(self._settings, self._wanted)
-        with progress.for_terminal() as shown:
-            done = await unless_stopped(self._measure(shown), stop)
-        self._tell()
+        try:
+            with progress.for_terminal() as shown:
+                done = await unless_stopped(self._measure(shown), stop)
+        finally:
+            self._tell()
         models = [each for each in self._found if isinstance(each, ModelResult) and each.steps]
         if models and self._settings.discovery_lb:
             await self._send(models)
@@ -156,15 +158,18 @@ class Bench:
     async def _measure_models(
         self, triton: host.Host, models: repository.Repository | None, machine: Machine, shown: progress.Lines
     ) -> None:
-        names = self._settings.model or (models.models if models else await _ready(triton))
-        for name in names:
+        if self._settings.model:
+            for name in self._settings.model:
+                await self._measure_model(triton, models, machine, name, shown)
+            return
+        for name in repository.choose(models, ()) if models else await _ready(triton):
             try:
                 await self._measure_model(triton, models, machine, name, shown)
-            except Unsupported as error:
-                # Asked for by name it is the answer; as one of all it does not keep the others from being measured.
-                if self._settings.model:
-                    raise
+            except InfernoError as error:
+                # As one of all it does not keep the others from being measured.
                 shown.say(f"! {error.sentence()}")
+                if not isinstance(error, Unsupported):
+                    self.status = error.exit_code
 
     async def _measure_model(
         self,
@@ -205,7 +210,11 @@ class Bench:
         finally:
             await load.close()
         shown.end()
-        self._keep(replace(result, complete=True))
+        result = replace(result, complete=True)
+        for finding in health.slower(result, self._results.models()):
+            shown.say(f"! {finding.sentence()}")
+            self.status = SICK
+        self._keep(result)
 
     def _keep(self, result: ModelResult | HardwareResult) -> None:
         """On disk, and in the place of what the same run had before."""

@@ -10,7 +10,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inferno_backend.benchmark.results import Figure, HardwareResult
+from inferno_backend.benchmark.curve import Step
+from inferno_backend.benchmark.results import Figure, HardwareResult, ModelResult
 from inferno_backend.benchmark.vendor import peak
 
 # As far below as this, and further, a device is sick.
@@ -57,6 +58,48 @@ def findings(result: HardwareResult, past: Iterable[HardwareResult]) -> tuple[Fi
             if _low(each.value * (1 + each.spread), values):
                 found.append(Finding(each, statistics.median(values), against))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Slower:
+    """A model that does less than it did: nothing it consists of has changed, so what it runs on has.
+
+    ``before`` is the median of its own last complete results, in inferences a second.
+    """
+
+    result: ModelResult
+    best: Step
+    before: float
+
+    def sentence(self) -> str:
+        """For people."""
+        rate = self.best.inferences_per_second
+        return (
+            f"{self.result.subject.model} does {rate:.4g} inferences/s, {1 - rate / self.before:.0%} under its own "
+            f"history on this hardware ({self.before:.4g})."
+        )
+
+
+def slower(result: ModelResult, past: Iterable[ModelResult]) -> tuple[Slower, ...]:
+    """Whether a model does less than it did; none or one.
+
+    Only complete results of the same files, configuration, hardware and objective count, and those whose best step had
+    the same batch. What is uncertain counts for the device, as in :func:`findings`.
+    """
+    now = result.best
+    if now is None:
+        return ()
+    values = [
+        best.inferences_per_second
+        for each in sorted(past, key=lambda one: one.measured_micros)
+        if each.complete
+        and each.measured_micros != result.measured_micros
+        and (each.subject.key, each.objective_ms) == (result.subject.key, result.objective_ms)
+        and (best := each.best) is not None
+        and best.batch == now.batch
+    ][-_PAST:]
+    doubt = 1 + min(now.uncertainty, 1.0)
+    return (Slower(result, now, statistics.median(values)),) if _low(now.inferences_per_second * doubt, values) else ()
 
 
 def _same(one: Figure, other: Figure) -> bool:

@@ -129,7 +129,7 @@ class Tune:
                 state = State(self._folder, self._about(about, limits, request))
                 if state.resumed:
                     shown.say("Going on where the last run was.")
-                for remark in remarks(config, limits):
+                for remark in remarks(model, config, limits):
                     shown.say(f"! {remark}")
                 tuning = await _Run(self._wanted, limits, stand, config, request, state, shown).result(
                     about, self._clock
@@ -313,15 +313,15 @@ def check(config: Any) -> None:
     capacity.check(config)
 
 
-def remarks(config: Any, limits: Limits) -> tuple[str, ...]:
-    """What is left as it is, and why."""
+def remarks(model: str, config: Any, limits: Limits) -> tuple[str, ...]:
+    """What is left as it is, and why; ``config`` as its author wrote it, who need not have named the model."""
     said = []
     if config.max_batch_size <= 0:
-        said.append(f"{config.name} does not batch (max_batch_size 0): only its instances are tuned.")
+        said.append(f"{model} does not batch (max_batch_size 0): only its instances are tuned.")
     elif limits.max_batch == 1:
-        said.append(f"{config.name} takes batches of 1 only: give --max-batch N if it can take more.")
+        said.append(f"{model} takes batches of 1 only: give --max-batch N if it can take more.")
     if len(config.instance_group) > 1:
-        said.append(f"{config.name} has several instance groups: their counts stay as they are.")
+        said.append(f"{model} has several instance groups: their counts stay as they are.")
     return tuple(said)
 
 

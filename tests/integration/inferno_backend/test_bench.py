@@ -10,13 +10,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inferno_backend.benchmark import host
-from inferno_backend.benchmark.command import Bench, Wanted
+from inferno_backend.benchmark.command import SICK, Bench, Wanted
 from inferno_backend.benchmark.reporting import message_of
 from inferno_backend.benchmark.results import ModelResult, Results
 from inferno_backend.settings import BackendSettings
@@ -140,17 +141,17 @@ async def test_a_running_triton_is_measured_and_what_cannot_be_is_said_in_a_sent
     assert "fails on a request with batch 1" in str(caught.value.exceptions[0])
 
 
-async def test_a_model_that_does_not_load_is_told_with_tritons_reason(
-    tmp_path: Path, repository: Callable[..., Path]
+async def test_a_model_that_does_not_load_is_told_with_tritons_reason_and_the_others_are_measured(
+    tmp_path: Path, repository: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models = repository("batches")
-    (models / "batches" / "1" / "model.py").write_text("raise RuntimeError('no weights here')\n")
-    settings = BackendSettings(model_repository=models, data_dir=tmp_path / "data")
-    with pytest.raises(BaseExceptionGroup) as caught:
-        await Bench(settings, Wanted(hardware=False)).run(Stop())
-    (error,) = caught.value.exceptions
-    assert isinstance(error, Unavailable)
-    assert "no weights here" in error.message
+    models, data = repository("batches", "divide"), tmp_path / "data"
+    (models / "divide" / "1" / "model.py").write_text("raise RuntimeError('no weights here')\n")
+    settings = BackendSettings(model_repository=models, data_dir=data)
+    run = Bench(settings, Wanted(hardware=False, step_seconds=0.1, most_concurrency=1, batches=(1,)))
+    await run.run(Stop())
+    assert run.status == Unavailable.exit_code
+    assert "no weights here" in capsys.readouterr().err
+    assert [each.subject.model for each in Results(data).models()] == ["batches"]
 
 
 @pytest.mark.parametrize(
@@ -169,13 +170,23 @@ async def test_what_makes_no_sense_together_is_refused(
         await Bench(BackendSettings(data_dir=tmp_path, **settings), Wanted(**wanted)).run(Stop())
 
 
-async def test_a_run_with_a_proxy_sends_what_it_measured(tmp_path: Path, triton: str) -> None:
+async def test_a_run_with_a_proxy_sends_what_it_measured_and_one_far_below_the_past_says_so(
+    tmp_path: Path, triton: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Wanted(hardware=False, step_seconds=0.1, most_concurrency=1, batches=(8,))
     async with mesh() as far:
         settings = BackendSettings(
             triton_url=triton, data_dir=tmp_path, model=("batches",), discovery_lb=(far.address,), node_id="n7"
         )
-        await Bench(settings, Wanted(hardware=False, step_seconds=0.1, most_concurrency=1, batches=(8,))).run(Stop())
+        first = Bench(settings, wanted)
+        await first.run(Stop())
         (report,) = far.store.capacities
-    (kept,) = Results(tmp_path).models()
-    assert report == message_of("n7", kept)
-    assert [(step.batch, step.concurrency) for step in report.steps] == [(8, 1)]
+        (kept,) = Results(tmp_path).models()
+        assert report == message_of("n7", kept)
+        assert [(step.batch, step.concurrency) for step in report.steps] == [(8, 1)]
+        better = tuple(replace(step, requests_per_second=10 * step.requests_per_second) for step in kept.steps)
+        Results(tmp_path).keep(replace(kept, steps=better))
+        second = Bench(settings, wanted)
+        await second.run(Stop())
+    assert (first.status, second.status) == (0, SICK)
+    assert "under its own history on this hardware" in capsys.readouterr().err

@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
+from inferno_backend.benchmark.load import Effort
+from inferno_backend.benchmark.requests import generated
 from inferno_backend.settings import BackendSettings
+from inferno_backend.triton import installation
 from inferno_backend.tuning.command import Tune, Wanted
+from inferno_backend.tuning.overlay import Overlay
+from inferno_backend.tuning.space import Point
+from inferno_backend.tuning.stand import Stand
+from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InfernoError, InvalidInput, NotFound, Unavailable, Unsupported
 from inferno_runtime.lifecycle import Stop
 from tests.waiting import eventually
@@ -78,9 +85,13 @@ async def test_what_pays_is_found_proven_and_applied_and_an_interrupted_tuning_g
     assert config.with_name("config.pbtxt.before-tuning").read_text() == before
 
 
-async def refused(models: Path, data: Path, model: str, objective: float = 100) -> InfernoError:
+async def refused(
+    models: Path, data: Path, model: str, objective: float = 100, input_file: Path | None = None
+) -> InfernoError:
     settings = BackendSettings(model_repository=models, data_dir=data)
-    wanted = Wanted(model, objective, instances=2, most_concurrency=1, step_seconds=0.1, apply=True)
+    wanted = Wanted(
+        model, objective, instances=2, most_concurrency=1, step_seconds=0.1, input_file=input_file, apply=True
+    )
     with pytest.raises((BaseExceptionGroup, InfernoError)) as caught:
         await Tune(settings, wanted).run(Stop())
     error: Any = caught.value
@@ -115,8 +126,45 @@ async def test_what_cannot_be_tuned_is_said_in_a_sentence_and_nothing_of_the_use
         error = await refused(models, tmp_path / "data", model, objective)
         assert isinstance(error, kind), model
         assert sentence in error.message
+    pair = tmp_path / "pair.json"
+    pair.write_text('{"inputs": [{"name": "x", "shape": [2, 4], "data": [1, 2, 3, 4, 5, 6, 7, 8]}]}')
+    assert "holds 2 inferences" in (await refused(models, tmp_path / "data", "batches", input_file=pair)).message
     assert {path: path.read_bytes() for path in before} == before
     assert not (tmp_path / "data" / "tuning" / "batches" / "config.pbtxt").exists()
+
+
+async def test_a_model_that_has_nothing_better_stays_as_it_is(
+    tmp_path: Path, repository: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    models, request = repository("divide"), tmp_path / "request.json"
+    request.write_text('{"inputs": [{"name": "x", "shape": [2], "data": [1, 2]}]}')
+    before = (models / "divide" / "config.pbtxt").read_text()
+    settings = BackendSettings(model_repository=models, data_dir=tmp_path / "data")
+    wanted = Wanted("divide", 1000, instances=1, most_concurrency=1, step_seconds=0.1, input_file=request, apply=True)
+    await Tune(settings, wanted).run(Stop())
+    told = capsys.readouterr()
+    assert "divide does not batch (max_batch_size 0): only its instances are tuned." in told.err
+    assert "Nothing is applied: nothing better was proven." in told.err
+    assert "As it is configured (1 instance) nothing better was found." in told.out
+    assert (models / "divide" / "config.pbtxt").read_text() == before
+    assert not (tmp_path / "data" / "tuning" / "divide" / "config.pbtxt").exists()
+    assert (tmp_path / "data" / "tuning" / "divide" / "tuning.svg").exists()
+
+
+async def test_a_point_that_triton_refuses_fails_alone(tmp_path: Path, repository: Callable[..., Path]) -> None:
+    laid = Overlay(repository("batches"), "batches", tmp_path / "laid")
+    async with Stand(installation.find(None, ""), laid, "batches", SystemClock(), 60) as stand:
+        host = await stand.host()
+        config = await host.config("batches")
+        request = generated(await host.metadata("batches"), config, 1)
+        effort = Effort(seconds=0.1, warm_up=0.02, stretch=1)
+        trials = [
+            await stand.trial(config, point, request, 100, (1,), effort)
+            for point in (Point(1, 8, dynamic=True, preferred=(16,)), Point(1, 8, dynamic=True, preferred=(4,)))
+        ]
+    assert "failed to load 'batches'" in trials[0].error
+    assert trials[0].steps == ()
+    assert (trials[1].error, [step.concurrency for step in trials[1].steps]) == ("", [1])
 
 
 async def test_a_tuning_without_a_repository_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -62,3 +66,137 @@ def test_a_real_gpu_has_positive_figures_below_its_published_peak(name: str) -> 
     }
     assert all(one.value > 0 for one in found)
     assert all((of_peak(one) or 0) < 1.1 for one in found)
+
+
+class Event:
+    """An event of a stand-in GPU; between two of them lie 2 ms."""
+
+    def __init__(self, enable_timing: bool = True) -> None:
+        self.recorded = False
+
+    def record(self) -> None:
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        assert self.recorded
+
+    def elapsed_time(self, end: Event) -> float:
+        assert self.recorded
+        assert end.recorded
+        return 2.0
+
+
+class Tensor:
+    """A tensor that takes part in everything and holds nothing."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype = dtype
+
+    def to(self, dtype: str) -> Tensor:
+        return Tensor(dtype)
+
+    def t(self) -> Tensor:
+        return self
+
+    def pin_memory(self) -> Tensor:
+        return self
+
+    def copy_(self, source: Tensor, non_blocking: bool = False) -> Tensor:
+        return self
+
+
+def torch(capability: tuple[int, int], products: list[tuple[str, bool]]) -> Any:
+    """The part of torch that is used, on one GPU; notes each product with its type, and whether tf32 was allowed."""
+    settings = SimpleNamespace(allow_tf32=False)
+
+    def product(left: Tensor, right: Tensor, *rest: object, **options: object) -> Tensor:
+        assert left.dtype == right.dtype
+        products.append((left.dtype, settings.allow_tf32))
+        return left
+
+    def make(*_: object, dtype: str = "float32", device: str = "cpu") -> Tensor:
+        return Tensor(dtype)
+
+    properties = SimpleNamespace(name="NVIDIA Stand-in", total_memory=1 << 34, uuid="0001")
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        get_device_properties=lambda _: properties,
+        get_device_capability=lambda _: capability,
+        device=lambda _: nullcontext(),
+        Event=Event,
+    )
+    names = ("uint8", "int8", "float16", "bfloat16", "float8_e4m3fn")
+    return SimpleNamespace(
+        __version__="9",
+        cuda=cuda,
+        backends=SimpleNamespace(cuda=SimpleNamespace(matmul=settings)),
+        matmul=product,
+        _int_mm=product,
+        _scaled_mm=product,
+        **dict.fromkeys(("zeros", "ones", "randn"), make),
+        **{name: name for name in names},
+    )
+
+
+@pytest.mark.parametrize(
+    ("capability", "kinds"),
+    [
+        ((7, 0), ["fp32", "fp16"]),
+        ((7, 5), ["fp32", "fp16", "int8"]),
+        ((8, 0), ["fp32", "tf32", "fp16", "bf16", "int8"]),
+        ((9, 0), ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]),
+    ],
+)
+def test_torch_multiplies_in_each_precision_that_the_gpu_has(capability: tuple[int, int], kinds: list[str]) -> None:
+    products: list[tuple[str, bool]] = []
+    module = torch(capability, products)
+    found = gpu.measure(gpu.Torch(module), 0.001, lambda _: None)
+    assert [one.figure for one in found] == [
+        "memory", *(f"matmul_{kind}" for kind in kinds), "copy_to_device", "copy_from_device"
+    ]  # fmt: skip
+    assert {one.device for one in found} == {"GPU-0001"}
+    types = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8", "fp8": "float8_e4m3fn"}
+    assert list(dict.fromkeys(products)) == [(types.get(kind, "float32"), kind == "tf32") for kind in kinds]
+    values = {one.figure: one.value for one in found}
+    # A GiB is read and written in 2 ms; a product of two matrices of 8192 takes as long.
+    assert values["memory"] == pytest.approx(2 * (1 << 30) / 1e9 / 0.002)
+    assert values["matmul_fp16"] == pytest.approx(2 * 8192**3 / 1e12 / 0.002)
+    assert not module.backends.cuda.matmul.allow_tf32
+
+
+def cupy(devices: int) -> Any:
+    """The part of cupy that is used."""
+
+    class Failed(Exception):
+        """CUDA's error."""
+
+    def count() -> int:
+        if not devices:
+            raise Failed
+        return devices
+
+    memory = SimpleNamespace(copy_from_host_async=lambda *_: None, copy_to_host_async=lambda *_: None)
+    array = SimpleNamespace(data=memory)
+    properties = {"uuid": bytes(16), "name": b"NVIDIA Stand-in", "totalGlobalMem": 1 << 34}
+    runtime = SimpleNamespace(CUDARuntimeError=Failed, getDeviceCount=count, getDeviceProperties=lambda _: properties)
+    cuda = SimpleNamespace(
+        runtime=runtime,
+        Device=lambda _: nullcontext(),
+        Event=Event,
+        Stream=SimpleNamespace(null=None),
+        get_elapsed_time=lambda begin, end: begin.elapsed_time(end),
+        alloc_pinned_memory=lambda _: SimpleNamespace(ptr=0),
+    )
+    return SimpleNamespace(
+        __version__="9", cuda=cuda, uint8="uint8", float32="float32", float16="float16",
+        zeros=lambda *_: array, ones=lambda *_: array, matmul=lambda *_: array, copyto=lambda *_: None,
+    )  # fmt: skip
+
+
+def test_cupy_measures_what_it_has_plain_calls_for_and_a_machine_without_a_gpu_has_none() -> None:
+    assert gpu.Cupy(cupy(0)).devices() == ()
+    found = gpu.measure(gpu.Cupy(cupy(1)), 0.001, lambda _: None)
+    kinds = ["memory", "matmul_fp32", "matmul_fp16", "copy_to_device", "copy_from_device"]
+    assert [one.figure for one in found] == kinds
+    assert {(one.device, one.library) for one in found} == {(f"GPU-{UUID(int=0)}", "cupy 9")}

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from inferno_backend.benchmark.health import findings, of_peak
+from inferno_backend.benchmark.health import findings, of_peak, slower
 from inferno_backend.benchmark.vendor import peak
-from tests.unit.inferno_backend.benchmark.results import figure, hardware
+from tests.unit.inferno_backend.benchmark.results import figure, hardware, model, step
 
 
 @pytest.mark.parametrize(("value", "sick"), [(1000, False), (851, False), (850, True), (400, True)])
@@ -80,3 +80,30 @@ def test_the_names_that_drivers_tell_are_found(name: str, memory: float, fp16: f
 @pytest.mark.parametrize("name", ["NVIDIA L40", "NVIDIA A10M", "NVIDIA GB200", "EPYC L4x"])
 def test_a_name_that_only_begins_alike_is_another(name: str) -> None:
     assert peak(name) is None
+
+
+@pytest.mark.parametrize(("rate", "uncertainty", "slow"), [(100, 0, False), (84, 0, True), (84, 0.05, False)])
+def test_a_model_that_does_less_than_it_did_on_the_same_hardware_is_named(
+    rate: float, uncertainty: float, slow: bool
+) -> None:
+    past = [model(step(each), at=at) for at, each in enumerate((99, 100, 101), 1)]
+    found = slower(model(step(rate, uncertainty=uncertainty), at=9), past)
+    assert bool(found) is slow
+    for each in found:
+        assert each.sentence() == "m does 84 inferences/s, 16% under its own history on this hardware (100)."
+
+
+def test_what_is_another_thing_or_no_whole_result_is_no_history_of_a_model() -> None:
+    now = model(step(50), at=9)
+    other_batch = replace(step(100), batch=4)
+    past = [
+        now,
+        model(step(100), at=9),
+        model(step(100), files="g"),
+        model(step(100), objective=None),
+        model(step(100), complete=False),
+        model(other_batch),
+        model(),
+    ]
+    assert slower(now, past) == ()
+    assert slower(model(at=9), [model(step(100))]) == ()

@@ -70,10 +70,10 @@ def test_a_model_that_does_not_batch_has_only_instances_and_one_with_groups_of_i
 
 
 def test_what_stays_as_it_is_is_said() -> None:
-    assert remarks(config("max_batch_size: 8"), LIMITS) == ()
-    assert "does not batch" in remarks(config(""), LIMITS)[0]
-    assert "--max-batch" in remarks(config("max_batch_size: 1"), Limits(1, 1, 1))[0]
-    assert "groups" in remarks(config("max_batch_size: 8 instance_group { } instance_group { }"), LIMITS)[0]
+    assert remarks("m", config("max_batch_size: 8"), LIMITS) == ()
+    assert "does not batch" in remarks("m", config(""), LIMITS)[0]
+    assert "--max-batch" in remarks("m", config("max_batch_size: 1"), Limits(1, 1, 1))[0]
+    assert "groups" in remarks("m", config("max_batch_size: 8 instance_group { } instance_group { }"), LIMITS)[0]
 
 
 def test_words_name_what_is_set() -> None:
