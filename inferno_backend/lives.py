@@ -19,12 +19,14 @@ class End:
         cause: Why it ended, as a sentence.
         loading: Models that were being loaded at that moment.
         late: True when we ended it ourselves because it did not get ready in time.
+        store: Address of the object store that its models are in; empty for a folder.
         own: False for a Triton that is somebody else's.
     """
 
     cause: str
     loading: frozenset[str] = frozenset()
     late: bool = False
+    store: str = ""
     own: bool = True
 
 
@@ -63,11 +65,12 @@ class Ends:
             )
         if end.late:
             what = f": it was still loading {', '.join(sorted(end.loading))}" if end.loading else ""
-            return TimedOut(
-                f"Triton did not get ready {waited}{what}.",
-                reason="START_TIMEOUT",
-                fix="Give it longer with --start-timeout, or see triton/triton.log in the node's data folder.",
-            )
+            fix = "Give it longer with --start-timeout, or see triton/triton.log in the node's data folder."
+            if end.store and not end.loading:
+                # It tries for minutes and says nothing meanwhile.
+                what = f": it has read no model from {end.store}"
+                fix = "Check that the store answers, and the credentials in the environment (docs/triton.md)."
+            return TimedOut(f"Triton did not get ready {waited}{what}.", reason="START_TIMEOUT", fix=fix)
         if len(self.moments) > 1:
             return Unavailable(
                 f"Triton does not start. {end.cause}",

@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 from inferno_backend import guarded
 from inferno_backend import identity as names
@@ -31,7 +30,7 @@ _LOG = logs.get("agent")
 def identity(settings: BackendSettings, devices: inventory.Devices, machine: Machine) -> Identity:
     """The node's identity: what the settings say counts before what its provider says."""
     folders = {"data": settings.data_dir.absolute()}
-    if settings.model_repository is not None:
+    if settings.model_repository is not None and not repository.store(settings.model_repository):
         folders["models"] = settings.model_repository.absolute()
     return Identity(
         node_id=names.node_id(settings.node_id, settings.data_dir),
@@ -80,7 +79,11 @@ async def server(settings: BackendSettings) -> Server:
         urls = (settings.triton_url, settings.triton_http_url, settings.triton_metrics_url)
         return AttachedServer(await attach.endpoints(*urls))
     found = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
-    models = repository.scan(Path(settings.model_repository).absolute())
+    store = repository.store(settings.model_repository)
+    if store:
+        models = repository.Repository(settings.model_repository, settings.model, {}, store=store)
+    else:
+        models = repository.scan(settings.model_repository.absolute())
     for name, reason in models.broken.items():
         _LOG.error("a model cannot be loaded: the others go on without it", model=name, reason=reason)
     for name, remark in models.remarks.items():
@@ -90,7 +93,7 @@ async def server(settings: BackendSettings) -> Server:
         replace(found, cache_bytes=settings.cache_bytes),
         Place(settings.data_dir.absolute() / "triton"),
         models,
-        repository.choose(models, settings.model),
+        (settings.model or None) if store else repository.choose(models, settings.model),
         wanted_ports=Ports("127.0.0.1", 0, 0, settings.metrics_port)
         if settings.secured
         else Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 import pydantic
 
 from inferno_backend.cloud.machine import Asked
+from inferno_backend.triton.repository import store
 from inferno_runtime import settings as runtime
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InfernoError, InvalidInput
@@ -64,7 +65,7 @@ class BackendSettings(runtime.ProcessSettings):
 
     model: Names = option((), help="Models to load, comma-separated; every model of the repository when empty.")
     model_repository: Path | None = option(
-        None, help="Folder with one folder for each model, as Triton reads it.", metavar="DIR"
+        None, help="Folder with one folder for each model, as Triton reads it, or s3://, gs://, as://.", metavar="DIR"
     )
     discovery_lb: Addresses = option(
         (), help="Public addresses of the proxies to register with, comma-separated.", metavar="HOST:PORT[,...]"
@@ -216,6 +217,13 @@ def check(settings: BackendSettings) -> None:
             "--cache has no effect on an attached Triton: its owner decides what it keeps.",
             reason="BAD_CONFIG",
             fix="Leave it out, or give --model-repository for a Triton of our own.",
+        )
+    if settings.cache and settings.model_repository is not None and store(settings.model_repository):
+        raise InvalidInput(
+            f"--cache needs a model repository that is a folder: whether files change in "
+            f"{store(settings.model_repository)} cannot be seen from here.",
+            reason="BAD_CONFIG",
+            fix="Copy the repository into a folder, or leave --cache out.",
         )
     if settings.cache and settings.cache_bytes < _LEAST_CACHE:
         raise InvalidInput(

@@ -25,7 +25,7 @@ class Ports:
 def command(
     installation: Installation,
     *,
-    repository: Path,
+    repository: str,
     models: Sequence[str] | None,
     ports: Ports,
     backends: Path | None,
@@ -37,7 +37,7 @@ def command(
 
     Args:
         installation: Which Triton.
-        repository: Model repository.
+        repository: Model repository, a folder or the address of an object store.
         models: Models to load at start; None for all of them.
         ports: Where to listen.
         backends: Our copy of the backends; None for Triton's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,40 @@ from typing import Any
 
 from inferno_runtime.errors import InvalidInput, NotFound
 
+# S3 may be followed by the whole address of a server of one's own: s3://https://host:port/bucket/folder.
+_STORE = re.compile(r"(s3|gs|as):/+(?:(https?):/+)?(.+)")
+
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What a repository holds: model names in order, the reason for each that cannot be loaded, remarks on others."""
+    """What a repository holds: model names in order, the reason for each that cannot be loaded, remarks on others.
+
+    One in an object store, which only Triton looks into, has its address as ``store``.
+    """
 
     path: Path
     models: tuple[str, ...]
     broken: Mapping[str, str]
     remarks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    store: str = ""
+
+    @property
+    def location(self) -> str:
+        """What Triton is told."""
+        return self.store or str(self.path)
+
+
+def store(setting: Path) -> str:
+    """The address of the object store that a setting names; empty when it names a folder.
+
+    Triton reads s3://, gs:// and as:// by itself (its documentation, user_guide/model_repository). A path keeps one of
+    two slashes.
+    """
+    found = _STORE.fullmatch(str(setting))
+    if found is None:
+        return ""
+    kind, scheme, rest = found.groups()
+    return f"{kind}://{scheme}://{rest}" if scheme else f"{kind}://{rest}"
 
 
 def scan(path: Path) -> Repository:

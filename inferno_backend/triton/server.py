@@ -115,7 +115,8 @@ class Server(Protocol):
 class OwnLife:
     """A life of a Triton of our own, with what it says followed into our log."""
 
-    def __init__(self, triton: TritonProcess, log: LogFollower, served: Callable[[], None]) -> None:
+    def __init__(self, triton: TritonProcess, log: LogFollower, served: Callable[[], None], store: str = "") -> None:
+        self._store = store
         self._triton = triton
         self._log = log
         self._stubs = Stubs(triton.pid)
@@ -186,7 +187,7 @@ class OwnLife:
         self._log.read()
         loading, errors = self._log.loading, self._log.errors
         if self._why:
-            return End(f"Triton was ended by its agent: {self._why}.", loading, self._late)
+            return End(f"Triton was ended by its agent: {self._why}.", loading, self._late, self._store)
         told = cause(status, errors, starved=self._triton.starved)
         if loading:
             of_them = [each.rstrip(".") for each in errors if any(name in each for name in loading)]
@@ -212,7 +213,7 @@ class OwnServer:
         found: installation.Installation,
         place: Place,
         models: repository.Repository,
-        chosen: tuple[str, ...],
+        chosen: tuple[str, ...] | None,
         *,
         wanted_ports: Ports,
         env: Mapping[str, str],
@@ -223,7 +224,7 @@ class OwnServer:
         self._place = place
         self._repository = models
         self._chosen = chosen
-        self._models = dict.fromkeys(chosen)
+        self._models = dict.fromkeys(chosen or ())
         self._suspicion = Suspicion()
         self._wanted_ports = wanted_ports
         self._ports: Ports | None = None
@@ -252,7 +253,12 @@ class OwnServer:
             self._models.pop(model, None)
 
     def blame(self, end: End) -> bool:
-        """Leave out of the next life what was being loaded when this one ended, and the one before."""
+        """Leave out of the next life what was being loaded when this one ended, and the one before.
+
+        Where nobody has said which models there are, none can be left out.
+        """
+        if self._chosen is None:
+            return False
         before = self._suspicion
         self._suspicion = suspicion.after_end(before, end, frozenset(self._planned))
         for name in self._suspicion.held.keys() - before.held.keys():
@@ -262,7 +268,7 @@ class OwnServer:
 
     @property
     def _planned(self) -> tuple[str, ...]:
-        """What the next life loads."""
+        """What the next life loads, of models with names."""
         return tuple(name for name in self._models if name not in self._suspicion.held)
 
     def _served(self) -> None:
@@ -287,8 +293,8 @@ class OwnServer:
         prefix = f"inferno-{secrets.token_hex(6)}-"
         made = command(
             self._installation,
-            repository=self._repository.path,
-            models=self._planned,
+            repository=self._repository.location,
+            models=None if self._chosen is None else self._planned,
             ports=self._ports,
             backends=backends,
             shm_prefix=prefix,
@@ -297,12 +303,12 @@ class OwnServer:
         )
         terms = Terms(self._fingerprint(), self._exit_seconds + 1.0, self._leash_fd, prefix)
         triton = await TritonProcess.launch(made, self._place, terms, self._ports)
-        return OwnLife(triton, LogFollower(self._place.log), self._served)
+        return OwnLife(triton, LogFollower(self._place.log), self._served, self._repository.store)
 
     def _fingerprint(self) -> str:
         made = command(
             self._installation,
-            repository=self._repository.path,
+            repository=self._repository.location,
             models=self._chosen,
             ports=self._wanted_ports,
             backends=None,

@@ -41,6 +41,13 @@ def test_one_that_never_got_ready_is_refused_with_what_it_was_loading() -> None:
     assert "--start-timeout" in refused.fix
 
 
+def test_one_that_waits_for_an_object_store_is_refused_with_its_address() -> None:
+    refused = after(1).refusal(End("x", late=True, store="s3://b/m"), 1)
+    assert refused is not None
+    assert refused.message.endswith("it has read no model from s3://b/m.")
+    assert "credentials" in refused.fix
+
+
 def test_an_attached_one_that_never_answered_is_refused_with_its_address() -> None:
     refused = after(1).refusal(End("No Triton answers at h:1.", late=True, own=False), 3)
     assert isinstance(refused, Unavailable)

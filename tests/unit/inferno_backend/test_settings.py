@@ -61,6 +61,7 @@ def test_a_wrong_value_is_refused_with_its_reason(flags: dict[str, object], patt
         ({"triton_url": "h:1", "model_repository": "/models"}, "BAD_CONFIG"),
         ({"triton_url": "h:1", "cache": "m", "cache_bytes": 1 << 20}, "BAD_CONFIG"),
         ({"model_repository": "/models", "cache": "m"}, "BAD_CONFIG"),
+        ({"model_repository": "s3://b/models", "cache": "m", "cache_bytes": 1 << 20}, "BAD_CONFIG"),
         ({"model_repository": "/models", "host": "10.0.0.7"}, "INSECURE_BIND"),
         ({"model_repository": "/models", "host": "0.0.0.0", "insecure": True}, "BAD_CONFIG"),
         ({"model_repository": "/models", "page_host": "10.0.0.7"}, "INSECURE_BIND"),

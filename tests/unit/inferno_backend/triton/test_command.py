@@ -22,7 +22,7 @@ def made(
 ) -> Command:
     return command(
         Installation(Path("/opt/tritonserver/bin/tritonserver")),
-        repository=Path("/models"),
+        repository="/models",
         models=None if every else models,
         ports=ports,
         backends=backends,
@@ -59,7 +59,7 @@ def test_answers_are_kept_where_there_is_room_for_them() -> None:
     def with_cache(found: Installation) -> list[str]:
         made_of = command(
             found,
-            repository=Path("/models"),
+            repository="/models",
             models=(),
             ports=PORTS,
             backends=None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_backend.triton.repository import choose, scan
+from inferno_backend.triton.repository import choose, scan, store
 from inferno_runtime.errors import InvalidInput, NotFound
 
 
@@ -78,6 +78,22 @@ def test_a_warm_up_that_triton_skips_is_remarked_on(tmp_path: Path) -> None:
     found = scan(tmp_path)
     assert not found.broken
     assert tuple(found.remarks) == ("m",)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("s3://bucket/models", "s3://bucket/models"),
+        ("s3://http://127.0.0.1:9000/bucket/models", "s3://http://127.0.0.1:9000/bucket/models"),
+        ("s3://https://host:1/bucket", "s3://https://host:1/bucket"),
+        ("gs://bucket/a/b", "gs://bucket/a/b"),
+        ("as://account/container/a", "as://account/container/a"),
+        ("/srv/models", ""),
+        ("s3/models", ""),
+    ],
+)
+def test_an_object_store_is_told_from_a_folder_by_its_address(given: str, address: str) -> None:
+    assert store(Path(given)) == address
 
 
 @pytest.mark.parametrize(("name", "pattern"), [("nothing", "does not exist"), ("file", "is not a folder")])
