@@ -17,7 +17,7 @@ from inferno_backend.settings import BackendSettings
 from inferno_backend.sidecar.certificate import mesh_of
 from inferno_backend.sidecar.configuration import Doors
 from inferno_backend.sidecar.sidecar import Sidecar, Wanted, retire
-from inferno_backend.triton import attach, installation, repository
+from inferno_backend.triton import attach, installation, repository, shared_memory
 from inferno_backend.triton.command import Ports
 from inferno_backend.triton.process import Place
 from inferno_backend.triton.server import AttachedServer, OwnServer, Server
@@ -89,11 +89,14 @@ async def server(settings: BackendSettings) -> Server:
     for name, remark in models.remarks.items():
         _LOG.warning("a model's configuration does not do what it says", model=name, remark=remark)
     repository.check_known(models, settings.cache, "--cache")
+    chosen = (settings.model or None) if store else repository.choose(models, settings.model)
+    if warning := shared_memory.check(sum(models.processes.get(name, 0) for name in chosen or ())):
+        _LOG.warning("shared memory is short", remark=warning)
     return OwnServer(
         replace(found, cache_bytes=settings.cache_bytes),
         Place(settings.data_dir.absolute() / "triton"),
         models,
-        (settings.model or None) if store else repository.choose(models, settings.model),
+        chosen,
         wanted_ports=Ports("127.0.0.1", 0, 0, settings.metrics_port)
         if settings.secured
         else Ports(settings.host, settings.grpc_port, settings.http_port, settings.metrics_port),

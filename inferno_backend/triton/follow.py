@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from inferno_backend.triton import log
@@ -16,6 +18,8 @@ _EVERY = 0.2
 # Once read, a file larger than this is emptied: Triton appends, so it goes on at the new end.
 _MAX_BYTES = 16 * 1024 * 1024
 _KEPT_ERRORS = 20
+# NVIDIA's driver makes it where it finds a device.
+_GPU = Path("/dev/nvidiactl")
 # Triton tells of each load by its model's name (model_lifecycle.cc), and of its end once for all versions.
 _LOADING = re.compile(r"loading: (.+):\d+")
 _LOADED = re.compile(r"(?:successfully loaded|failed to load) '([^']+)'.*", re.DOTALL)
@@ -32,6 +36,7 @@ class LogFollower:
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._loading: set[str] = set()
         self._begun: Counter[str] = Counter()
+        self._gpu = _GPU.exists()
 
     @property
     def errors(self) -> list[str]:
@@ -63,10 +68,8 @@ class LogFollower:
             new = file.read()
         self._position += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
-        for each in lines:
-            text = each.decode(errors="replace").rstrip()
-            if text:
-                self._repeat(log.parse(text))
+        for message in self._messages(each.decode(errors="replace").rstrip() for each in lines):
+            self._repeat(message)
         if self._position > self._max_bytes:
             os.truncate(self._file, 0)
             self._position = 0
@@ -77,12 +80,27 @@ class LogFollower:
             self._begun[began[1]] += 1
         elif ended := _LOADED.fullmatch(line.text):
             self._loading.discard(ended[1])
-        if line.level == "debug":
-            _LOG.debug(line.text, source=line.source)
-            return
-        text = log.first_line(line.text)
-        if line.level == "error":
+        text, more = log.first_line(line.text), log.rest(line.text)
+        fields = {"source": line.source} | ({"traceback": more} if more else {})
+        if line.harmless:
+            _LOG.debug(text, harmless=line.harmless, **fields)
+        elif line.level == "debug":
+            _LOG.debug(text, **fields)
+        elif line.level == "error":
             self._errors.append(text)
-            _LOG.error(text, source=line.source)
+            _LOG.error(text, **fields)
         else:
-            _LOG.warning(text, source=line.source)
+            _LOG.warning(text, **fields)
+
+    def _messages(self, lines: Iterable[str]) -> Iterator[log.Line]:
+        """Each message with the lines of its traceback."""
+        gathered: log.Line | None = None
+        for line in lines:
+            if gathered is not None and gathered.source and log.continues(line):
+                gathered = replace(gathered, text=f"{gathered.text}\n{line}")
+                continue
+            if gathered is not None:
+                yield gathered
+            gathered = log.parse(line, gpu=self._gpu) if line else None
+        if gathered is not None:
+            yield gathered

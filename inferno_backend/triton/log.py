@@ -10,15 +10,15 @@ from dataclasses import dataclass
 _GLOG = re.compile(r"^([IWEF])\d{4} [\d:.]+ +\d+ ([\w.]+:\d+)\] ?(.*)$")
 _PROTOBUF = re.compile(r"^\[libprotobuf (\w+) [^\]]*\] ?(.*)$")
 _LEVELS = {"I": "debug", "W": "warning", "E": "error", "F": "error"}
-# Harmless on a machine without a GPU, and Triton says them as errors.
-_NOISE = (
-    "NVML",
-    "DCGM",
-    "pinned system memory",
-    "CudaDriverHelper has not been initialized",
-    # Each failed model has been said by name before this line sums them up.
-    "failed to load all models",
-)
+# What Triton says as a warning or an error on every machine without a GPU, and what it means there.
+_WITHOUT_GPU = {
+    "NVML": "There is no NVIDIA GPU to ask; the node's devices are told by the agent.",
+    "DCGM": "Triton measures no GPU, and there is none.",
+    "pinned system memory": "Memory for copies to a GPU is not set aside, and nothing is copied to one.",
+    "CudaDriverHelper has not been initialized": "There is no CUDA driver, and no model on the CPU needs one.",
+}
+# What sums up lines that were said before.
+_REPEATED = {"failed to load all models": "Each failed model has been told by name."}
 
 
 # What the C++ runtime says of an exception before it aborts; the second line holds the reason.
@@ -27,21 +27,27 @@ _UNCAUGHT = ("terminate called", "  what():")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: ``level`` is debug, warning or error; ``source`` is Triton's file and line, or empty."""
+    """One line: ``level`` is debug, warning or error; ``source`` is Triton's file and line, or empty.
+
+    ``harmless`` says why a line of level debug is no trouble though Triton makes much of it; mostly empty.
+    """
 
     level: str
     source: str
     text: str
+    harmless: str = ""
 
 
-def parse(line: str) -> Line:
-    """Understand a line; tables and tracebacks that belong to no level are debug.
+def parse(line: str, *, gpu: bool = False) -> Line:
+    """Understand a line; tables and tracebacks that belong to no level are debug. ``gpu``: the machine has one.
 
     >>> parse('E1123 02:38:43.702804 9985 server.cc:241] "it broke"')
     Line(level='error', source='server.cc:241', text='it broke')
     """
-    if any(noise in line for noise in _NOISE):
-        return Line("debug", "", line)
+    for words, why in {**({} if gpu else _WITHOUT_GPU), **_REPEATED}.items():
+        if words in line:
+            match = _GLOG.match(line)
+            return Line("debug", match[2] if match else "", _unquoted(match[3]) if match else line, why)
     if match := _GLOG.match(line):
         return Line(_LEVELS[match[1]], match[2], _unquoted(match[3]))
     if match := _PROTOBUF.match(line):
@@ -60,6 +66,16 @@ def _unquoted(text: str) -> str:
     return text
 
 
+def continues(line: str) -> bool:
+    """True for a line of a traceback that the Python backend writes below its message, line by line."""
+    return not line or line == "At:" or line.startswith(("  ", "Traceback (most recent"))
+
+
 def first_line(text: str) -> str:
     """The first line of a message, without the traceback that follows it."""
     return text.split("\n", 1)[0].strip()
+
+
+def rest(text: str) -> str:
+    """What follows the first line: mostly a traceback."""
+    return text.partition("\n")[2].strip("\n")

@@ -19,13 +19,15 @@ _STORE = re.compile(r"(s3|gs|as):/+(?:(https?):/+)?(.+)")
 class Repository:
     """What a repository holds: model names in order, the reason for each that cannot be loaded, remarks on others.
 
-    One in an object store, which only Triton looks into, has its address as ``store``.
+    ``processes`` are how many processes each Python model gets at least. A repository in an object store, which only
+    Triton looks into, has its address as ``store``.
     """
 
     path: Path
     models: tuple[str, ...]
     broken: Mapping[str, str]
     remarks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    processes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     store: str = ""
 
     @property
@@ -67,6 +69,7 @@ def scan(path: Path) -> Repository:
     models: list[str] = []
     broken: dict[str, str] = {}
     remarks: dict[str, str] = {}
+    processes: dict[str, int] = {}
     for folder in sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith((".", "_"))):
         models.append(folder.name)
         file = folder / "config.pbtxt"
@@ -79,7 +82,10 @@ def scan(path: Path) -> Repository:
             continue
         if fault := _fault(folder, config):
             broken[folder.name] = fault
-        elif any(sample.batch_size == 0 for sample in config.model_warmup):
+            continue
+        if config.backend == "python":
+            processes[folder.name] = sum(max(1, group.count) for group in config.instance_group) or 1
+        if any(sample.batch_size == 0 for sample in config.model_warmup):
             remarks[folder.name] = (
                 "Triton skips a warm-up sample without a batch_size; 1 runs it, also without batching."
             )
@@ -95,7 +101,7 @@ def scan(path: Path) -> Repository:
             reason="BROKEN_MODEL",
             fix="Correct it.",
         )
-    return Repository(path, tuple(models), broken, remarks)
+    return Repository(path, tuple(models), broken, remarks, processes)
 
 
 def _fault(folder: Path, config: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +164,27 @@ async def test_a_model_whose_process_has_died_is_told_with_the_cause_and_loaded_
         assert process() != first
         seen = [states(one).get("repeat") for _, _, one in far.registry.nodes]
         assert all(one == ([READY], "") for one in seen), "the others never stopped"
+
+
+async def test_a_node_with_too_little_shared_memory_is_refused_with_figures(
+    tmp_path: Path, repository: Repository
+) -> None:
+    small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    script = 'mount -t tmpfs -o size=400k none /dev/shm && exec "$@"'
+    if await ended(*small, script, "sh", "true"):
+        pytest.skip("this machine lets no test have a /dev/shm of its own (unshare, mount)")
+    program = str(Path(sys.executable).with_name("inferno-backend"))
+    process = await asyncio.create_subprocess_exec(
+        *(*small, script, "sh", program, "--data-dir", str(tmp_path / "node")),
+        *("--model-repository", str(repository("whoami"))),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert process.returncode == 4, said
+    assert "/dev/shm has 0.4 MiB free of 0.4, and each instance of a Python model takes 1 MiB" in said.decode()
+
+
+async def ended(*argv: str) -> int:
+    quiet = asyncio.subprocess.DEVNULL
+    return await (await asyncio.create_subprocess_exec(*argv, stdout=quiet, stderr=quiet)).wait()

@@ -49,8 +49,46 @@ def test_a_line_is_understood(line: str, expected: Line) -> None:
         'W1123 02:38:43.7 9985 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory, pinned ..."',
     ],
 )
-def test_what_every_machine_without_a_gpu_says_is_no_error(line: str) -> None:
+def test_what_every_machine_without_a_gpu_says_is_no_error_there_and_explained(line: str) -> None:
     assert parse(line).level == "debug"
+    assert parse(line).harmless
+    with_gpu = parse(line, gpu=True)
+    assert with_gpu.level in ("warning", "error")
+    assert not with_gpu.harmless
+
+
+def test_what_is_harmless_is_told_with_the_reason_to_those_who_look(tmp_path: Path) -> None:
+    file = tmp_path / "triton.log"
+    file.write_text('E1123 02:38:43.7 9985 tritonserver.cc:2607] "Internal: failed to load all models"\n')
+    follower = LogFollower(file)
+    with capture_logs() as told:
+        follower.read()
+    assert [(line["log_level"], line["harmless"]) for line in told] == [
+        ("debug", "Each failed model has been told by name.")
+    ]
+    assert not follower.errors
+
+
+def test_a_traceback_stays_with_its_message_however_the_backend_writes_it(tmp_path: Path) -> None:
+    file = tmp_path / "triton.log"
+    file.write_text(
+        "E1123 02:38:43.7 9985 pb_stub.cc:298]  Failed to initialize Python stub: RuntimeError: no weights\n"
+        "\nAt:\n  /models/m/1/model.py(3): initialize\n\n"
+        'E1123 02:38:43.8 9985 a.cc:642] "failed: no weights\\n\\nAt:\\n  model.py(1)"\n'
+        "+---+\n"
+    )
+    follower = LogFollower(file)
+    with capture_logs() as told:
+        follower.read()
+    assert [(line["event"], line.get("traceback", "")) for line in told] == [
+        (
+            "Failed to initialize Python stub: RuntimeError: no weights",
+            "At:\n  /models/m/1/model.py(3): initialize",
+        ),
+        ("failed: no weights", "At:\n  model.py(1)"),
+        ("+---+", ""),
+    ]
+    assert follower.errors[0] == "Failed to initialize Python stub: RuntimeError: no weights"
 
 
 def test_a_message_is_told_without_its_traceback() -> None:

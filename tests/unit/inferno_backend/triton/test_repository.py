@@ -72,6 +72,13 @@ def test_the_file_is_looked_for_in_the_versions_that_triton_loads(tmp_path: Path
     assert found == ({"m": f"{missing} does not exist."} if missing else {})
 
 
+def test_python_models_have_as_many_processes_as_instances(tmp_path: Path) -> None:
+    model(tmp_path, "one")
+    model(tmp_path, "five", 'backend: "python"\ninstance_group [{ count: 2 }, { count: 3 }]\n')
+    model(tmp_path, "other", 'backend: "onnxruntime"\n')
+    assert scan(tmp_path).processes == {"one": 1, "five": 5}
+
+
 def test_a_warm_up_that_triton_skips_is_remarked_on(tmp_path: Path) -> None:
     model(tmp_path, "m", 'backend: "python"\nmodel_warmup [{ name: "w" }]\n')
     model(tmp_path, "n", 'backend: "python"\nmodel_warmup [{ name: "w" batch_size: 1 }]\n')
