@@ -33,6 +33,7 @@ from inferno_backend.cloud.notices import Notices
 from inferno_backend.cloud.reporting import NoticeReport
 from inferno_backend.hardware import inventory
 from inferno_backend.hardware.examination import Examination
+from inferno_backend.hardware.fault_file import FaultFile
 from inferno_backend.hardware.placement import numbered
 from inferno_backend.hardware.watch import Watch
 from inferno_backend.liveness import Patience
@@ -147,7 +148,8 @@ class _Agent:
         self._steering = Steering(supervisor, self._registrars, self._meter, clock, settings.drain_timeout)
         sent = settings.telemetry and bool(settings.discovery_lb)
         mailbox: Mailbox[bytes] = Mailbox(settings.telemetry_buffer)
-        self._examination = Examination(identity.hardware.gpus, settings.slowed_after)
+        faults = FaultFile(settings.data_dir.absolute() / "gpu-faults.json")
+        self._examination = Examination(identity.hardware.gpus, settings.slowed_after, faults)
         self._watch = Watch(devices.probes, clock, lambda: supervisor.triton_pid)
         self._sampler = Sampler(
             self._meter.readings, self._watch.readings, mailbox if sent else None, settings.sample_window
