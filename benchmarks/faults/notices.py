@@ -34,17 +34,21 @@ _NODE = "taken-back"
 _MODELS = Path(__file__).parents[2] / "tests" / "models"
 # A stream's model is on the fourth node alone. One answers at a time there: the second one waits for its turn.
 _STREAMED = "answers"
-_STREAMS, _ANSWERS, _PAUSE_MS = 2, 60, 100
+_STREAMS, _ANSWERS = 2, 60
 _GONE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How a provider takes a machine back: in so many seconds; whether its system is shut down as notice is given."""
+    """How a provider takes a machine back: in so many seconds; whether its system is shut down as notice is given.
+
+    ``pause_ms``: between two answers of a stream.
+    """
 
     provider: Literal["aws", "gcp", "off"]
     seconds: float
     shut_down_at_once: bool = False
+    pause_ms: float = 100
 
 
 async def notice_of_two_minutes(cloud: Cloud, path: Route) -> Measured:
@@ -80,7 +84,8 @@ async def taken_back(cloud: Cloud, path: Route, given: Given) -> Measured:
                 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
                 begun = asyncio.Event()
                 streams = [
-                    asyncio.create_task(over_grpc(stub, begun, _STREAMED, _ANSWERS, _PAUSE_MS)) for _ in range(_STREAMS)
+                    asyncio.create_task(over_grpc(stub, begun, _STREAMED, _ANSWERS, given.pause_ms))
+                    for _ in range(_STREAMS)
                 ]
                 async with asyncio.timeout(RECOVERY):
                     await begun.wait()
@@ -97,10 +102,10 @@ async def taken_back(cloud: Cloud, path: Route, given: Given) -> Measured:
                     figures[STORED] = await _stored(channel) - wall
                 ends = await asyncio.gather(*streams)
                 if given.provider != "off":
-                    await asyncio.sleep(max(0.0, since + given.seconds - 1 - time.monotonic()))
                     if not given.shut_down_at_once:
+                        await asyncio.sleep(max(0.0, since + given.seconds - 1 - time.monotonic()))
                         agent.terminate()
-                    await view.until(lambda nodes: _NODE not in nodes, _GONE_SECONDS, "it has said goodbye")
+                    await view.until(lambda nodes: _NODE not in nodes, given.seconds, "it has said goodbye")
                 took = time.monotonic() - since
                 report = await after(running, 1)
     figures[CUT] = sum(end != "whole" for end in ends)

@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from benchmarks.cloud import Cloud, CloudError, cloud, shared_memory, wait_until
 from benchmarks.faults import FAULTS
 from benchmarks.faults.fault import NO_HEALING, Fault, Measured
+from benchmarks.faults.notices import CUT, LAST_CALL, STORED, Given, taken_back
 from benchmarks.faults.view import envoy_path, mesh_of, proxyless_path
 from inferno_runtime.process import free_port
 from tests.e2e.conftest import Repository
@@ -72,6 +73,19 @@ async def test_work_stops_on_the_node_when_its_caller_gives_up(healing_cloud: Cl
     assert measured.recovered is not None
     # The calls would have held the node for 4.6 s more.
     assert measured.recovered < 3
+
+
+async def test_a_machine_that_is_taken_back_finishes_its_streams_and_the_governator_knows(
+    healing_cloud: Cloud,
+) -> None:
+    # The system is shut down with the notice, as on Compute Engine, and the streams take as long as it has left.
+    given = Given("aws", 17, shut_down_at_once=True, pause_ms=30)
+    measured = await taken_back(healing_cloud, await envoy_path(healing_cloud), given)
+    _lost_nothing(measured)
+    assert measured.figures[CUT] == 0
+    assert measured.detected is not None
+    # Promised are 2 s, on a machine that has time.
+    assert max(measured.detected, measured.figures[STORED], measured.figures[LAST_CALL]) < 5
 
 
 async def test_a_killed_triton_leaves_no_process_and_no_shared_memory(healing_cloud: Cloud) -> None:
