@@ -50,6 +50,7 @@ GCP_INSTANCE = {
 class MetadataService:
     """What it says, and what it was asked. ``silent``: it takes questions and answers none, as behind one hop too many.
 
+    ``closed``: it refuses everybody. ``versioned``: Compute Engine says which version of a value it gives.
     ``clock_ahead``: seconds by which its clock is before ours.
     """
 
@@ -62,6 +63,7 @@ class MetadataService:
         self.asked: list[str] = []
         self.silent = False
         self.closed = False
+        self.versioned = True
         self.clock_ahead = 0.0
         self.action: dict[str, str] | None = None
         self.rebalance = ""
@@ -147,7 +149,9 @@ class MetadataService:
                         await self._changed.wait()
             except TimeoutError:
                 pass  # It answers with what it said before.
-        headers = {"Metadata-Flavor": "Google", "ETag": self._versions[name]}
+        headers = {"Metadata-Flavor": "Google"}
+        if self.versioned:
+            headers["ETag"] = self._versions[name]
         return web.Response(text=self.gcp[name], headers=headers)
 
     def _azure(self, request: web.Request) -> web.Response:

@@ -91,14 +91,6 @@ class Metadata:
                 "--metadata off.",
             ) from error
 
-    async def text(self, path: str, headers: Mapping[str, str]) -> str:
-        """What is at a path; empty where the service knows of nothing there.
-
-        Raises:
-            Unavailable: Nobody answers in time, or the service refuses.
-        """
-        return told(path, await self.ask(path, headers)).strip()
-
 
 def told(path: str, answer: Answer) -> str:
     """The text of an answer; empty where the service knows of nothing at this path.

@@ -32,7 +32,7 @@ async def test_a_node_says_what_its_cloud_says_of_it_and_uses_the_time_its_machi
             assert (node.region, node.zone, node.spot) == ("us-west-2", "rack-7", False)
             assert (node.hardware.provider, node.hardware.instance_type) == ("aws", "g6.xlarge")
             assert node.instance_id == "i-1234567890abcdef0"
-            long = asyncio.create_task(infer(address, hold_ms=5000))
+            long = asyncio.create_task(infer(address, hold_ms=4000))
             service.interrupt(18)
             node = await far.registry.until(lambda one: one.condition == DRAINING, 10, "it drains")
             assert node.condition_reason.startswith("The provider takes this machine back at ")

@@ -121,6 +121,32 @@ async def test_azure_tells_of_all_machines_of_a_set_and_each_finds_its_own() -> 
         await eventually(lambda: notices.seconds_left == 0, SOON, "what has begun is due now")
 
 
+async def test_an_azure_event_without_a_time_is_as_near_as_its_kind_may_be() -> None:
+    async with metadata_service() as service:
+        service.closed = True
+        async with found("azure", service.address, SystemClock()) as (_, cloud):
+            assert cloud is not None
+            service.closed = False
+            for what in ("Preempt", "Terminate"):
+                service.schedule(what, 30, "gpu-7")
+                service.events[-1]["NotBefore"] = "soon"
+            # Its own name, which it did not get at first, it has to ask for.
+            assert [(one.action, one.left) for one in await cloud.look()] == [("preempt", 30.0), ("terminate", None)]
+
+
+async def test_a_server_that_gives_no_versions_is_asked_once_a_second() -> None:
+    async with metadata_service() as service, noticing("gcp", service) as notices:
+        service.versioned = False
+        service.change("maintenance-event", "NONE")
+        path = "GET /computeMetadata/v1/instance/maintenance-event"
+        before = service.asked.count(path)
+        began = time.monotonic()
+        await eventually(lambda: service.asked.count(path) > before + 2, 3 * SOON, "it is asked again")
+        assert time.monotonic() - began > 0.9
+        service.change("preempted", "TRUE")
+        await first(notices)
+
+
 @pytest.mark.parametrize("provider", ["aws", "gcp", "azure"])
 async def test_a_service_that_refuses_for_a_while_is_told_of_once_and_asked_again(provider: Asked) -> None:
     async with metadata_service() as service, noticing(provider, service) as notices:
