@@ -89,9 +89,8 @@ async def refused(
     models: Path, data: Path, model: str, objective: float = 100, input_file: Path | None = None
 ) -> InfernoError:
     settings = BackendSettings(model_repository=models, data_dir=data)
-    wanted = Wanted(
-        model, objective, instances=2, most_concurrency=1, step_seconds=0.1, input_file=input_file, apply=True
-    )
+    brief: dict[str, Any] = {"most_concurrency": 1, "step_seconds": 0.1, "sweep": ("instances",), "instances": 2}
+    wanted = Wanted(model, objective, input_file=input_file, apply=True, **brief)
     with pytest.raises((BaseExceptionGroup, InfernoError)) as caught:
         await Tune(settings, wanted).run(Stop())
     error: Any = caught.value
