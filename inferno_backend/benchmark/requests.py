@@ -26,12 +26,13 @@ _TYPES: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 # Size of a dimension that may be any: large enough to be work, small enough for every model.
 _OPEN = 8
-_TEXT = b"inferno"
+# Long enough that a model does not take a short cut for what is tiny.
+_TEXT = b"What this model can do is measured with requests like this one, which say nothing but have some length. " * 2
 
 
 def generated(metadata: Any, config: Any, batch: int) -> bytes:
     """An encoded ModelInferRequest with random values from a fixed seed: integers are 0 or 1, so that indices into
-    tables stay in bounds; a dimension of any size is 8.
+    tables stay in bounds; texts are one of 208 bytes; a dimension of any size is 8.
 
     Args:
         metadata: ``ModelMetadataResponse`` of the model.

@@ -31,7 +31,7 @@ def test_made_requests_fill_every_input_with_values_in_bounds() -> None:
     about = metadata(("a", "FP32", [-1, 3]), ("b", "INT64", [-1, 2]), ("c", "BYTES", [-1, 1]), ("d", "BF16", [-1, 1]))
     request = service_pb2.ModelInferRequest.FromString(generated(about, config(8), 4))
     assert [list(each.shape) for each in request.inputs] == [[4, 3], [4, 2], [4, 1], [4, 1]]
-    assert [len(raw) for raw in request.raw_input_contents] == [4 * 3 * 4, 4 * 2 * 8, 4 * (4 + len("inferno")), 4 * 2]
+    assert [len(raw) for raw in request.raw_input_contents] == [4 * 3 * 4, 4 * 2 * 8, 4 * (4 + 208), 4 * 2]
     assert set(request.raw_input_contents[1]) <= {0, 1}
     assert generated(about, config(8), 4) == generated(about, config(8), 4)
 
