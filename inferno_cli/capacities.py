@@ -18,7 +18,10 @@ from inferno_cli.output import Column
 Report = capacity_pb2.CapacityReport
 
 
-async def ask(endpoint: public.Endpoint, node: str, model: str, timeout: float) -> Sequence[Report]:
+Answer = governance.GetCapacityResponse
+
+
+async def ask(endpoint: public.Endpoint, node: str, model: str, timeout: float) -> Answer:
     """Ask the governator, through the public port, for the newest report about each thing; empty names are all.
 
     Raises:
@@ -28,12 +31,13 @@ async def ask(endpoint: public.Endpoint, node: str, model: str, timeout: float) 
     async with public.connected(endpoint) as channel:
         stub = governance_grpc.GovernanceServiceStub(channel)
         try:
-            answer = await stub.GetCapacity(governance.GetCapacityRequest(node_id=node, model=model), timeout=timeout)
+            request = governance.GetCapacityRequest(node_id=node, model=model)
+            answer: Answer = await stub.GetCapacity(request, timeout=timeout)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise without_governator(endpoint, "capacities") from error
             raise
-        return list(answer.reports)
+        return answer
 
 
 def document(report: Report, objective_ms: float | None) -> dict[str, Any]:
@@ -92,6 +96,44 @@ _COLUMNS = (
     Column("settings", "SETTINGS"),
     Column("hardware", "HARDWARE"),
 )
+
+
+_DEVICE_COLUMNS = (
+    Column("node", "NODE"),
+    Column("device", "DEVICE"),
+    Column("name", "NAME"),
+    Column("figure", "FIGURE"),
+    Column("value", "VALUE", show=_figure, right=True),
+    Column("unit", "UNIT"),
+    Column("spread", "±", show=lambda share: f"{share:.0%}", right=True),
+    Column("library", "BY"),
+    Column("measured", "MEASURED"),
+)
+
+
+def show_devices(figures: Sequence[capacity_pb2.DeviceFigure], form: output.Format) -> None:
+    """Print what devices can do, as a table or as JSON."""
+    documents: list[dict[str, Any]] = [
+        {
+            "node": each.node_id,
+            "device": each.device_id,
+            "name": each.device_name,
+            "hardware_id": each.hardware,
+            "figure": each.figure,
+            "value": each.value,
+            "unit": each.unit,
+            "spread": each.spread,
+            "library": each.library,
+            "measured_at": each.measured_at.ToJsonString(),
+        }
+        for each in figures
+    ]
+    if form == "json":
+        output.print_json(documents)
+    elif not documents:
+        output.print_line("No node has said what its devices can do. Measure it there: inferno backend bench.")
+    else:
+        output.print_table(_DEVICE_COLUMNS, [{**each, "measured": each["measured_at"][:16]} for each in documents])
 
 
 def show(reports: Sequence[Report], objective_ms: float | None, form: output.Format) -> None:

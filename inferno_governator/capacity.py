@@ -48,3 +48,20 @@ class Capacity:
     triton_version: str
     complete: bool
     steps: tuple[CapacityStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFigure:
+    """One thing that a device of a node can do; ``spread`` is half of the distance between the quartiles of its tries,
+    as a share of ``value``."""
+
+    node: str
+    device: str
+    figure: str
+    library: str
+    measured_micros: int
+    hardware: str
+    name: str
+    value: float
+    unit: str
+    spread: float

@@ -9,11 +9,13 @@ from typing import NoReturn
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import capacity_pb2
-from inferno_governator.capacity import Capacity, CapacityStep, CapacitySubject
+from inferno_governator.capacity import Capacity, CapacityStep, CapacitySubject, DeviceFigure
 from inferno_runtime.errors import InvalidInput
 
+_Message = capacity_pb2.CapacityReport | capacity_pb2.DeviceFigure
 MAX_REPORTS = 100
 MAX_STEPS = 500
+MAX_DEVICES = 1000
 _MAX_COUNT = 2**48
 _MAX_AHEAD_MICROS = 24 * 3_600_000_000
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -21,6 +23,7 @@ _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,512}")
 _REQUIRED = ("hardware", "model", "configuration")
 _TEXTS = (*_REQUIRED, "hardware_name", "files", "settings", "triton_version")
+_DEVICE_TEXTS = ("hardware", "device_id", "device_name", "figure", "unit", "library")
 _COUNTS = ("requests", "failures", "p50_micros", "p95_micros", "p99_micros")
 
 
@@ -45,17 +48,8 @@ def decode(wire: capacity_pb2.CapacityReport, now_micros: int) -> Capacity:
     Raises:
         InvalidInput: A value is impossible; the sentence names the field.
     """
-    if not _NODE_ID.fullmatch(wire.node_id):
-        _refuse(wire, "node_id", f"{wire.node_id[:140]!r} is not 1 to 128 letters, digits, '.', '_' or '-'")
-    for name in _TEXTS:
-        if not _TEXT.fullmatch(getattr(wire, name)):
-            _refuse(wire, name, f"{getattr(wire, name)[:40]!r} holds control characters or is longer than 512")
-    for name in _REQUIRED:
-        if not getattr(wire, name):
-            _refuse(wire, name, "it is empty")
-    measured = wire.measured_at.seconds * 1_000_000 + wire.measured_at.nanos // 1000
-    if not 0 < measured <= now_micros + _MAX_AHEAD_MICROS:
-        _refuse(wire, "measured_at", "it is before 1970 or more than a day ahead of this governator's clock")
+    _check_texts(wire, _TEXTS, _REQUIRED)
+    measured = _measured(wire, now_micros)
     if wire.objective_micros > _MAX_COUNT:
         _refuse(wire, "objective_micros", f"{wire.objective_micros} is more than 2^48")
     if not 0 < len(wire.steps) <= MAX_STEPS:
@@ -72,6 +66,75 @@ def decode(wire: capacity_pb2.CapacityReport, now_micros: int) -> Capacity:
         wire.complete,
         tuple(_step(wire, index, step) for index, step in enumerate(wire.steps)),
     )
+
+
+def decode_devices(figures: Sequence[capacity_pb2.DeviceFigure], now_micros: int) -> list[DeviceFigure]:
+    """The figures of devices of one request as values.
+
+    Raises:
+        InvalidInput: A value is impossible, or they are too many.
+    """
+    if len(figures) > MAX_DEVICES:
+        _refuse(figures[0], "devices", f"{len(figures)} are more than {MAX_DEVICES}")
+    return [_device(each, now_micros) for each in figures]
+
+
+def _device(wire: capacity_pb2.DeviceFigure, now_micros: int) -> DeviceFigure:
+    _check_texts(wire, _DEVICE_TEXTS, _DEVICE_TEXTS)
+    measured = _measured(wire, now_micros)
+    for name in ("value", "spread"):
+        if not 0.0 <= getattr(wire, name) <= 1e12:
+            _refuse(wire, name, f"{getattr(wire, name)} is not between 0 and 1e12")
+    return DeviceFigure(
+        wire.node_id,
+        wire.device_id,
+        wire.figure,
+        wire.library,
+        measured,
+        wire.hardware,
+        wire.device_name,
+        wire.value,
+        wire.unit,
+        wire.spread,
+    )
+
+
+def encode_device(figure: DeviceFigure) -> capacity_pb2.DeviceFigure:
+    """A figure as it goes out again."""
+    return capacity_pb2.DeviceFigure(
+        node_id=figure.node,
+        measured_at=_timestamp(figure.measured_micros),
+        hardware=figure.hardware,
+        device_id=figure.device,
+        device_name=figure.name,
+        figure=figure.figure,
+        value=figure.value,
+        unit=figure.unit,
+        spread=figure.spread,
+        library=figure.library,
+    )
+
+
+def _check_texts(wire: _Message, texts: Sequence[str], required: Sequence[str]) -> None:
+    if not _NODE_ID.fullmatch(wire.node_id):
+        _refuse(wire, "node_id", f"{wire.node_id[:140]!r} is not 1 to 128 letters, digits, '.', '_' or '-'")
+    for name in texts:
+        if not _TEXT.fullmatch(getattr(wire, name)):
+            _refuse(wire, name, f"{getattr(wire, name)[:40]!r} holds control characters or is longer than 512")
+    for name in required:
+        if not getattr(wire, name):
+            _refuse(wire, name, "it is empty")
+
+
+def _measured(wire: _Message, now_micros: int) -> int:
+    measured = wire.measured_at.seconds * 1_000_000 + wire.measured_at.nanos // 1000
+    if not 0 < measured <= now_micros + _MAX_AHEAD_MICROS:
+        _refuse(wire, "measured_at", "it is before 1970 or more than a day ahead of this governator's clock")
+    return measured
+
+
+def _timestamp(micros: int) -> Timestamp:
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
 def _step(wire: capacity_pb2.CapacityReport, index: int, step: capacity_pb2.CapacityStep) -> CapacityStep:
@@ -102,10 +165,9 @@ def _step(wire: capacity_pb2.CapacityReport, index: int, step: capacity_pb2.Capa
 def encode(capacity: Capacity) -> capacity_pb2.CapacityReport:
     """A report as it goes out again."""
     subject = capacity.subject
-    micros = capacity.measured_micros
     return capacity_pb2.CapacityReport(
         node_id=subject.node,
-        measured_at=Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000),
+        measured_at=_timestamp(capacity.measured_micros),
         hardware=subject.hardware,
         hardware_name=capacity.hardware_name,
         model=subject.model,
@@ -133,7 +195,7 @@ def encode(capacity: Capacity) -> capacity_pb2.CapacityReport:
     )
 
 
-def _refuse(wire: capacity_pb2.CapacityReport, field: str, why: str) -> NoReturn:
+def _refuse(wire: _Message, field: str, why: str) -> NoReturn:
     raise InvalidInput(
         f"A capacity report of node {wire.node_id[:140]!r} is refused: {field}: {why}.",
         reason="BAD_CAPACITY",

@@ -134,17 +134,21 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         """Store what benchmarks have shown."""
         caller = caller_of(context)
         permit(caller, Action.MEASURE, caller.name)
-        for each in request.reports:
-            permit(caller, Action.MEASURE, each.node_id)
+        for node in {*(one.node_id for one in request.reports), *(one.node_id for one in request.devices)}:
+            permit(caller, Action.MEASURE, node)
         now = int(self._clock.wall() * 1_000_000)
-        await self._store.keep_capacities(capacity_wire.decode_all(request.reports, now))
+        models = capacity_wire.decode_all(request.reports, now)
+        await self._store.keep_capacities(models, capacity_wire.decode_devices(request.devices, now))
         return wire.ReportCapacityResponse()
 
     async def GetCapacity(self, request: wire.GetCapacityRequest, context: Context) -> wire.GetCapacityResponse:
         """What models can do on nodes."""
         permit(caller_of(context), Action.READ)
         found = await self._store.capacities(request.node_id, request.model)
-        return wire.GetCapacityResponse(reports=map(capacity_wire.encode, found))
+        devices = [] if request.model else await self._store.device_figures(request.node_id)
+        return wire.GetCapacityResponse(
+            reports=map(capacity_wire.encode, found), devices=map(capacity_wire.encode_device, devices)
+        )
 
     def _an_hour_ago(self) -> int:
         return int((self._clock.wall() - 3600) * 1_000_000)

@@ -48,7 +48,7 @@ def command(ctx: click.Context, /, config: Path | None, batch: str | None, outpu
     """Measure what this node can do: its hardware, and each model's throughput and latency.
 
     With --model-repository a Triton of its own is started for it; with --triton-url a running one is measured. Results
-    are kept in the data folder and compared with earlier ones; with --discovery-lb the governator gets those of models.
+    are kept in the data folder and compared with earlier ones; with --discovery-lb the governator gets them.
     Exit code 3: a device is 15 % or more too slow.
     """
     given: Given = ctx.obj

@@ -115,9 +115,9 @@ class Bench:
                 done = await unless_stopped(self._measure(shown), stop)
         finally:
             self._tell()
-        models = [each for each in self._found if isinstance(each, ModelResult) and each.steps]
-        if models and self._settings.discovery_lb:
-            await self._send(models)
+        found = [each for each in self._found if isinstance(each, HardwareResult) or each.steps]
+        if found and self._settings.discovery_lb:
+            await self._send(found)
         if not done:
             kept = f"; what was measured is in {self._results.folder}" if self._kept else ""
             sys.stderr.write(f"Interrupted{kept}.\n")
@@ -141,19 +141,32 @@ class Bench:
         for each in figures:
             shown.step(_figure_text(each))
         if here.gpus:
-            try:
-                found = await asyncio.to_thread(gpu.library)
-                figures += await asyncio.to_thread(
-                    gpu.measure, found, _FIGURE_SECONDS, lambda one: shown.step(_figure_text(one))
-                )
-            except Unsupported as error:
-                shown.say(f"! {error.sentence()}")
+            figures += await self._measure_gpus(shown)
         shown.end()
         result = replace(result, figures=tuple(figures), complete=True)
         self._keep(result)
         for finding in health.findings(result, past):
             shown.say(f"! {finding.sentence()}")
             self.status = SICK
+
+    async def _measure_gpus(self, shown: progress.Lines) -> tuple[Figure, ...]:
+        try:
+            found = await asyncio.to_thread(gpu.library)
+        except Unsupported as error:
+            shown.say(f"! {error.sentence()}")
+            return ()
+
+        def tell(figure: Figure) -> None:
+            shown.step(_figure_text(figure))
+
+        def leave_out(device: gpu.Device, figure: str, reason: str) -> None:
+            shown.say(f"! {figure} of {device.uuid} ({device.name}) is left out: {reason.rstrip('.')}.")
+
+        figures = await asyncio.to_thread(gpu.measure, found, _FIGURE_SECONDS, tell, leave_out)
+        for device in gpu.idle(found, figures):
+            shown.say(f"! {device.uuid} ({device.name}) does no work at all.")
+            self.status = SICK
+        return figures
 
     async def _measure_models(
         self, triton: host.Host, models: repository.Repository | None, machine: Machine, shown: progress.Lines
@@ -225,7 +238,7 @@ class Bench:
             self._kept.append(path)
             self._found.append(result)
 
-    async def _send(self, models: Sequence[ModelResult]) -> None:
+    async def _send(self, results: Sequence[ModelResult | HardwareResult]) -> None:
         """To the governator; the results are kept whatever becomes of it.
 
         Raises:
@@ -233,7 +246,7 @@ class Bench:
         """
         settings = self._settings
         link = Link.read(settings.identity) if settings.identity.exists else PLAIN
-        await reporting.send(settings.discovery_lb, link, names.node_id(settings.node_id, settings.data_dir), models)
+        await reporting.send(settings.discovery_lb, link, names.node_id(settings.node_id, settings.data_dir), results)
 
     def _tell(self) -> None:
         if self._wanted.json:

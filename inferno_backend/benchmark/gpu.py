@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -82,16 +82,33 @@ def library(names: tuple[str, ...] = ("torch", "cupy")) -> Library:
     )
 
 
-def measure(found: Library, seconds: float, tell: Callable[[Figure], None]) -> tuple[Figure, ...]:
-    """The figures of every GPU; each is measured for ``seconds``, and ``tell`` hears of it."""
+def measure(
+    found: Library, seconds: float, tell: Callable[[Figure], None], leave_out: Callable[[Device, str, str], None]
+) -> tuple[Figure, ...]:
+    """The figures of every GPU; each is measured for ``seconds``, and ``tell`` hears of it.
+
+    What a GPU refuses to do, ``leave_out`` hears of, with the figure and the library's own reason: a precision that
+    this version of the library lacks must not keep the rest from being measured.
+    """
     figures: list[Figure] = []
     for device in found.devices():
         for work in found.work(device):
-            value, spread = rate(timed(work.run, seconds), work.amount)
+            try:
+                value, spread = rate(timed(work.run, seconds), work.amount)
+            # Errors of CUDA are RuntimeErrors in both libraries; cupy's lack of memory is a MemoryError.
+            except (RuntimeError, MemoryError) as error:
+                leave_out(device, work.figure, str(error).strip().partition("\n")[0] or type(error).__name__)
+                continue
             figure = Figure(device.uuid, device.name, work.figure, value, work.unit, spread, found.name)
             figures.append(figure)
             tell(figure)
     return tuple(figures)
+
+
+def idle(found: Library, figures: Iterable[Figure]) -> tuple[Device, ...]:
+    """The GPUs that did nothing of what was asked of them."""
+    working = {each.device for each in figures}
+    return tuple(device for device in found.devices() if device.uuid not in working)
 
 
 def _size(device: Device, wanted: int) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
 from inferno.governance.v1 import capacity_pb2, governance_service_pb2, governance_service_pb2_grpc
 from inferno_backend.benchmark.curve import Step
-from inferno_backend.benchmark.results import ModelResult, Results, newest
+from inferno_backend.benchmark.results import HardwareResult, ModelResult, Results, newest
 from inferno_backend.link import Link, joined
 from inferno_runtime import logs, rpc
 from inferno_runtime.backoff import Backoff
@@ -20,6 +20,8 @@ from inferno_runtime.errors import InfernoError, Unsupported
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("benchmark")
+T = TypeVar("T")
+Result = ModelResult | HardwareResult
 _ANSWER_SECONDS = 5.0
 # Of one request; the governator takes twice as many.
 _REPORTS = 50
@@ -70,16 +72,38 @@ def _micros(milliseconds: float) -> int:
     return round(milliseconds * 1000)
 
 
-async def send(proxies: Sequence[str], link: Link, node_id: str, results: Sequence[ModelResult]) -> None:
+def figures_of(node_id: str, result: HardwareResult) -> list[capacity_pb2.DeviceFigure]:
+    """What the devices showed, on the wire."""
+    figures = []
+    for each in result.figures:
+        figure = capacity_pb2.DeviceFigure(
+            node_id=node_id,
+            hardware=result.machine.key,
+            device_id=each.device,
+            device_name=each.name,
+            figure=each.figure,
+            value=each.value,
+            unit=each.unit,
+            spread=each.spread,
+            library=each.library,
+        )
+        figure.measured_at.FromMicroseconds(result.measured_micros)
+        figures.append(figure)
+    return figures
+
+
+async def send(proxies: Sequence[str], link: Link, node_id: str, results: Sequence[Result]) -> None:
     """Have the governator behind the first proxy that lets us store results; when this returns they are on disk there.
 
     Raises:
         InfernoError: None does; a temporary error when one may do so later.
     """
     refusals: list[InfernoError] = []
+    reports = [message_of(node_id, each) for each in results if isinstance(each, ModelResult)]
+    devices = [figure for each in results if isinstance(each, HardwareResult) for figure in figures_of(node_id, each)]
     for proxy in proxies:
         try:
-            await _send(proxy, link, [message_of(node_id, each) for each in results])
+            await _send(proxy, link, reports, devices)
         except InfernoError as error:
             refusals.append(error)
         else:
@@ -87,19 +111,29 @@ async def send(proxies: Sequence[str], link: Link, node_id: str, results: Sequen
     raise next((error for error in refusals if error.temporary), refusals[0])
 
 
-async def _send(proxy: str, link: Link, reports: Sequence[capacity_pb2.CapacityReport]) -> None:
+async def _send(
+    proxy: str,
+    link: Link,
+    reports: Sequence[capacity_pb2.CapacityReport],
+    devices: Sequence[capacity_pb2.DeviceFigure],
+) -> None:
+    requests = [governance_service_pb2.ReportCapacityRequest(reports=part) for part in _parts(reports)]
+    requests += [governance_service_pb2.ReportCapacityRequest(devices=part) for part in _parts(devices)]
     async with link.channel(proxy) as channel:
         stub: Any = governance_service_pb2_grpc.GovernanceServiceStub(channel)
-        for at in range(0, len(reports), _REPORTS):
-            request = governance_service_pb2.ReportCapacityRequest(reports=reports[at : at + _REPORTS])
+        for request in requests:
             try:
                 await stub.ReportCapacity(request, timeout=_ANSWER_SECONDS)
             except grpc.aio.AioRpcError as error:
                 raise rpc.error_from_rpc(error, f"the governator behind {proxy}") from error
 
 
+def _parts(every: Sequence[T]) -> list[Sequence[T]]:
+    return [every[at : at + _REPORTS] for at in range(0, len(every), _REPORTS)]
+
+
 class CapacityReporting:
-    """Sends the newest result about each model, and each new one, while the agent runs."""
+    """Sends the newest result about each model and about the devices, and each new one, while the agent runs."""
 
     def __init__(
         self, proxies: Sequence[str], node_id: str, results: Results, clock: Clock, links: Latest[Link | None]
@@ -109,7 +143,7 @@ class CapacityReporting:
         self._results = results
         self._clock = clock
         self._links = links
-        self._sent: set[ModelResult] = set()
+        self._sent: set[Result] = set()
         self._again = clock.monotonic() + _AGAIN_SECONDS
         self._told = ""
 
@@ -132,12 +166,15 @@ class CapacityReporting:
         if self._clock.monotonic() >= self._again:
             self._sent.clear()
             self._again = self._clock.monotonic() + _AGAIN_SECONDS
-        news = [one for one in newest(await asyncio.to_thread(self._results.models)) if one not in self._sent]
+        news = [one for one in await asyncio.to_thread(self._newest) if one not in self._sent]
         if not news:
             return
         await send(self._proxies, link, self._node_id, news)
         self._sent.update(news)
         _LOG.info("the governator has what benchmarks showed", results=len(news))
+
+    def _newest(self) -> list[Result]:
+        return [*newest(self._results.models()), *self._results.hardware()[-1:]]
 
     def _tell(self, error: InfernoError) -> None:
         if self._told != error.reason:

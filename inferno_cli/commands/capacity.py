@@ -17,6 +17,7 @@ from inferno_cli import output
     metavar="MS",
     help="Latency that 99 % must keep (default: the one it was measured for).",
 )
+@click.option("--devices", is_flag=True, help="What the nodes' CPUs and GPUs can do, instead of models.")
 @mesh.endpoint_option
 @mesh.timeout_option(10.0)
 @output.output_option
@@ -24,6 +25,7 @@ def command(
     node: str,
     model: str,
     objective_p99: float | None,
+    devices: bool,
     endpoint: mesh.Endpoint,
     timeout: float,
     output: output.Format,
@@ -37,4 +39,7 @@ def command(
     found = mesh.within(
         timeout, lambda: capacities.ask(endpoint, node, model, timeout), f"Asking the mesh at {endpoint}"
     )
-    capacities.show(found, objective_p99, output)
+    if devices:
+        capacities.show_devices(found.devices, output)
+    else:
+        capacities.show(found.reports, objective_p99, output)

@@ -225,6 +225,27 @@ class CapacityStep(SQLModel, table=True):
     generator_cores: float = Field(sa_type=Double)
 
 
+class DeviceFigure(SQLModel, table=True):
+    """One thing that a device of a node can do, as the node measured it at one time."""
+
+    __tablename__ = "device_figure"
+    __table_args__ = (_NO_ROWID,)
+
+    node: int = Field(primary_key=True, foreign_key="node.id")
+    # "cpu", or the GPU's UUID.
+    device: str = Field(primary_key=True)
+    figure: str = Field(primary_key=True)
+    library: str = Field(primary_key=True)
+    measured_micros: int = Field(primary_key=True, sa_type=BigInteger)
+    # Hash of the node's hardware.
+    hardware: str
+    name: str
+    value: float = Field(sa_type=Double)
+    unit: str
+    # Half of the distance between the quartiles of its tries, as a share of the value.
+    spread: float = Field(sa_type=Double)
+
+
 def table(model: type[SQLModel]) -> Table:
     """The Core table of a model: bulk writes go around the ORM, which is ten times slower."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]

@@ -11,9 +11,9 @@ from typing import Self
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import PriceChange
-from inferno_governator.capacity import Capacity
+from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
-from inferno_governator.store import capacities, notices, retention, usage_reader
+from inferno_governator.store import capacities, device_figures, notices, retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -118,8 +118,8 @@ class Store:
         async with self._mended() as database, database.read() as connection:
             return await notices.read(connection, start_micros)
 
-    async def keep_capacities(self, reports: Sequence[Capacity]) -> None:
-        """Store what benchmarks have shown, in one transaction; when this returns it is on disk.
+    async def keep_capacities(self, reports: Sequence[Capacity], figures: Sequence[DeviceFigure] = ()) -> None:
+        """Store what benchmarks have shown of models and devices, in one transaction; when this returns it is on disk.
 
         Raises:
             Unavailable: Nothing is stored; it may be tried again.
@@ -127,6 +127,7 @@ class Store:
         names, draft = self._names, Names()
         async with self._mended() as database, database.write() as connection:
             await capacities.record(connection, names, draft, reports)
+            await device_figures.record(connection, names, draft, figures)
         names.keep(draft)
 
     async def capacities(self, node: str, model: str) -> list[Capacity]:
@@ -137,6 +138,15 @@ class Store:
         """
         async with self._mended() as database, database.read() as connection:
             return await capacities.newest(connection, node, model)
+
+    async def device_figures(self, node: str) -> list[DeviceFigure]:
+        """The newest figure of each device, by node; an empty name is every node.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await device_figures.newest(connection, node)
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

@@ -94,6 +94,70 @@ class CapacityReport(_message.Message):
 Global___CapacityReport: _TypeAlias = CapacityReport  # noqa: Y015
 
 @_typing.final
+class DeviceFigure(_message.Message):
+    """DeviceFigure is one thing that a device of a node can do, as a benchmark on the node measured it.
+
+    Figures with the same node, device, figure and library are about the same thing. One of the same measured_at takes the
+    place of the one before.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    HARDWARE_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    FIGURE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    LIBRARY_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """Node that measured."""
+    hardware: _builtins.str
+    """Hash of the node's hardware."""
+    device_id: _builtins.str
+    """"cpu", or the GPU's UUID."""
+    device_name: _builtins.str
+    """The device's name."""
+    figure: _builtins.str
+    """What was measured, like "memory" or "matmul_fp16"; on CPUs with the number of threads, like "memory_8"."""
+    value: _builtins.float
+    """The median of many tries."""
+    unit: _builtins.str
+    """"GB/s" or "TFLOP/s"."""
+    spread: _builtins.float
+    """Half of the distance between the quartiles of the tries, as a share of the median."""
+    library: _builtins.str
+    """What computed it, with its version."""
+    @_builtins.property
+    def measured_at(self) -> _timestamp_pb2.Timestamp:
+        """When the measurement began, by the node's wall clock."""
+
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        measured_at: _timestamp_pb2.Timestamp | None = ...,
+        hardware: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+        figure: _builtins.str = ...,
+        value: _builtins.float = ...,
+        unit: _builtins.str = ...,
+        spread: _builtins.float = ...,
+        library: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["measured_at", b"measured_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "device_name", b"device_name", "figure", b"figure", "hardware", b"hardware", "library", b"library", "measured_at", b"measured_at", "node_id", b"node_id", "spread", b"spread", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceFigure: _TypeAlias = DeviceFigure  # noqa: Y015
+
+@_typing.final
 class CapacityStep(_message.Message):
     """CapacityStep is what a number of requests held in flight showed."""
 

@@ -139,6 +139,7 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.refused = 0
         self.impossible: set[int] = set()
         self.capacities: list[capacity_pb2.CapacityReport] = []
+        self.devices: list[capacity_pb2.DeviceFigure] = []
         self.capacity_refusals: list[InfernoError] = []
         self.notices: list[notice_pb2.ProviderNotice] = []
         self.notice_refusals: list[InfernoError] = []
@@ -170,6 +171,7 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         if self.capacity_refusals:
             raise self.capacity_refusals.pop(0)
         self.capacities += request.reports
+        self.devices += request.devices
         return governance.ReportCapacityResponse()
 
     async def GetCapacity(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inferno.governance.v1 import capacity_pb2
-from inferno_backend.benchmark.reporting import CapacityReporting, message_of, send
+from inferno_backend.benchmark.reporting import CapacityReporting, figures_of, message_of, send
 from inferno_backend.benchmark.results import Results
 from inferno_backend.link import PLAIN, Link
 from inferno_runtime.clock import ManualClock
@@ -18,7 +18,7 @@ from inferno_runtime.errors import Unavailable, Unsupported
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
 from tests.integration.inferno_backend.mesh import Store, mesh
-from tests.unit.inferno_backend.benchmark.results import model, step
+from tests.unit.inferno_backend.benchmark.results import figure, hardware, model, step
 from tests.waiting import eventually
 
 
@@ -41,7 +41,11 @@ async def test_the_newest_results_are_sent_once_and_each_new_one_when_it_is_ther
     results, clock = Results(tmp_path), ManualClock()
     for one in (model(step(), at=1), model(step(), at=2), model(step(), at=3, files="g")):
         results.keep(one)
+    for at, value in ((1, 900.0), (2, 1000.0)):
+        results.keep(hardware(figure(value), figure(value, "GPU-2"), at=at))
     async with mesh() as far, reporting(results, clock, far.address):
+        await eventually(lambda: far.store.devices, 10, "the devices' figures are sent")
+        assert far.store.devices == figures_of("n1", hardware(figure(1000), figure(1000, "GPU-2"), at=2))
         await eventually(lambda: times(far.store) == [2, 3], 10, "the newest of each thing is sent")
         assert far.store.capacities[0] == message_of("n1", model(step(), at=2))
         results.keep(model(step(), at=4))

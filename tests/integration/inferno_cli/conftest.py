@@ -49,6 +49,7 @@ class FakeMesh(
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
+    devices: Sequence[capacity_pb2.DeviceFigure] = ()
     seen: list[Any] = field(default_factory=list)
     metadata: list[tuple[str, str]] = field(default_factory=list)
     stream_error: str = ""
@@ -81,7 +82,7 @@ class FakeMesh(
 
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)
-        return governance.GetCapacityResponse(reports=self.capacities)
+        return governance.GetCapacityResponse(reports=self.capacities, devices=self.devices)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:
         error = None if request.name in SHAPES else NotFound(

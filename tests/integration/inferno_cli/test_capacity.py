@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep
+from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep, DeviceFigure
 from inferno_runtime.errors import Unsupported
 from tests.integration.inferno_cli.conftest import FakeMesh, Run
 
@@ -72,7 +72,29 @@ def test_another_objective_gives_another_capacity_or_none(run: Run, measured: Fa
 
 def test_a_mesh_without_capacities_says_where_they_come_from(run: Run, fake: FakeMesh) -> None:
     assert "inferno backend bench" in run("capacity").stdout
+    assert "inferno backend bench" in run("capacity", "--devices").stdout
     fake.bill_error = Unsupported("No.", reason="NO")
     result = run("capacity")
     assert result.exit_code == 1
     assert "keeps no capacities: its proxy knows no governator" in result.stderr
+
+
+def test_devices_are_told_with_their_figures(run: Run, fake: FakeMesh) -> None:
+    fake.devices = [
+        DeviceFigure(
+            node_id="node-1",
+            measured_at=Timestamp(seconds=1_700_000_000),
+            hardware="h",
+            device_id="GPU-1",
+            device_name="NVIDIA L4",
+            figure="memory",
+            value=251.2,
+            unit="GB/s",
+            spread=0.01,
+            library="torch 2",
+        )
+    ]
+    row = run("capacity", "--devices").stdout.splitlines()[1].split()
+    assert row == ["node-1", "GPU-1", "NVIDIA", "L4", "memory", "251.2", "GB/s", "1%", "torch", "2", "2023-11-14T22:13"]
+    (figure,) = json.loads(run("capacity", "--devices", "-o", "json").stdout)
+    assert (figure["value"], figure["hardware_id"], figure["spread"]) == (251.2, "h", 0.01)

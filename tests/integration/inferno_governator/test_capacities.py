@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import governance_service_pb2 as wire
-from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep
+from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep, DeviceFigure
 from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno_runtime.errors import Denied, InfernoError, InvalidInput
 from inferno_runtime.identity.caller import CERTIFICATE, DOOR
@@ -40,6 +40,20 @@ def report(
     )
 
 
+def figure(node: str = "a", at: int = AT, *, device: str = "GPU-1", value: float = 1.0) -> DeviceFigure:
+    return DeviceFigure(
+        node_id=node,
+        measured_at=Timestamp(seconds=at),
+        hardware="h",
+        device_id=device,
+        device_name="NVIDIA L4",
+        figure="memory",
+        value=value,
+        unit="GB/s",
+        library="torch 2",
+    )
+
+
 class Client:
     """Sends reports and asks for them."""
 
@@ -52,6 +66,17 @@ class Client:
             await self._stub.ReportCapacity(request, timeout=20, metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the governator") from error
+
+    async def send_figures(self, *figures: DeviceFigure, headers: Sequence[tuple[str, str]] = ()) -> None:
+        request = wire.ReportCapacityRequest(devices=figures)
+        try:
+            await self._stub.ReportCapacity(request, timeout=20, metadata=headers)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error, "the governator") from error
+
+    async def figures(self, node: str = "", model: str = "") -> list[DeviceFigure]:
+        answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=20)
+        return list(answer.devices)
 
     async def found(self, node: str = "", model: str = "") -> list[CapacityReport]:
         answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=20)
@@ -84,6 +109,12 @@ async def test_reports_survive_the_governator_and_the_newest_of_each_thing_is_to
         await client.send(*(report("c", AT + n) for n in range(30)))
         await client.send(report("c", AT + 2))
         assert await client.found(node="c") == [report("c", AT + 29)]
+        await client.send_figures(figure("b"), figure("b", AT + 1, value=2), figure("a", device="cpu"), figure("a"))
+        assert await client.figures() == [figure("a"), figure("a", device="cpu"), figure("b", AT + 1, value=2)]
+        assert await client.figures(node="b") == [figure("b", AT + 1, value=2)]
+        assert await client.figures(model="m") == []
+        await client.send_figures(*(figure("b", AT + n, value=3) for n in range(30)))
+        assert await client.figures(node="b") == [figure("b", AT + 29, value=3)]
 
 
 async def test_a_node_reports_for_itself_only_and_one_bad_report_keeps_all_out(
@@ -99,7 +130,10 @@ async def test_a_node_reports_for_itself_only_and_one_bad_report_keeps_all_out(
         for wrong, kind in refusals:
             with pytest.raises(kind):
                 await client.send(report("a"), wrong, headers=me)
+        with pytest.raises(Denied):
+            await client.send_figures(figure("a"), figure("b"), headers=me)
         assert await client.found() == []
+        assert await client.figures() == []
         await client.send(report("a"), headers=me)
         await client.send(headers=me)
         assert await client.found() == [report("a")]

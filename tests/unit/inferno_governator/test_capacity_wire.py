@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep
-from inferno_governator.capacity_wire import MAX_REPORTS, MAX_STEPS, decode, decode_all, encode
+from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep, DeviceFigure
+from inferno_governator.capacity_wire import (
+    MAX_DEVICES,
+    MAX_REPORTS,
+    MAX_STEPS,
+    decode,
+    decode_all,
+    decode_devices,
+    encode,
+    encode_device,
+)
 from inferno_runtime.errors import InvalidInput
 
 NOW = 1_760_000_000
@@ -89,3 +98,45 @@ def test_too_many_reports_are_refused_together() -> None:
     assert len(decode_all([report()] * MAX_REPORTS, now)) == MAX_REPORTS
     with pytest.raises(InvalidInput, match="reports: 101 are more than 100"):
         decode_all([report()] * (MAX_REPORTS + 1), now)
+
+
+def figure(**fields: Any) -> DeviceFigure:
+    given = {
+        "node_id": "n",
+        "measured_at": Timestamp(seconds=NOW),
+        "hardware": "h",
+        "device_id": "GPU-1",
+        "device_name": "NVIDIA L4",
+        "figure": "memory",
+        "value": 251.5,
+        "unit": "GB/s",
+        "spread": 0.25,
+        "library": "torch 2",
+    }
+    return DeviceFigure(**{**given, **fields})
+
+
+def test_a_figure_of_a_device_comes_back_as_it_went() -> None:
+    (decoded,) = decode_devices([figure()], NOW * 1_000_000)
+    assert encode_device(decoded) == figure()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (figure(node_id=""), "node_id"),
+        (figure(device_id=""), "device_id: it is empty"),
+        (figure(library="a\nb"), "library: .* control characters"),
+        (figure(measured_at=Timestamp()), "measured_at"),
+        (figure(value=math.nan), "value: nan"),
+        (figure(spread=-0.1), "spread: -0.1"),
+    ],
+)
+def test_an_impossible_figure_is_refused_by_name(wrong: DeviceFigure, says: str) -> None:
+    with pytest.raises(InvalidInput, match=f"is refused: {says}"):
+        decode_devices([wrong], NOW * 1_000_000)
+
+
+def test_too_many_figures_are_refused_together() -> None:
+    with pytest.raises(InvalidInput, match="devices: 1001 are more than 1000"):
+        decode_devices([figure()] * (MAX_DEVICES + 1), NOW * 1_000_000)

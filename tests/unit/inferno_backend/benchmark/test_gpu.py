@@ -17,6 +17,10 @@ from inferno_backend.benchmark.results import Figure
 from inferno_runtime.errors import Unsupported
 
 
+def none_left_out(device: Device, figure: str, reason: str) -> None:
+    raise AssertionError(f"{figure} of {device.name} is left out: {reason}")
+
+
 class StandIn:
     """A library with two GPUs whose work takes the time that is given."""
 
@@ -39,13 +43,33 @@ class StandIn:
 
 def test_every_gpu_is_measured_often_enough_and_told_of() -> None:
     library, told = StandIn(0.5), list[Figure]()
-    found = gpu.measure(library, 1.0, told.append)
+    found = gpu.measure(library, 1.0, told.append, none_left_out)
     assert list(found) == told
     assert [(one.device, one.name, one.value, one.spread, one.library) for one in found] == [
         ("GPU-a", "One", 4.0, 0.0, "standin 1"),
         ("GPU-b", "Two", 4.0, 0.0, "standin 1"),
     ]
     assert library.runs == 2 * (1 + 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"), [(RuntimeError("no fp8 here\nat x"), "no fp8 here"), (MemoryError(), "MemoryError")]
+)
+def test_what_a_gpu_refuses_is_left_out_with_the_reason_and_the_rest_is_measured(error: Exception, says: str) -> None:
+    class Refusing(StandIn):
+        def work(self, device: Device) -> Iterator[Work]:
+            yield Work("matmul_fp8", "TFLOP/s", 1.0, self._refuse)
+            yield from super().work(device)
+
+        def _refuse(self) -> float:
+            raise error
+
+    told: list[tuple[str, str, str]] = []
+    found = gpu.measure(Refusing(0.5), 0.1, lambda _: None, lambda *what: told.append((what[0].uuid, *what[1:])))
+    assert [one.figure for one in found] == ["memory", "memory"]
+    assert gpu.idle(Refusing(0.5), found) == ()
+    assert [device.uuid for device in gpu.idle(Refusing(0.5), found[:1])] == ["GPU-b"]
+    assert told == [("GPU-a", "matmul_fp8", says), ("GPU-b", "matmul_fp8", says)]
 
 
 def test_a_machine_without_a_library_says_so_in_one_sentence() -> None:
@@ -60,7 +84,7 @@ def test_a_real_gpu_has_positive_figures_below_its_published_peak(name: str) -> 
         pytest.skip(f"{name} is not installed")
     from inferno_backend.benchmark.health import of_peak
 
-    found = gpu.measure(gpu.library((name,)), 0.2, lambda _: None)
+    found = gpu.measure(gpu.library((name,)), 0.2, lambda _: None, none_left_out)
     assert {"memory", "matmul_fp32", "matmul_fp16", "copy_to_device", "copy_from_device"} <= {
         one.figure for one in found
     }
@@ -151,7 +175,7 @@ def torch(capability: tuple[int, int], products: list[tuple[str, bool]]) -> Any:
 def test_torch_multiplies_in_each_precision_that_the_gpu_has(capability: tuple[int, int], kinds: list[str]) -> None:
     products: list[tuple[str, bool]] = []
     module = torch(capability, products)
-    found = gpu.measure(gpu.Torch(module), 0.001, lambda _: None)
+    found = gpu.measure(gpu.Torch(module), 0.001, lambda _: None, none_left_out)
     assert [one.figure for one in found] == [
         "memory", *(f"matmul_{kind}" for kind in kinds), "copy_to_device", "copy_from_device"
     ]  # fmt: skip
@@ -196,7 +220,7 @@ def cupy(devices: int) -> Any:
 
 def test_cupy_measures_what_it_has_plain_calls_for_and_a_machine_without_a_gpu_has_none() -> None:
     assert gpu.Cupy(cupy(0)).devices() == ()
-    found = gpu.measure(gpu.Cupy(cupy(1)), 0.001, lambda _: None)
+    found = gpu.measure(gpu.Cupy(cupy(1)), 0.001, lambda _: None, none_left_out)
     kinds = ["memory", "matmul_fp32", "matmul_fp16", "copy_to_device", "copy_from_device"]
     assert [one.figure for one in found] == kinds
     assert {(one.device, one.library) for one in found} == {(f"GPU-{UUID(int=0)}", "cupy 9")}
