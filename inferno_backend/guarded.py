@@ -161,9 +161,13 @@ class GuardedProcess:
             return None
         return int(status["exit"])
 
-    def look_at_memory(self) -> None:
-        """Take what the kernel had ended for lack of memory at the look before as not ours: call it while it runs."""
-        self._memory = (self._memory[1], oom.read())
+    def look_at_memory(self, *, anew: bool = False) -> None:
+        """Take what the kernel had ended for lack of memory at the look before as not ours: call it while it runs.
+
+        ``anew``: take all that it has ended by now so.
+        """
+        now = oom.read()
+        self._memory = (now if anew else self._memory[1], now)
 
     @property
     def starved(self) -> str:

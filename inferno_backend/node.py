@@ -66,7 +66,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model; ``max_batch_size`` 0 means it does not batch, ``instance_count`` 0 that it is unknown."""
+    """One model; ``max_batch_size`` 0 means it does not batch, ``instance_count`` 0 that it is unknown.
+
+    ``loads`` and ``load_failure`` are as in inferno.registration.v1.Model.
+    """
 
     name: str
     versions: tuple[ModelVersion, ...] = ()
@@ -76,6 +79,8 @@ class Model:
     instance_count: int = 0
     platform: str = ""
     placement: Placement = Placement()
+    loads: int = 0
+    load_failure: str = ""
 
     @property
     def ready(self) -> bool:

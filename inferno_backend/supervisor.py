@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from inferno_backend import work
@@ -190,22 +191,26 @@ class Supervisor:
             InfernoError: Triton's own reason why not. What was loaded before serves on.
         """
         client = self._connected()
-        serving, stale = model in self._ready(), {**self._facts.stale}
-        stale.pop(model, None)
         try:
-            await self._load(client, model, serving=serving)
+            await self._load(client, model, serving=model in self._ready())
         except InfernoError as error:
-            if serving and self._client is client:
-                why = error.message.splitlines()[0]
-                self._know(stale={**stale, model: f"It serves as it was loaded before. To load it again failed: {why}"})
+            await self._note_load(client, model, error.message.splitlines()[0])
             raise
-        self._know(stale=stale)
         self._server.keep(model, loaded=True)
         self._revival.forget(model)
         uncached = {name: reason for name, reason in self._facts.uncached.items() if name != model}
         if self._cache is not None and (reason := await self._cache.switch_on(client, model)):
             uncached[model] = reason
         self._know(withdrawn=self._facts.withdrawn - {model}, uncached=uncached)
+        await self._note_load(client, model, "")
+
+    async def _note_load(self, client: TritonClient, model: str, failure: str) -> None:
+        """Tell that a load has ended, with what Triton says of the model then."""
+        with suppress(InfernoError):
+            await self._look(client)
+        others = {name: why for name, why in self._facts.failures.items() if name != model}
+        loads = {**self._facts.loads, model: self._facts.loads.get(model, 0) + 1}
+        self._know(loads=loads, failures={**others, model: failure} if failure else others)
 
     async def _load(self, client: TritonClient, model: str, *, serving: bool) -> None:
         life, begun = self._life, self._life.loads(model) if self._life else None
@@ -249,7 +254,7 @@ class Supervisor:
     async def _session(self, life: Life, first_reading: Callable[[], Awaitable[object]]) -> None:
         """Watch one life of Triton until it ends."""
         self._configs.clear()
-        self._know(stale={})
+        self._know(failures={})
         self._work = work.begin(self._patience)
         async with TritonClient(life.endpoints.grpc) as client, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(client, life, first_reading))

@@ -29,7 +29,8 @@ class Facts:
         dead: Models whose process has died, with the reason.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
-        stale: Models that serve as they were loaded before, because they could not be loaded again, with the reason.
+        loads: How often each model was loaded on request, well or not.
+        failures: Models whose last load on request failed, with the reason. What was loaded before serves on.
         uncached: Models that serve and whose answers are not kept, though that is wanted, with the reason.
         gpus: UUIDs of the GPUs Triton sees, in its order.
         faulty: Those that can do no work, with the reason.
@@ -47,7 +48,8 @@ class Facts:
     dead: Mapping[str, str] = field(default_factory=lambda: _NONE)
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
-    stale: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    loads: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    failures: Mapping[str, str] = field(default_factory=lambda: _NONE)
     uncached: Mapping[str, str] = field(default_factory=lambda: _NONE)
     gpus: tuple[str, ...] = ()
     faulty: Mapping[str, str] = field(default_factory=lambda: _NONE)
@@ -70,6 +72,12 @@ def state_of(facts: Facts) -> NodeState:
 
 
 def _model(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
+    """The model as it is told, with what became of the requests to load it."""
+    loads, failure = 1 + facts.loads.get(model.name, 0), facts.failures.get(model.name, "")
+    return replace(_judged(model, facts, out), loads=loads, load_failure=failure)
+
+
+def _judged(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
     if model.name in facts.withdrawn:
         return _instead(model, ModelState.UNLOADING, "It is being unloaded on request.")
     if model.name in out:
@@ -78,8 +86,9 @@ def _model(model: Model, facts: Facts, out: Mapping[str, str]) -> Model:
         return _dead(model, facts.dead[model.name])
     if model.name in facts.stalled:
         return _instead(model, ModelState.UNAVAILABLE, facts.stalled[model.name])
-    if model.name in facts.stale:
-        return _instead(model, ModelState.READY, facts.stale[model.name])
+    if failure := facts.failures.get(model.name):
+        before = f"It serves as it was loaded before. To load it again failed: {failure}"
+        return _instead(model, ModelState.READY, before)
     if model.name in facts.uncached:
         return _instead(model, ModelState.READY, facts.uncached[model.name])
     return model

@@ -125,4 +125,6 @@ def _model(model: Model) -> node_pb2.Model:
         max_batch_size=model.max_batch_size,
         instance_count=model.instance_count,
         platform=model.platform,
+        loads=model.loads,
+        load_failure=model.load_failure,
     )

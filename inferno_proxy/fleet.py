@@ -50,7 +50,8 @@ class Model:
     """One model on one node.
 
     ``stateful`` models keep a sequence on one node and are never executed twice; ``decoupled`` models answer over the
-    stream only. ``max_batch_size`` is 0 when the model does not batch; ``instance_count`` is 0 when unknown.
+    stream only. ``max_batch_size`` is 0 when the model does not batch; ``instance_count`` is 0 when unknown. ``loads``
+    and ``load_failure`` are as in ``inferno.registration.v1.Model``.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Model:
     max_batch_size: int = 0
     instance_count: int = 0
     platform: str = ""
+    loads: int = 0
+    load_failure: str = ""
 
     @property
     def ready(self) -> bool:

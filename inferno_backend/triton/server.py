@@ -152,6 +152,9 @@ class OwnLife:
         """Those of its Python models, by the kernel. A model that is being loaded gets other processes."""
         found = self._stubs.look(ready - self._log.loading)
         starved = self._triton.starved if found else ""
+        if starved:
+            # What the kernel has ended now is told: it is not to blame for what ends next.
+            self._triton.look_at_memory(anew=True)
         return {
             one.stub.model: cause(one.status, [], f"The process of {one.stub.instance}", starved=starved)
             for one in found

@@ -137,12 +137,13 @@ class FleetInference:
     async def load(
         self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None = None
     ) -> None:
-        """Have every agent load a model; returns once each has it ready or has said why not, and one has it.
+        """Have every agent load a model, anew where it is loaded; returns once each has it or says why not; one has it.
 
         Raises:
             Denied: The operator does not allow it.
             Unsupported: The call carries parameters.
-            Unavailable: No agent is there, or no node could load it; the server's reason is in the sentence.
+            Unavailable: No agent is there, no node could load it, or some that have it could not load it anew; the
+                server's reason is in the sentence.
             TimedOut: Neither happened in time.
         """
         with self._noting(caller, "LOAD_MODEL", model):
@@ -150,7 +151,7 @@ class FleetInference:
 
     async def _load(self, model: str, parameters: Mapping[str, object], caller: Caller, within: float | None) -> None:
         self._allowed("load", model, parameters)
-        before = {name: m.node.revision for name, m in self._registry.view.value.members.items()}
+        before = self._registry.view.value.members
         self._audit.write(caller, "LOAD_MODEL", model)
         asked = self._registry.want_model(model, loaded=True)
         if not asked:
@@ -162,10 +163,7 @@ class FleetInference:
 
         def settled(view: FleetView) -> bool:
             return all(
-                name not in view.members
-                or _serves(view.members[name], model)
-                or (view.members[name].node.revision > before[name] and _refusal(view.members[name], model) != "")
-                for name in asked
+                name not in view.members or _has_loaded(view.members[name], model, before.get(name)) for name in asked
             )
 
         view = await self._until(settled, within, f"{model!r} was not loaded on every node")
@@ -176,6 +174,16 @@ class FleetInference:
                 f"No node could load {model!r} ({reasons}).",
                 reason="LOAD_FAILED",
                 fix="Mend the model in the nodes' repositories.",
+                metadata={"model": model},
+            )
+        behind = {m.node.node_id: why for m in members if (why := _load_failure(m, model)) and _serves(m, model)}
+        if behind:
+            reasons = "; ".join(f"{name}: {why}" for name, why in behind.items())
+            raise Unavailable(
+                f"{model!r} could not be loaded anew on {len(behind)} of {len(members)} nodes; they serve it as it was "
+                f"({reasons}).",
+                reason="LOAD_FAILED",
+                fix="Mend the model in these nodes' repositories.",
                 metadata={"model": model},
             )
 
@@ -274,6 +282,23 @@ def _serves(member: Member, model: str) -> bool:
 def _holds(member: Member, model: str) -> bool:
     states = {v.state for m in member.node.models if m.name == model for v in m.versions}
     return bool(states - {ModelState.UNAVAILABLE})
+
+
+def _has_loaded(member: Member, model: str, before: Member | None) -> bool:
+    """True when a node has done what it was asked to when it was as ``before``: by its agent's count, if it counts."""
+    same_life = before is not None and before.node.incarnation == member.node.incarnation
+    if same_life and before is not None and (counted := _loads(before, model)):
+        return _loads(member, model) > counted
+    newer = before is None or member.node.revision > before.node.revision or not same_life
+    return _serves(member, model) or (newer and _refusal(member, model) != "")
+
+
+def _loads(member: Member, model: str) -> int:
+    return next((one.loads for one in member.node.models if one.name == model), 0)
+
+
+def _load_failure(member: Member, model: str) -> str:
+    return next((one.load_failure for one in member.node.models if one.name == model), "")
 
 
 def _refusal(member: Member, model: str) -> str:

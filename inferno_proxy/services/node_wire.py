@@ -93,6 +93,8 @@ def model_from_wire(wire: node_pb2.Model) -> Model:
         max_batch_size=wire.max_batch_size,
         instance_count=wire.instance_count,
         platform=wire.platform,
+        loads=wire.loads,
+        load_failure=wire.load_failure,
     )
 
 
@@ -133,6 +135,8 @@ def model_to_wire(model: Model) -> node_pb2.Model:
         max_batch_size=model.max_batch_size,
         instance_count=model.instance_count,
         platform=model.platform,
+        loads=model.loads,
+        load_failure=model.load_failure,
     )
 
 

@@ -410,6 +410,8 @@ class Model(_message.Message):
     MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
     INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
+    LOADS_FIELD_NUMBER: _builtins.int
+    LOAD_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Model name, unique on the node."""
     stateful: _builtins.bool
@@ -422,6 +424,12 @@ class Model(_message.Message):
     """How many requests the node executes at once for this model. Zero: unknown."""
     platform: _builtins.str
     """Platform or backend, for example "python"."""
+    loads: _builtins.int
+    """One, and one more for each load on request that has ended in this life of the agent, well or not. Zero: the agent
+    does not count.
+    """
+    load_failure: _builtins.str
+    """Why the last of them failed. A version that was loaded before serves on. Empty: it did not fail."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
         """Every version the server reported, in its own order."""
@@ -436,10 +444,12 @@ class Model(_message.Message):
         max_batch_size: _builtins.int = ...,
         instance_count: _builtins.int = ...,
         platform: _builtins.str = ...,
+        loads: _builtins.int = ...,
+        load_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoupled", b"decoupled", "instance_count", b"instance_count", "max_batch_size", b"max_batch_size", "name", b"name", "platform", b"platform", "stateful", b"stateful", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoupled", b"decoupled", "instance_count", b"instance_count", "load_failure", b"load_failure", "loads", b"loads", "max_batch_size", b"max_batch_size", "name", b"name", "platform", b"platform", "stateful", b"stateful", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,8 +48,13 @@ async def traffic(address: str, callers: int = 3) -> AsyncIterator[Traffic]:
 
 
 def reason(far: Mesh) -> tuple[int, str]:
-    (version,) = (one for model in far.registry.node.models if model.name == "whoami" for one in model.versions)
+    ((version,),) = (one.versions for one in far.registry.node.models)
     return version.state, version.reason
+
+
+def counted(far: Mesh) -> tuple[int, bool]:
+    (model,) = far.registry.node.models
+    return model.loads, "worse than before" in model.load_failure
 
 
 async def test_a_loaded_model_is_loaded_anew_without_a_failed_request_whether_its_files_changed_or_not_or_are_broken(
@@ -78,12 +83,14 @@ async def test_a_loaded_model_is_loaded_anew_without_a_failed_request_whether_it
                 if change:
                     code.write_text(good + change)
                 load()
+                await eventually(lambda: counted(far) == (generation + 1, False), 20, "it is counted when it is done")
                 await calls.from_another(before)
             code.write_text(f"raise RuntimeError('worse than before')\n{good}")
             before = set(calls.answers)
             load()
             await eventually(lambda: "worse than before" in reason(far)[1], 20, "the failure is told")
             assert reason(far)[0] == READY
+            assert counted(far) == (generation + 1, True)
             assert "serves as it was loaded before" in reason(far)[1]
             answered = len(calls.answers)
             await eventually(lambda: len(calls.answers) > answered + 5, 10, "calls are answered")

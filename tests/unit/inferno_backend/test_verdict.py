@@ -9,7 +9,7 @@ import pytest
 from inferno_backend.node import Condition, Endpoints, Model, ModelState, ModelVersion, Placement
 from inferno_backend.verdict import Facts, state_of
 
-READY = Model("m", (ModelVersion("1", ModelState.READY),), stateful=True)
+READY = Model("m", (ModelVersion("1", ModelState.READY),), stateful=True, loads=1)
 FAILED_VERSION = ModelVersion("2", ModelState.UNAVAILABLE, "no weights")
 
 
@@ -62,9 +62,13 @@ def test_a_withdrawn_model_is_unloading_and_its_failed_versions_stay_failed() ->
 
 
 def test_a_model_that_could_not_be_loaded_again_serves_and_says_why() -> None:
-    facts = Facts(answered=True, models=(READY,), stale={"m": "No weights."}, uncached={"m": "Not cached."})
+    facts = Facts(
+        answered=True, models=(READY,), loads={"m": 2}, failures={"m": "No weights."}, uncached={"m": "Not cached."}
+    )
     (model,) = state_of(facts).models
-    assert model.versions == (ModelVersion("1", ModelState.READY, "No weights."),)
+    told = "It serves as it was loaded before. To load it again failed: No weights."
+    assert model.versions == (ModelVersion("1", ModelState.READY, told),)
+    assert (model.loads, model.load_failure) == (3, "No weights.")
 
 
 def test_a_model_that_is_not_cached_serves_and_says_why() -> None:

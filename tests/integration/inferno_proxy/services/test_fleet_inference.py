@@ -213,9 +213,12 @@ class Agent:
         self.lease: Lease = plane.registry.join(self.node)
         self.revision = 1
 
-    async def act(self, *states: Model) -> None:
+    async def act(self, *states: Model, generation: int = 1) -> None:
         """Wait for a wish, then tell of each state in turn."""
-        await self.lease.outlook.wait_for(lambda outlook: states[0].name in outlook.wanted)
+        name = states[0].name
+        await self.lease.outlook.wait_for(
+            lambda outlook: name in outlook.wanted and outlook.wanted[name].generation >= generation
+        )
         for state in states:
             self.revision += 1
             self.lease.update(
@@ -258,6 +261,29 @@ async def test_a_model_that_loads_somewhere_is_loaded_and_one_that_loads_nowhere
                 stub(plane).RepositoryModelLoad(wire.RepositoryModelLoadRequest(model_name="n"), timeout=5)
             )
         assert (code, "no config.pbtxt" in sentence) == (grpc.StatusCode.UNAVAILABLE, True)
+
+
+async def test_a_loaded_model_is_loaded_anew_once_each_agent_has_counted_it_and_a_failure_is_told(
+    socket_dir: Path,
+) -> None:
+    async with control(socket_dir, allow_model_control=True) as plane:
+        one, two = Agent(plane, "a", 1, (model("m", loads=1),)), Agent(plane, "b", 2, (model("m", loads=4),))
+        load, request = stub(plane).RepositoryModelLoad, wire.RepositoryModelLoadRequest(model_name="m")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.act(model("m", loads=2)))
+            group.create_task(two.act(model("m", ModelState.READY, reason="Busy.", loads=4)))
+            code, _ = await refusal(load(request, timeout=0.5))
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED, "the second one has said something, and not that it is done"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.act(model("m", loads=3), generation=2))
+            group.create_task(two.act(model("m", loads=5), generation=2))
+            await load(request, timeout=5)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.act(model("m", loads=4), generation=3))
+            group.create_task(two.act(model("m", loads=6, load_failure="no weights"), generation=3))
+            code, sentence = await refusal(load(request, timeout=5))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "'m' could not be loaded anew on 1 of 2 nodes; they serve it as it was (b: no weights)." in sentence
 
 
 async def test_a_model_is_unloaded_once_no_node_has_it(socket_dir: Path) -> None:

@@ -38,6 +38,8 @@ FULL = Node(
             max_batch_size=8,
             instance_count=2,
             platform="python",
+            loads=3,
+            load_failure="no weights",
         ),
     ),
     region="r",
