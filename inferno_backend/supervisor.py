@@ -66,6 +66,7 @@ class Supervisor:
         self._life: Life | None = None
         self._stopping = asyncio.Event()
         self._ends = Ends()
+        self._failed_at: dict[str, float] = {}
         self._backoff = Backoff(0.1, 30.0)
 
     @property
@@ -210,7 +211,18 @@ class Supervisor:
             await self._look(client)
         others = {name: why for name, why in self._facts.failures.items() if name != model}
         loads = {**self._facts.loads, model: self._facts.loads.get(model, 0) + 1}
+        if failure:
+            self._failed_at[model] = self._clock.monotonic()
         self._know(loads=loads, failures={**others, model: failure} if failure else others)
+
+    def _forget_failures(self) -> None:
+        """Tell no longer of models that were asked for a while ago, and that there are not."""
+        since = self._clock.monotonic() - self._rhythm.configs
+        over = {name for name, at in self._failed_at.items() if at < since}
+        over -= {one.name for one in self._facts.models}
+        if over:
+            self._failed_at = {name: at for name, at in self._failed_at.items() if name not in over}
+            self._know(failures={name: why for name, why in self._facts.failures.items() if name not in over})
 
     async def _load(self, client: TritonClient, model: str, *, serving: bool) -> None:
         life, begun = self._life, self._life.loads(model) if self._life else None
@@ -329,6 +341,7 @@ class Supervisor:
         read_at = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._rhythm.index)
+            self._forget_failures()
             # A reload that began and ended between two looks may have changed a configuration.
             again = self._clock.monotonic() - read_at > self._rhythm.configs
             read_at = self._clock.monotonic() if again else read_at

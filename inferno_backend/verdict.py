@@ -67,7 +67,10 @@ def state_of(facts: Facts) -> NodeState:
         condition = Condition.DRAINING
     else:
         condition, reason = Condition.SERVING, ""
-    models = tuple(_model(one, facts, out) for one in facts.models)
+    # A model that nobody has heard of but whoever asked for it: the answer has to name it.
+    unheard = facts.failures.keys() - {one.name for one in facts.models}
+    asked = (Model(name, (ModelVersion("", ModelState.UNAVAILABLE, facts.failures[name]),)) for name in sorted(unheard))
+    models = tuple(_model(one, facts, out) for one in (*facts.models, *asked))
     return NodeState(condition, reason, facts.endpoints, models, facts.server_version)
 
 

@@ -169,7 +169,7 @@ class FleetInference:
         view = await self._until(settled, within, f"{model!r} was not loaded on every node")
         members = [view.members[name] for name in asked if name in view.members]
         if not any(_serves(member, model) for member in members):
-            reasons = "; ".join(f"{m.node.node_id}: {_refusal(m, model)}" for m in members)
+            reasons = "; ".join(f"{m.node.node_id}: {_load_failure(m, model) or _refusal(m, model)}" for m in members)
             raise Unavailable(
                 f"No node could load {model!r} ({reasons}).",
                 reason="LOAD_FAILED",

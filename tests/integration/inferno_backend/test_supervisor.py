@@ -290,3 +290,18 @@ async def test_a_model_whose_process_has_died_and_that_is_unloaded_then_stays_un
             await supervisor.unload("m")
             await again(stand_in, "RepositoryIndex")
             assert not stand_in.asked["RepositoryModelLoad"]
+
+
+async def test_a_model_that_is_not_there_is_told_to_whoever_asked_for_it_and_then_forgotten() -> None:
+    stand_in = StandIn(m="READY")
+    async with serving(stand_in) as address, supervising(FakeServer(FakeLife(address))) as supervisor:
+        await condition(supervisor, Condition.SERVING)
+        stand_in.failing = {"RepositoryModelLoad"}
+        with pytest.raises(Unavailable):
+            await supervisor.load("nothing")
+        assert reason_of(supervisor, "nothing") == "Not now."
+        with pytest.raises(Unavailable):
+            await supervisor.load("m")
+        async with asyncio.timeout(10):
+            await supervisor.state.wait_for(lambda one: [model.name for model in one.state.models] == ["m"])
+        assert "To load it again failed: Not now." in reason_of(supervisor, "m"), "that one is still so"
