@@ -39,7 +39,7 @@ class Sampler:
     ) -> None:
         self._readings = readings
         self._devices = devices
-        self._before: tuple[Use, ...] = ()
+        self._before: dict[str, Use] = {}
         self._mailbox = mailbox
         self._window = window
         self._began: Reading | None = None
@@ -63,7 +63,7 @@ class Sampler:
         """Add what was done until this reading; end the window when it is full. The first reading only begins one."""
         if self._last is None or self._began is None:
             self._begin(reading)
-            self._before = self._uses(reading)
+            self._see(self._uses(reading))
             return
         last, bases = self._last.counters, self._bases
         for key, counters in reading.counters.items():
@@ -87,9 +87,8 @@ class Sampler:
         wall, seconds = self._last.wall, self._last.at - self._began.at
         models = of_models(wall, seconds, self._last.counters, self._bases, self._carried)
         uses = self._uses(self._last)
-        self._newest = (*models, *of_devices(wall, seconds, uses, self._before))
-        # A window without the devices, whose driver hangs, is made up for in the next one with them.
-        self._before = uses or self._before
+        self._newest = (*models, *of_devices(wall, seconds, uses, self._before.values()))
+        self._see(uses)
         if self._mailbox is not None:
             for sample in self._newest:
                 self._mailbox.put(sample)
@@ -103,6 +102,10 @@ class Sampler:
         """Keep what a version did until its counters begin anew, or it is gone."""
         self._carried[key] = self._carried.get(key, _NOTHING) + counters.since(self._bases[key])
         self._bases[key] = _NOTHING
+
+    def _see(self, uses: Iterable[Use]) -> None:
+        """Note where the devices' next window begins: one whose driver hangs makes up for it when it is back."""
+        self._before |= {use.device_id: use for use in uses}
 
     def _uses(self, reading: Reading) -> tuple[Use, ...]:
         """The devices as they were last seen; none when that was too long before the reading."""

@@ -6,7 +6,7 @@ A probe is anything that names devices and measures them. No GPU is a normal mac
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +131,3 @@ def _disks(folders: Mapping[str, Path]) -> tuple[Disk, ...]:
             usage = psutil.disk_usage(str(there))
             disks.append(Disk(purpose, str(folder), usage.total, usage.free))
     return tuple(disks)
-
-
-def uses(probes: Sequence[Probe], triton_pid: int) -> tuple[Use, ...]:
-    """Use of every device."""
-    return tuple(use for probe in probes for use in probe.uses(triton_pid))

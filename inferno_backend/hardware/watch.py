@@ -7,24 +7,24 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from inferno_backend.hardware.inventory import Probe, uses
-from inferno_backend.hardware.use import DeviceReading
+from inferno_backend.hardware.inventory import Probe
+from inferno_backend.hardware.use import DeviceReading, Use
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.latest import Latest
 
 _LOG = logs.get("devices")
 _EVERY = 1.0
-# A driver that takes longer hangs, which is said once.
-_PATIENCE = 10.0
+# A device that takes longer is left out until it answers.
+_PATIENCE = 3.0
 _T = TypeVar("_T")
 
 
 class Watch:
     """Reads all devices again and again into ``readings``.
 
-    A reading runs in a thread that nobody waits for in the end: a driver whose GPU has fallen off the bus may keep a
-    call for minutes, and neither the agent's heartbeats nor its end may wait for that.
+    Each kind of device is read in a thread that nobody waits for in the end: a driver whose GPU has fallen off the bus
+    may keep a call for minutes, and neither heartbeats, nor the agent's end, nor the other devices may wait for that.
     """
 
     def __init__(
@@ -35,6 +35,8 @@ class Watch:
         self._clock = clock
         self._triton_pid = triton_pid
         self._patience = patience
+        self._asked: dict[int, asyncio.Future[tuple[Use, ...]]] = {}
+        self._silent: set[int] = set()
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -43,15 +45,26 @@ class Watch:
             await self._clock.sleep(_EVERY)
 
     async def read(self) -> DeviceReading:
-        """Read once, now."""
+        """Read once, now: what answers in time."""
+        for number, probe in enumerate(self._probes):
+            if number not in self._asked:
+                self._asked[number] = self._ask(probe)
+        await asyncio.wait(self._asked.values(), timeout=self._patience)
+        found: list[Use] = []
+        for number, answer in list(self._asked.items()):
+            if answer.done():
+                found += self._asked.pop(number).result()
+                self._silent.discard(number)
+            elif number not in self._silent:
+                self._silent.add(number)
+                _LOG.warning("a device's driver does not answer: what it would tell stays unknown until it does")
+        reading = DeviceReading(self._clock.monotonic(), self._clock.wall(), tuple(found))
+        self.readings.set(reading)
+        return reading
+
+    def _ask(self, probe: Probe) -> asyncio.Future[tuple[Use, ...]]:
         pid = self._triton_pid()
-        reading = aside(lambda: uses(self._probes, pid))
-        await asyncio.wait([reading], timeout=self._patience)
-        if not reading.done():
-            _LOG.warning("a device's driver does not answer: what it would tell stays unknown until it does")
-        found = DeviceReading(self._clock.monotonic(), self._clock.wall(), await reading)
-        self.readings.set(found)
-        return found
+        return aside(lambda: probe.uses(pid))
 
 
 def aside(work: Callable[[], _T]) -> asyncio.Future[_T]:

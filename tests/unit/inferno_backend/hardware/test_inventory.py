@@ -11,7 +11,7 @@ import pynvml
 import pytest
 
 from inferno_backend.hardware.cpu import CpuProbe
-from inferno_backend.hardware.inventory import devices, hardware, uses
+from inferno_backend.hardware.inventory import devices, hardware
 from inferno_backend.hardware.nvml import NvmlProbe
 from tests.nvml import replay
 from tools.nvml_recording import Replay
@@ -67,7 +67,7 @@ def test_a_machine_with_gpus_tells_all_of_them(tmp_path: Path) -> None:
     with ExitStack() as closing:
         found = devices(closing, replay("a10g", "tesla-t4"), tmp_path)
         described = hardware(found, {})
-        measured = uses(found.probes, 0)
+        measured = [use for probe in found.probes for use in probe.uses(0)]
     assert [type(one) for one in found.probes] == [CpuProbe, NvmlProbe]
     assert (described.driver_version, described.cuda_version) == ("515.105.01", "11.7")
     assert [gpu.name for gpu in described.gpus] == ["NVIDIA A10G", "Tesla T4"]

@@ -45,17 +45,24 @@ async def test_devices_are_read_once_a_second() -> None:
     running.cancel()
 
 
-async def test_a_driver_that_hangs_is_waited_for_without_holding_anything_up(
+async def test_a_driver_that_hangs_is_left_out_until_it_answers_and_holds_up_no_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    driver = Driver()
-    watch = Watch((driver,), ManualClock(), lambda: 0, patience=0.01)
-    reading = asyncio.create_task(watch.read())
-    await eventually(lambda: driver.asked == [0], 10, "the driver is asked")
-    await eventually(lambda: "driver does not answer" in capsys.readouterr().out, 10, "it is said")
-    assert not reading.done()
-    driver.lets.set()
-    assert (await reading).uses
+    hanging, sound = Driver(), Driver()
+    sound.lets.set()
+    watch = Watch((hanging, sound), ManualClock(), lambda: 0, patience=0.01)
+
+    async def devices(wanted: int) -> bool:
+        return len((await watch.read()).uses) == wanted
+
+    for _ in range(3):
+        await eventually(lambda: devices(1), 10, "the sound one is read")
+    assert hanging.asked == [0], "it is not asked again while it hangs"
+    assert len(sound.asked) >= 3
+    assert "driver does not answer" in capsys.readouterr().out
+    await eventually(lambda: devices(1), 10, "the sound one is read again")
+    hanging.lets.set()
+    await eventually(lambda: devices(2), 10, "both are read")
 
 
 async def test_a_defect_in_the_thread_is_raised_where_it_is_waited_for() -> None:
