@@ -17,7 +17,7 @@ from inferno_backend.node import Identity
 from inferno_runtime import logs, rpc
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import InfernoError, Unavailable, Unsupported
+from inferno_runtime.errors import Exhausted, InfernoError, Unavailable, Unsupported
 from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
@@ -25,8 +25,8 @@ _LOG = logs.get("uplink")
 _STREAM_TELEMETRY = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
 _BATCH = 500
 _LINGER = 1.0
-# Batches sent and not acknowledged; beyond it the mailbox holds what comes, and counts what it drops. They are never
-# dropped themselves: the governator may have stored them.
+# Batches sent ahead of their acknowledgement, at most; beyond it the mailbox holds what comes and counts what it drops.
+# They are never dropped themselves: the governator may have stored them.
 _UNACKNOWLEDGED = 32
 _ACKNOWLEDGE_SECONDS = 15.0
 # A mesh that starts with its nodes takes about this long until its governator answers: no reason for a warning.
@@ -96,6 +96,10 @@ class Uplink:
         self._unacknowledged: deque[_Batch] = deque()
         # How many batches wait for their acknowledgement.
         self._waiting = Latest(0)
+        # Of them, those that were written on this stream, and how many those may be: half as many after each refusal of
+        # a flooded governator, one more after a whole window without one (additive increase, multiplicative decrease).
+        self._ahead = Latest(0)
+        self._window = float(_UNACKNOWLEDGED)
         self._acknowledged_at = clock.monotonic()
         self._backoff = Backoff(0.2, 10.0)
         self._began = clock.monotonic()
@@ -154,7 +158,10 @@ class Uplink:
                     return
                 self._tell(error)
                 self._give_up(error)
-                await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
+                if isinstance(error, Exhausted):
+                    self._window = max(1.0, self._window / 2)
+                # Beyond the delay that a flooded governator asks for, so that not all nodes come back at once.
+                await self._clock.sleep((error.retry_after or 0) + self._backoff.next())
         finally:
             for channel in channels:
                 await channel.close(None)
@@ -196,6 +203,7 @@ class Uplink:
     async def _stream(self, link: Link, stub: Any, peer: str) -> InfernoError:
         """Use one stream until it ends; return why it did."""
         call = stub()
+        self._ahead.set(0)
         self._acknowledged_at = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
@@ -251,6 +259,8 @@ class Uplink:
         while self._unacknowledged and self._unacknowledged[0].sequence <= response.acknowledged_sequence:
             self._acknowledged_batches += 1
             self._acknowledged_samples += self._unacknowledged.popleft().samples
+            self._window = min(float(_UNACKNOWLEDGED), self._window + 1 / self._window)
+            self._ahead.set(self._ahead.value - 1)
         self._waiting.set(len(self._unacknowledged))
 
     async def _write(self, call: Any) -> None:
@@ -258,13 +268,12 @@ class Uplink:
         try:
             # The first batch of a stream has the facts.
             facts = self._facts
-            for batch in list(self._unacknowledged):
-                self._sent_again += 1
-                await call.write(facts + batch.request)
-                facts = b""
+            again = deque(self._unacknowledged)
             while True:
-                await self._waiting.wait_for(lambda waiting: waiting < _UNACKNOWLEDGED)
-                batch = self._batch(await self._mailbox.take(_BATCH, _LINGER))
+                await self._ahead.wait_for(lambda ahead: ahead < self._window)
+                self._sent_again += bool(again)
+                batch = again.popleft() if again else self._batch(await self._mailbox.take(_BATCH, _LINGER))
+                self._ahead.set(self._ahead.value + 1)
                 await call.write(facts + batch.request)
                 facts = b""
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

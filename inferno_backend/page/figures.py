@@ -124,11 +124,15 @@ def _models(shown: Contents) -> Iterator[Metric]:
         for key, counters in shown.counters.items():
             family.add_metric([*key], each.value(counters))
         yield family
+    executing = _gauge("model_executing_requests", "Requests that execute, mean of the last second.", labels=["model"])
     latency = _gauge("model_latency_seconds", "Mean time of the requests of the last second.", labels=["model"])
+    service = _gauge("model_service_seconds", "The same without their time in the queue.", labels=["model"])
     for load in shown.load or ():
+        executing.add_metric([load.model], load.executing)
         if load.latency_micros:
             latency.add_metric([load.model], load.latency_micros / 1e6)
-    yield latency
+            service.add_metric([load.model], load.service_micros / 1e6)
+    yield from (executing, latency, service)
 
 
 @dataclass(frozen=True, slots=True)

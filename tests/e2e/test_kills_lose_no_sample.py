@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from inferno_backend.link import PLAIN
 from inferno_backend.meter import Reading
@@ -38,8 +40,8 @@ ROOM = 2_000
 class Agent:
     """A sampler and an uplink; each reading makes one sample of each model, with one request in it."""
 
-    def __init__(self, address: str, incarnation: int, since: int) -> None:
-        self.mailbox: Mailbox[bytes] = Mailbox(ROOM)
+    def __init__(self, address: str, incarnation: int, since: int, room: int = ROOM) -> None:
+        self.mailbox: Mailbox[bytes] = Mailbox(room)
         self.made = 0
         self._sampler = Sampler(Latest(None), Latest(None), self.mailbox, 1.0)
         identity = replace(IDENTITY, incarnation=incarnation)
@@ -138,3 +140,24 @@ async def test_every_sample_is_stored_once_or_counted_as_dropped_however_often_t
             assert second[0] == second[1] >= again.uplink.progress.acknowledged_samples
             assert first[0] <= killed.made
             assert second[0] <= again.made
+
+
+async def test_a_flood_is_held_back_by_a_real_governator_and_all_of_it_is_stored_or_counted(tmp_path: Path) -> None:
+    database = tmp_path / "governator.db"
+    # It has room for four batches, and 20 are sent ahead.
+    async with governator_process(f"sqlite:///{database}", "--queue-samples", "2000") as governator:
+        address, since = json.loads(governator.facts)["address"], int(time.time()) - 1_800
+        agent = Agent(address, 1, since, room=10_000)
+        while len(agent.mailbox) < 10_000:
+            agent.work()
+        sending = asyncio.create_task(agent.uplink.run())
+        with capture_logs() as told:
+            agent.work()
+            assert await agent.uplink.flushed(60)
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+    refusals = [one["error"] for one in told if one["event"] == "telemetry waits"]
+    assert any("takes no more now" in one for one in refusals), refusals
+    assert agent.uplink.progress.dropped == MODELS
+    assert stored(database, since) == (agent.made - MODELS,) * 2

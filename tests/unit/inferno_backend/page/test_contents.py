@@ -41,7 +41,7 @@ SHOWN = Contents(
     ),
     triton_pid=4711,
     counters={("m", "1"): Counters(10, 2, 30, 4, 5_000_000, 6_000_000, 7_000_000, 8)},
-    load=(ModelLoad("m", 8, 10, 2, 1500), ModelLoad("idle", 0, 0, 0, 0)),
+    load=(ModelLoad("m", 8, 10, 2, 1500, 500, 1.5), ModelLoad("idle", 0, 0, 0, 0)),
     samples=(GPU,),
     devices=(
         Use("cpu", "cpu", 0.25, 1, 2, load_average=1.5),
@@ -93,6 +93,8 @@ def test_the_figures_are_in_base_units() -> None:
         "inferno_node_model_compute_seconds_total m 1": 7,
         "inferno_node_model_pending_requests m 1": 8,
         "inferno_node_model_latency_seconds m": 0.0015,
+        "inferno_node_model_service_seconds m": 0.0005,
+        "inferno_node_model_executing_requests m": 1.5,
         "inferno_node_device_utilization_ratio cpu cpu": 0.25,
         "inferno_node_device_load_average cpu cpu": 1.5,
         "inferno_node_device_sm_clock_hertz GPU-1 gpu": 1.98e9,
