@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 IDENTITY = Identity("n1", 1, Hardware(1, 1), "0.1.0")
 MODELS = 40
 KILLS = 4
+# Seconds. They are made ten times as fast, and must not overtake the clock: a bill ends now.
+WINDOW = 0.1
 # Less than what is made while a governator starts: some is dropped.
 ROOM = 2_000
 
@@ -43,18 +45,19 @@ class Agent:
     def __init__(self, address: str, incarnation: int, since: int, room: int = ROOM) -> None:
         self.mailbox: Mailbox[bytes] = Mailbox(room)
         self.made = 0
-        self._sampler = Sampler(Latest(None), Latest(None), self.mailbox, 1.0)
+        self._sampler = Sampler(Latest(None), Latest(None), self.mailbox, WINDOW)
         identity = replace(IDENTITY, incarnation=incarnation)
         self.uplink = Uplink((address,), identity, self.mailbox, SystemClock(), Latest(PLAIN))
         self._since = since
         self._turn = -1
 
     def work(self) -> None:
-        """One second's samples; the first reading only begins."""
+        """One window's samples; the first reading only begins."""
         self._turn += 1
         self.made += MODELS * bool(self._turn)
         counters = {(f"m{n}", "1"): Counters(success=self._turn) for n in range(MODELS)}
-        self._sampler.take(Reading(self._turn, self._since + self._turn, counters))
+        at = self._turn * WINDOW
+        self._sampler.take(Reading(at, self._since + at, counters))
 
     async def run(self) -> None:
         """A window every 10 ms, until cancelled: 4,000 samples a second."""
