@@ -11,8 +11,8 @@ _LEAST = 5
 def rate(seconds: Sequence[float], work: float) -> tuple[float, float]:
     """Median of ``work`` a second, and half of the distance between its quartiles as a share of it; at least two tries.
 
-    >>> rate([1.0, 2.0, 2.0, 2.0, 10.0], 10)
-    (5.0, 0.2)
+    >>> rate([1.0, 2.0, 2.5, 5.0, 10.0], 10)
+    (4.0, 0.375)
     """
     rates = [work / each for each in seconds]
     lower, median, upper = statistics.quantiles(rates, n=4, method="inclusive")

@@ -42,7 +42,7 @@ def parse(line: str, *, gpu: bool = False) -> Line:
     """Understand a line; tables and tracebacks that belong to no level are debug. ``gpu``: the machine has one.
 
     >>> parse('E1123 02:38:43.702804 9985 server.cc:241] "it broke"')
-    Line(level='error', source='server.cc:241', text='it broke')
+    Line(level='error', source='server.cc:241', text='it broke', harmless='')
     """
     for words, why in {**({} if gpu else _WITHOUT_GPU), **_REPEATED}.items():
         if words in line:
