@@ -69,7 +69,7 @@ def document(shown: Contents) -> dict[str, Any]:
             {"model": model, "version": version, **asdict(counters)}
             for (model, version), counters in shown.counters.items()
         ],
-        "samples": [_plain(sample) for sample in shown.samples],
+        "samples": [_sample(one) for one in shown.samples],
         "devices": [_device(use) for use in shown.devices],
         "telemetry": asdict(shown.telemetry) if shown.telemetry is not None else None,
         "proxies": [{"address": address, **asdict(view)} for address, view in shown.proxies.items()],
@@ -87,25 +87,28 @@ def _device(use: Use) -> dict[str, Any]:
     }
 
 
-def _plain(message: Message) -> Any:
-    """A message as plain values, fields that are zero too; numbers stay numbers (protobuf's own JSON quotes them)."""
-    if isinstance(message, telemetry_pb2.Sample):
-        kind = message.WhichOneof("measurement")
-        return {
-            "time": _moment(message.time.ToNanoseconds() / 1e9),
-            "window_seconds": message.window.ToNanoseconds() / 1e9,
-            **({kind: _plain(getattr(message, kind))} if kind else {}),
-        }
-    found = {}
-    for each in message.DESCRIPTOR.fields:
-        value = getattr(message, each.name)
-        if isinstance(value, Message):
-            if message.HasField(each.name):
-                found[each.name] = _plain(value)
-        elif each.is_repeated:
-            found[each.name] = [_plain(one) if isinstance(one, Message) else one for one in value]
+def _sample(sample: telemetry_pb2.Sample) -> dict[str, Any]:
+    kind = sample.WhichOneof("measurement")
+    return {
+        "time": _moment(sample.time.ToNanoseconds() / 1e9),
+        "window_seconds": sample.window.ToNanoseconds() / 1e9,
+        **({kind: _plain(getattr(sample, kind))} if kind else {}),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A message as plain values: fields that are zero too, null for what is unset. Numbers stay numbers, which
+    protobuf's own JSON quotes from 64 bits on."""
+    if not isinstance(value, Message):
+        return value
+    found: dict[str, Any] = {}
+    for each in value.DESCRIPTOR.fields:
+        if each.is_repeated:
+            found[each.name] = [_plain(one) for one in getattr(value, each.name)]
+        elif each.has_presence and not value.HasField(each.name):
+            found[each.name] = None
         else:
-            found[each.name] = value
+            found[each.name] = _plain(getattr(value, each.name))
     return found
 
 

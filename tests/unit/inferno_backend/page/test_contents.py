@@ -22,7 +22,14 @@ from inferno_backend.uplink import Progress
 GPU = telemetry_pb2.Sample(
     time=Timestamp(seconds=1_700_000_000),
     window=Duration(nanos=500_000_000),
-    device=telemetry_pb2.DeviceSample(device_id="GPU-1", kind="gpu", utilization=0.5, memory_used_bytes=2**53 + 1),
+    device=telemetry_pb2.DeviceSample(
+        device_id="GPU-1",
+        kind="gpu",
+        utilization=0.5,
+        memory_used_bytes=2**53 + 1,
+        temperature_celsius=0.0,
+        processes=[telemetry_pb2.ProcessUse(pid=7)],
+    ),
 )
 SHOWN = Contents(
     "n1",
@@ -129,6 +136,8 @@ def test_the_document_is_json_with_numbers_as_numbers_and_zeros() -> None:
     assert (sample["time"], sample["window_seconds"]) == ("2023-11-14T22:13:20Z", 0.5)
     assert sample["device"] == sample["device"] | {"device_id": "GPU-1", "memory_used_bytes": 2**53 + 1}
     assert sample["device"]["memory_total_bytes"] == 0
+    assert (sample["device"]["temperature_celsius"], sample["device"]["power_watts"]) == (0, None)
+    assert sample["device"]["processes"] == [{"pid": 7, "memory_bytes": None, "utilization": None}]
 
 
 def test_a_node_that_has_just_begun_shows_what_it_has() -> None:
