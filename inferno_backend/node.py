@@ -69,6 +69,7 @@ class Model:
     """One model; ``max_batch_size`` 0 means it does not batch, ``instance_count`` 0 that it is unknown.
 
     ``loads`` and ``load_failure`` are as in inferno.registration.v1.Model.
+    ``lost_processes`` is how many processes of its own have ended by themselves in the agent's life.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Model:
     placement: Placement = Placement()
     loads: int = 0
     load_failure: str = ""
+    lost_processes: int = 0
 
     @property
     def ready(self) -> bool:

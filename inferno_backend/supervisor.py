@@ -53,9 +53,7 @@ class Supervisor:
         self._healing = healing
         self._rhythm = rhythm
         self._cache = cache
-        self._revival = Revival(
-            clock, every=rhythm.index, steady=rhythm.steady, tell=lambda dead: self._know(dead=dead)
-        )
+        self._revival = Revival(clock, every=rhythm.index, steady=rhythm.steady, tell=self._mourn)
         self._facts = Facts(gpus=gpus)
         self._work = work.begin(patience)
         self._patience = patience
@@ -252,6 +250,12 @@ class Supervisor:
         if self._client is None:
             raise Unavailable("Triton is not running now.", reason="NO_TRITON", fix="Try again in a few seconds.")
         return self._client
+
+    def _mourn(self, dead: Mapping[str, str]) -> None:
+        """Tell which models' processes have died, and count those that just have."""
+        new = dead.keys() - self._facts.dead.keys()
+        losses = {**self._facts.losses, **{name: self._facts.losses.get(name, 0) + 1 for name in new}}
+        self._know(dead=dead, losses=losses)
 
     def _know(self, **changes: object) -> None:
         """Change facts and publish what they amount to."""

@@ -27,6 +27,7 @@ class Facts:
         expired: Why its peers let no new connection pass; empty while its certificate is valid.
         models: Its models, as it says.
         dead: Models whose process has died, with the reason.
+        losses: How often that has happened to each model so far.
         stalled: Models whose work does not move, with the reason.
         withdrawn: Models that are about to be unloaded.
         loads: How often each model was loaded on request, well or not.
@@ -46,6 +47,7 @@ class Facts:
     expired: str = ""
     models: tuple[Model, ...] = ()
     dead: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    losses: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     stalled: Mapping[str, str] = field(default_factory=lambda: _NONE)
     withdrawn: frozenset[str] = frozenset()
     loads: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -70,7 +72,10 @@ def state_of(facts: Facts) -> NodeState:
     # A model that nobody has heard of but whoever asked for it: the answer has to name it.
     unheard = facts.failures.keys() - {one.name for one in facts.models}
     asked = (Model(name, (ModelVersion("", ModelState.UNAVAILABLE, facts.failures[name]),)) for name in sorted(unheard))
-    models = tuple(_model(one, facts, out) for one in (*facts.models, *asked))
+    models = tuple(
+        replace(_model(one, facts, out), lost_processes=facts.losses.get(one.name, 0))
+        for one in (*facts.models, *asked)
+    )
     return NodeState(condition, reason, facts.endpoints, models, facts.server_version)
 
 

@@ -127,4 +127,5 @@ def _model(model: Model) -> node_pb2.Model:
         platform=model.platform,
         loads=model.loads,
         load_failure=model.load_failure,
+        lost_processes=model.lost_processes,
     )

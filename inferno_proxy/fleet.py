@@ -51,7 +51,8 @@ class Model:
 
     ``stateful`` models keep a sequence on one node and are never executed twice; ``decoupled`` models answer over the
     stream only. ``max_batch_size`` is 0 when the model does not batch; ``instance_count`` is 0 when unknown. ``loads``
-    and ``load_failure`` are as in ``inferno.registration.v1.Model``.
+    and ``load_failure`` are as in ``inferno.registration.v1.Model``. ``lost_processes`` grows
+    whenever a process of the model's own ends by itself.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Model:
     platform: str = ""
     loads: int = 0
     load_failure: str = ""
+    lost_processes: int = 0
 
     @property
     def ready(self) -> bool:

@@ -125,6 +125,11 @@ def is_stopped(pid: int) -> bool:
     return _stat(pid)[:1] == ["T"]
 
 
+def runs(pid: int) -> bool:
+    """True when a process runs or is stopped; False when it has ended, collected by its parent or not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
 def cpu_seconds(pid: int) -> float:
     """The processor time that all threads of a process have used; 0 for one that is gone."""
     fields = _stat(pid)

@@ -19,7 +19,7 @@ from benchmarks.faults.control_plane import (
     control_plane_killed,
     envoy_first,
 )
-from benchmarks.faults.death import query_of_death
+from benchmarks.faults.death import process_death, query_of_death
 from benchmarks.faults.envoys import (
     PAIR,
     envoy_killed,
@@ -411,6 +411,17 @@ FAULTS: tuple[Fault, ...] = (
         query_of_death,
         detect=1.5,
         lost=2,
+        bites=lambda measured: (measured.lost or 0) > 2,
+        tested=(),
+    ),
+    Fault(
+        40,
+        "a request that kills the process of its model, sent once a second",
+        "at most 2 processes lost to it, refused within 7 s; 0 others failed",
+        process_death,
+        detect=7,
+        lost=2,
+        config=LEARNING,
         bites=lambda measured: (measured.lost or 0) > 2,
         tested=(),
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inferno_backend.triton import stream_gauge as gauge
 from inferno_backend.triton.metrics_page import Key
+from inferno_runtime.process import runs
 
 _SHM = Path("/dev/shm")  # noqa: S108 - the place of POSIX shared memory, not a temporary file of ours
 
@@ -84,7 +85,8 @@ def _pages(shm_prefix: str) -> Iterator[Path]:
     if not shm_prefix:
         return
     for path in sorted(_SHM.glob(f"{Path(pages_prefix(shm_prefix)).name}*")):
-        if Path(f"/proc/{path.name.rpartition('-')[2]}").exists():
+        # One that died by itself is in the kernel's table until Triton collects it, which may be never.
+        if runs(int(path.name.rpartition("-")[2])):
             yield path
         else:
             path.unlink(missing_ok=True)

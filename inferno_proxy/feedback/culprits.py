@@ -4,6 +4,9 @@ A request is known by its model and its fingerprint, which the call filter makes
 way when a node dies, and some of them again when the next one does, for a broken call is tried again elsewhere. But
 they are answered sooner or later, and the culprit never is; and it was there at each death that it caused. So the
 culprit is the fingerprint that broke at most deaths, at least at those of two nodes, and was not answered.
+
+A model that has processes of its own may die alone. Its node tells so, and the server answers for it with an error: a
+try of that model that failed then has broken as well.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from inferno_proxy.feedback.observed import Outcome, Try
-from inferno_proxy.fleet import Address, FleetView, Phase, changed
+from inferno_proxy.fleet import Address, FleetView, Node, Phase, changed
 from inferno_proxy.supervisor.act import Act
 
 # Seconds within which a node's death and the end of a try there are one event: the log of tries comes in batches, and
@@ -29,23 +32,46 @@ _MOST = 4
 # Fingerprints remembered, the oldest forgotten first.
 _KEPT = 4096
 
+# How a try ends under which something died: with its connection, or with its model alone.
+_BROKEN = frozenset({Outcome.RESET, Outcome.FAILED})
+
 # A model and a fingerprint, which is empty for calls that nobody named.
 Request = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Death:
-    """The end of a node's work, in monotonic seconds."""
+    """The end of a node's work, or, with ``model``, of a process of that model there, in monotonic seconds."""
 
     at: float
     node: str
+    model: str = ""
+
+    def under(self, model: str, broken: Iterable[_Broken]) -> bool:
+        """True when one of these tries of a model broke with it."""
+        return self.model in ("", model) and any(
+            each.node == self.node and abs(each.at - self.at) <= _TOGETHER and (bool(self.model) or not each.answered)
+            for each in broken
+        )
+
+    def __str__(self) -> str:
+        return f"a process of {self.model} on {self.node}" if self.model else self.node
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A try that broke; ``answered``: with an error of the server's."""
+
+    node: str
+    at: float
+    answered: bool
 
 
 @dataclass(slots=True)
 class _Suspect:
     """A request of which tries broke. ``needed`` is the number of nodes that have to die under it."""
 
-    broken: list[tuple[str, float]] = field(default_factory=list)
+    broken: list[_Broken] = field(default_factory=list)
     deaths: set[_Death] = field(default_factory=set)
     needed: int = 2
     refused_at: float | None = None
@@ -78,8 +104,9 @@ class Culprits:
                 self._answered.pop(request, None)
                 self._answered[request] = each.at
                 _bound(self._answered)
-            elif each.outcome is Outcome.RESET and (node := self._places.get(each.address)) is not None:
-                self._suspects.setdefault(request, _Suspect()).broken.append((node, each.at))
+            elif each.outcome in _BROKEN and (node := self._places.get(each.address)) is not None:
+                broken = _Broken(node, each.at, answered=each.outcome is Outcome.FAILED)
+                self._suspects.setdefault(request, _Suspect()).broken.append(broken)
                 _bound(self._suspects)
 
     def judge(self, view: FleetView, now: float) -> Mapping[str, frozenset[str]]:
@@ -109,6 +136,12 @@ class Culprits:
             for name in news
             if name in self._working and name in members and members[name].phase is Phase.FAILED
         )
+        self._deaths += (
+            _Death(now, name, model)
+            for name in news
+            if name in before and name in members
+            for model in _bereft(before[name].node, members[name].node)
+        )
         for name in news:
             self._working.discard(name)
             for address in before[name].node.addresses if name in before else ():
@@ -122,13 +155,9 @@ class Culprits:
 
     def _join(self, now: float) -> None:
         for request, suspect in list(self._suspects.items()):
-            suspect.broken = [(node, at) for node, at in suspect.broken if now - at <= 2 * _TOGETHER]
+            suspect.broken = [each for each in suspect.broken if now - each.at <= 2 * _TOGETHER]
             suspect.deaths = {death for death in suspect.deaths if now - death.at <= _MEMORY}
-            suspect.deaths |= {
-                death
-                for death in self._deaths
-                if any(node == death.node and abs(at - death.at) <= _TOGETHER for node, at in suspect.broken)
-            }
+            suspect.deaths |= {death for death in self._deaths if death.under(request[0], suspect.broken)}
             if suspect.refused_at is not None and now - suspect.refused_at > _REFUSED_FOR:
                 self._release(request, suspect)
             if not suspect.broken and not suspect.deaths and suspect.needed > 1:
@@ -155,7 +184,7 @@ class Culprits:
         suspect, (model, fingerprint) = self._suspects[request], request
         suspect.refused_at = now
         suspect.needed = 1
-        nodes = ", ".join(sorted({death.node for death in deaths}))
+        nodes = ", ".join(sorted({str(death) for death in deaths}))
         seconds = deaths[-1].at - deaths[0].at
         self._acts.append(
             Act(
@@ -199,6 +228,14 @@ class Culprits:
                 )
             )
         self.watched = watched
+
+
+def _bereft(before: Node, now: Node) -> list[str]:
+    """The models of which a process has ended since, in the same life of the node."""
+    if before.incarnation != now.incarnation:
+        return []
+    had = {model.name: model.lost_processes for model in before.models}
+    return [model.name for model in now.models if model.lost_processes > had.get(model.name, model.lost_processes)]
 
 
 def _bound(kept: dict[Request, float] | dict[Request, _Suspect]) -> None:

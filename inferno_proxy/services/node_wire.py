@@ -95,6 +95,7 @@ def model_from_wire(wire: node_pb2.Model) -> Model:
         platform=wire.platform,
         loads=wire.loads,
         load_failure=wire.load_failure,
+        lost_processes=wire.lost_processes,
     )
 
 
@@ -137,6 +138,7 @@ def model_to_wire(model: Model) -> node_pb2.Model:
         platform=model.platform,
         loads=model.loads,
         load_failure=model.load_failure,
+        lost_processes=model.lost_processes,
     )
 
 

@@ -412,6 +412,7 @@ class Model(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     LOADS_FIELD_NUMBER: _builtins.int
     LOAD_FAILURE_FIELD_NUMBER: _builtins.int
+    LOST_PROCESSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Model name, unique on the node."""
     stateful: _builtins.bool
@@ -430,6 +431,10 @@ class Model(_message.Message):
     """
     load_failure: _builtins.str
     """Why the last of them failed. A version that was loaded before serves on. Empty: it did not fail."""
+    lost_processes: _builtins.int
+    """How many of its processes have ended by themselves since the agent started, where the model has processes of its
+    own. It grows when the agent sees such an end.
+    """
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
         """Every version the server reported, in its own order."""
@@ -446,10 +451,11 @@ class Model(_message.Message):
         platform: _builtins.str = ...,
         loads: _builtins.int = ...,
         load_failure: _builtins.str = ...,
+        lost_processes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoupled", b"decoupled", "instance_count", b"instance_count", "load_failure", b"load_failure", "loads", b"loads", "max_batch_size", b"max_batch_size", "name", b"name", "platform", b"platform", "stateful", b"stateful", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoupled", b"decoupled", "instance_count", b"instance_count", "load_failure", b"load_failure", "loads", b"loads", "lost_processes", b"lost_processes", "max_batch_size", b"max_batch_size", "name", b"name", "platform", b"platform", "stateful", b"stateful", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -164,6 +164,7 @@ async def test_a_model_whose_process_has_died_is_told_with_the_cause_and_loaded_
         assert process() != first
         seen = [states(one).get("repeat") for _, _, one in far.registry.nodes]
         assert all(one == ([READY], "") for one in seen), "the others never stopped"
+        assert {model.name: model.lost_processes for model in far.registry.node.models} == {"repeat": 0, "whoami": 1}
 
 
 async def test_a_node_with_too_little_shared_memory_is_refused_with_figures(

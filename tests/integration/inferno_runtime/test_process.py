@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -186,3 +187,12 @@ async def test_a_stopped_process_is_told_from_a_running_and_a_gone_one() -> None
         child.kill()
         await child.wait()
     assert not process.is_stopped(child.pid)
+
+
+def test_a_process_that_has_ended_runs_no_more_though_nobody_has_collected_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert process.runs(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert not process.runs(child.pid)
+    assert not process.runs(child.pid)

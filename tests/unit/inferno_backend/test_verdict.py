@@ -84,3 +84,8 @@ def test_a_gpu_that_can_do_no_work_takes_its_models_out_and_the_node_with_the_la
     assert state.models[0].versions == (ModelVersion("1", ModelState.UNAVAILABLE, "Xid 79."),)
     state = state_of(replace(facts, models=(on_gpu,), draining="asked"))
     assert (state.condition, state.reason) == (Condition.FAILED, "Xid 79.")
+
+
+def test_a_model_tells_how_many_processes_it_has_lost() -> None:
+    facts = Facts(answered=True, models=(READY, replace(READY, name="other")), losses={"m": 3})
+    assert [model.lost_processes for model in state_of(facts).models] == [3, 0]

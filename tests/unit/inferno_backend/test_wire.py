@@ -50,7 +50,18 @@ STATE = NodeState(
     Condition.DRAINING,
     "The node stops.",
     Endpoints("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
-    (Model("m", (ModelVersion("1", ModelState.UNAVAILABLE, "no weights"),), True, True, 8, 2, "python"),),
+    (
+        Model(
+            "m",
+            (ModelVersion("1", ModelState.UNAVAILABLE, "no weights"),),
+            True,
+            True,
+            8,
+            2,
+            "python",
+            lost_processes=2,
+        ),
+    ),
     "2.51.0",
 )
 
@@ -104,6 +115,7 @@ def test_a_node_keeps_every_fact_on_the_wire() -> None:
                 max_batch_size=8,
                 instance_count=2,
                 platform="python",
+                lost_processes=2,
             )
         ],
         server_version="2.51.0",

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from inferno_proxy.feedback.culprits import Culprits
 from inferno_proxy.feedback.observed import Outcome, Try
-from inferno_proxy.fleet import Address, FleetView, Member, Phase, Source
+from inferno_proxy.fleet import Address, FleetView, Member, Model, Phase, Source
 from tests.unit.inferno_proxy.nodes import node
 
 PORTS = {"a": 1, "b": 2, "c": 3, "d": 4}
@@ -17,6 +18,9 @@ class Scene:
     culprits: Culprits = field(default_factory=Culprits)
     now: float = 1000.0
     dead: set[str] = field(default_factory=set)
+    # Processes of model ``m`` that each node has lost, and its life.
+    lost: Counter[str] = field(default_factory=Counter)
+    lives: Counter[str] = field(default_factory=Counter)
     refused: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -25,7 +29,12 @@ class Scene:
     def view(self) -> FleetView:
         members = {
             name: Member(
-                replace(node(name, port=port), http_address=Address("127.0.0.1", port + 100)),
+                replace(
+                    node(name, port=port),
+                    http_address=Address("127.0.0.1", port + 100),
+                    models=(Model("m", lost_processes=self.lost[name]),),
+                    incarnation=1 + self.lives[name],
+                ),
                 Phase.FAILED if name in self.dead else Phase.SERVING,
                 Source.AGENT,
                 0.0,
@@ -64,6 +73,35 @@ def test_a_request_under_which_two_nodes_died_is_refused() -> None:
     assert (act.kind, act.subject) == ("REQUEST_QUARANTINED", "m")
     assert act.evidence == "request bad broke when a, b died within 10.3 s, and was not answered"
     assert scene.culprits.take_acts() == []
+
+
+def test_a_request_under_which_its_model_lost_processes_on_two_nodes_is_refused() -> None:
+    scene = Scene()
+    for where, bystanders in (("a", ("x", "y")), ("b", ("x",))):
+        scene.lost[where] += 1
+        scene.judge()
+        # The server answers for a process that is gone after a second.
+        scene.now += 1.2
+        for name in ("bad", *bystanders):
+            scene.saw(Outcome.FAILED, name, where)
+            scene.saw(Outcome.FAILED, name, where, model="other")
+        scene.saw(Outcome.ANSWERED, "x", "c")
+        scene.judge()
+        scene.now += 5
+    assert scene.refused == {"m": {"bad"}}, "and no request of another model"
+    [act] = scene.culprits.take_acts()
+    assert act.evidence.startswith("request bad broke when a process of m on a, a process of m on b died within 6.2 s")
+
+
+def test_what_failed_beside_a_loss_of_a_former_life_or_at_one_node_only_is_innocent() -> None:
+    scene = Scene()
+    for where in ("a", "b"):
+        scene.saw(Outcome.FAILED, "unlucky", where)
+        scene.lost[where], scene.lives[where] = 3, 1
+        assert scene.judge() == {}
+    scene.saw(Outcome.FAILED, "unlucky", "c")
+    scene.lost["c"] += 1
+    assert scene.judge() == {}
 
 
 def test_two_deaths_of_one_node_are_not_enough() -> None:

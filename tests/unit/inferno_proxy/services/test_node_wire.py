@@ -40,6 +40,7 @@ FULL = Node(
             platform="python",
             loads=3,
             load_failure="no weights",
+            lost_processes=2,
         ),
     ),
     region="r",
