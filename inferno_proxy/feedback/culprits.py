@@ -6,7 +6,7 @@ they are answered sooner or later, and the culprit never is; and it was there at
 culprit is the fingerprint that broke at most deaths, at least at those of two nodes, and was not answered.
 
 A model that has processes of its own may die alone. Its node tells so, and the server answers for it with an error: a
-try of that model that failed then has broken as well.
+try of that model that failed then has broken as well. Three such deaths are enough, wherever they were.
 """
 
 from __future__ import annotations
@@ -172,7 +172,9 @@ class Culprits:
         for request, suspect in self._suspects.items():
             deaths = sorted(suspect.deaths - explained)
             answered = now - self._answered.get(request, -math.inf) < _MEMORY
-            if request[1] and not answered and len({death.node for death in deaths}) >= suspect.needed:
+            # A process is back within seconds, where the next try may go as well.
+            thrice = sum(bool(death.model) for death in deaths) > suspect.needed
+            if request[1] and not answered and (thrice or len({death.node for death in deaths}) >= suspect.needed):
                 fitting[request] = deaths
         most = max(map(len, fitting.values()), default=0)
         best = {request: deaths for request, deaths in fitting.items() if len(deaths) == most}

@@ -93,6 +93,18 @@ def test_a_request_under_which_its_model_lost_processes_on_two_nodes_is_refused(
     assert act.evidence.startswith("request bad broke when a process of m on a, a process of m on b died within 6.2 s")
 
 
+def test_a_request_under_which_its_model_lost_three_processes_on_one_node_is_refused() -> None:
+    scene = Scene()
+    for deaths in (1, 2, 3):
+        assert scene.refused == {}
+        scene.saw(Outcome.FAILED, "bad", "a")
+        scene.lost["a"] = deaths
+        scene.judge()
+        scene.now += 10
+        scene.judge()
+    assert scene.refused == {"m": {"bad"}}
+
+
 def test_what_failed_beside_a_loss_of_a_former_life_or_at_one_node_only_is_innocent() -> None:
     scene = Scene()
     for where in ("a", "b"):
