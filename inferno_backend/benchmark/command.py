@@ -280,7 +280,7 @@ async def triton_of(
             yield found, None
         return
     binary = installation.find(settings.triton_binary, os.environ.get("PATH", ""))
-    models = repository.scan(settings.model_repository.absolute())
+    models = repository.scan_folder(settings.model_repository)
     chosen = repository.choose(models, settings.model)
     async with host.own(binary, models, chosen, clock, settings.start_timeout) as own:
         yield own, models

@@ -49,6 +49,21 @@ def store(setting: Path) -> str:
     return f"{kind}://{scheme}://{rest}" if scheme else f"{kind}://{rest}"
 
 
+def scan_folder(setting: Path) -> Repository:
+    """As :func:`scan`, for what reads the models' files: an object store is refused.
+
+    Raises:
+        InvalidInput: As :func:`scan`, or the setting names an object store.
+    """
+    if address := store(setting):
+        raise InvalidInput(
+            f"{address} is an object store: only Triton sees the models' files in it.",
+            reason="NOT_A_FOLDER",
+            fix="Copy the model to a folder and give that as --model-repository.",
+        )
+    return scan(setting.absolute())
+
+
 def scan(path: Path) -> Repository:
     """Look at a repository.
 
@@ -132,14 +147,14 @@ def _served(versions: list[int], policy: Any) -> list[int]:
     return versions[-max(1, policy.latest.num_versions) :]
 
 
-def choose(repository: Repository, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The models to load: those wanted, or all that can be loaded.
+def choose(repository: Repository, wanted: Sequence[str], option: str = "--model") -> tuple[str, ...]:
+    """The models to load: those wanted by an option, or all that can be loaded.
 
     Raises:
         NotFound: A wanted model is not there; the sentence names those that are.
         InvalidInput: None of the wanted ones can be loaded.
     """
-    check_known(repository, wanted, "--model")
+    check_known(repository, wanted, option)
     chosen = tuple(name for name in wanted or repository.models if name not in repository.broken)
     if not chosen:
         raise InvalidInput(

@@ -99,8 +99,8 @@ class Tune:
                 reason="BAD_CONFIG",
                 fix="Give --model-repository DIR. A Triton that somebody else runs is tuned where its repository is.",
             )
-        models = repository.scan(settings.model_repository.absolute())
-        repository.choose(models, (model,))
+        models = repository.scan_folder(settings.model_repository)
+        repository.choose(models, (model,), "MODEL")
         return models, installation.find(settings.triton_binary, os.environ.get("PATH", ""))
 
     async def _tune(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_backend.triton.repository import choose, scan, store
+from inferno_backend.triton.repository import choose, scan, scan_folder, store
 from inferno_runtime.errors import InvalidInput, NotFound
 
 
@@ -108,6 +108,12 @@ def test_no_folder_is_no_repository(tmp_path: Path, name: str, pattern: str) -> 
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match=pattern):
         scan(tmp_path / name)
+
+
+def test_what_reads_models_files_refuses_an_object_store() -> None:
+    with pytest.raises(InvalidInput, match=r"^s3://bucket/models is an object store: only Triton sees") as refused:
+        scan_folder(Path("s3://bucket/models"))
+    assert refused.value.reason == "NOT_A_FOLDER"
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
