@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,8 +22,10 @@ from inferno_runtime.process import free_port
 from tests.integration.inferno_backend.triton import FakeLife, FakeServer, StandIn, serving
 from tests.waiting import eventually
 
-# A test's patience: everything ten times as fast as in a node.
-FAST = Rhythm(index=0.01, probe=0.02, answer=0.3, configs=0.05, silent=0.3, start=0.3, steady=30, progress=0.1)
+# Everything is looked at ten times as often as in a node, and nobody is given up because this machine is busy.
+FAST = Rhythm(index=0.01, probe=0.02, answer=0.3, configs=0.05, silent=10, start=30, steady=30, progress=0.1)
+# For those who are to be given up.
+STRICT = replace(FAST, silent=0.3)
 
 
 async def nothing() -> None:
@@ -109,7 +112,7 @@ async def test_one_that_was_taken_over_and_does_not_answer_is_ended() -> None:
     async with serving(StandIn(m="READY")) as address:
         silent = FakeLife(nowhere, has_answered=True)
         with capture_logs() as told:
-            async with supervising(FakeServer(silent, FakeLife(address))) as supervisor:
+            async with supervising(FakeServer(silent, FakeLife(address)), STRICT) as supervisor:
                 await condition(supervisor, Condition.SERVING)
         events = [line["event"] for line in told]
         assert "triton does not answer yet: it loads its models" in events
@@ -120,7 +123,7 @@ async def test_one_that_falls_silent_is_told_and_then_killed() -> None:
     stand_in = StandIn(m="READY")
     async with serving(stand_in) as address:
         life = FakeLife(address)
-        async with supervising(FakeServer(life, FakeLife(address))) as supervisor:
+        async with supervising(FakeServer(life, FakeLife(address)), STRICT) as supervisor:
             await condition(supervisor, Condition.SERVING)
             stand_in.failing = {"ModelReady", "ServerLive"}
             assert "does not answer" in await condition(supervisor, Condition.FAILED)
