@@ -240,7 +240,7 @@ def _explained(error: InfernoError, endpoint: Endpoint) -> InfernoError:
             "Check the address, --ca (which certificates it is known by) and --server-name (its name); without "
             "https:// no TLS is spoken."
         )
-    elif not endpoint.secure and any(each in error.message for each in _HUNG_UP):
+    elif not endpoint.secure and (error.reason == "NOT_GRPC" or any(each in error.message for each in _HUNG_UP)):
         error.fix = f"If it speaks TLS: --endpoint {_SECURE}{endpoint.target}"
     elif error.metadata.get("connection") == "failed":
         error.fix = "Start a mesh with: inferno up. Or name another with --endpoint or INFERNO_ENDPOINT."

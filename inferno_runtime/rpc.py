@@ -164,7 +164,7 @@ def error_from_rpc(error: grpc.RpcError, peer: str) -> InfernoError:
         handshake = next((each for each in _HANDSHAKES if each in message), None)
         stranger = next((each for each in _STRANGERS if each in message), None)
         if handshake is None and stranger is not None:
-            message, fix = f"{peer} {_STRANGERS[stranger]}.", _ANOTHER_PROGRAM
+            message, reason, fix = f"{peer} {_STRANGERS[stranger]}.", "NOT_GRPC", _ANOTHER_PROGRAM
         elif handshake is None:
             message = f"{peer} cannot be reached ({_innermost(message)})."
             fix = "Check the address, and that it runs."
@@ -201,6 +201,7 @@ _STRANGERS: Mapping[str, str] = MappingProxyType(
         "Failed parsing HTTP/2": "does not speak gRPC",
         "before receiving SETTINGS frame": "takes the connection and says nothing",
         "Socket closed": "closes the connection at once",
+        "Connection reset by peer": "closes the connection at once",
     }
 )
 _ANOTHER_PROGRAM = "Check the address: another program answers there, or a port that wants TLS."
