@@ -108,9 +108,9 @@ async def test_a_steady_life_is_forgiven_its_end() -> None:
 
 
 async def test_one_that_was_taken_over_and_does_not_answer_is_ended() -> None:
-    nowhere = f"127.0.0.1:{free_port()}"
     async with serving(StandIn(m="READY")) as address:
-        silent = FakeLife(nowhere, has_answered=True)
+        # Looked for when the other one has its own.
+        silent = FakeLife(f"127.0.0.1:{free_port()}", has_answered=True)
         with capture_logs() as told:
             async with supervising(FakeServer(silent, FakeLife(address)), STRICT) as supervisor:
                 await condition(supervisor, Condition.SERVING)
