@@ -61,19 +61,29 @@ class Database:
             InfernoError: As :func:`inferno_governator.store.faults.explained`.
         """
         with explained(str(self.address)):
+            self._refuse_closed()
             async with self._using(), self._reader.connect() as connection:
                 if self.address.file is None:
                     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 yield connection
 
+    @property
+    def closed(self) -> bool:
+        """True once its file may be taken away under whoever still reads it."""
+        return self._closed
+
+    def replaced(self) -> Unavailable:
+        """What is said to those who come too late for it."""
+        return Unavailable(
+            f"The database {self.address} has just been replaced.",
+            reason="DATABASE_UNAVAILABLE",
+            fix="Try again.",
+            retry_after=RETRY_AFTER,
+        )
+
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise Unavailable(
-                f"The database {self.address} has just been replaced.",
-                reason="DATABASE_UNAVAILABLE",
-                fix="Try again.",
-                retry_after=RETRY_AFTER,
-            )
+            raise self.replaced()
 
     async def close(self) -> None:
         """Close every connection, once the transactions that run have ended. Safe to call again."""

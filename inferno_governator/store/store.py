@@ -25,7 +25,7 @@ from inferno_governator.store.sqlite_file import prepare, set_aside
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
 from inferno_runtime.clock import Clock
-from inferno_runtime.errors import Unavailable
+from inferno_runtime.errors import InfernoError
 from inferno_runtime.latest import Latest
 
 
@@ -182,9 +182,12 @@ class Store:
         database = self._database
         try:
             yield database
-        except Unavailable as error:
+        except InfernoError as error:
             if error.reason == CORRUPT:
                 await self._replace(database, str(error))
+            elif database.closed:
+                # The disk that seems to fail, or the table that is not there: the file was set aside in the middle.
+                raise database.replaced() from error
             raise
 
     async def _replace(self, damaged: Database, damage: str) -> None:

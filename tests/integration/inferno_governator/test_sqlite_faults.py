@@ -118,7 +118,9 @@ async def test_two_readers_that_find_the_damage_set_the_file_aside_once(sqlite_u
     async with Store(parse_database(sqlite_url), SystemClock()) as store:
         await damage_in_use(file)
         found = await asyncio.gather(prices(store), prices(store), return_exceptions=True)
-        assert ["damaged" in str(each) for each in found] == [True, True]
+        # The slower one may find the damage, or the file gone.
+        said = sorted(str(each).partition("governator.db ")[2].partition(":")[0] for each in found)
+        assert said in (["is damaged"] * 2, ["has just been replaced.", "is damaged"]), found
         assert await prices(store) == {}
     assert len(aside(file)) == 1
 
