@@ -29,6 +29,7 @@ from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.latest import Latest
 from inferno_runtime.process import free_port
+from tests.integration.inferno_proxy.envoy.world import Server, serving
 from tests.unit.inferno_proxy.discovery.test_endpoint_slices import endpoint, piece
 from tests.unit.inferno_proxy.nodes import node
 from tests.waiting import eventually
@@ -269,10 +270,16 @@ async def test_pods_are_nodes_of_the_mesh_and_a_pod_that_ends_gets_no_new_calls(
         member = registry.view.value.members.get(pod)
         return member.phase if member and member.source is Source.KUBERNETES else None
 
-    async with asyncio.TaskGroup() as group, aiohttp.ClientSession(str(kmock.url)) as api:
+    # A pod that answers: one that does not is called failed, whatever Kubernetes says of it.
+    async with (
+        serving(Server("a")) as server,
+        asyncio.TaskGroup() as group,
+        aiohttp.ClientSession(str(kmock.url)) as api,
+    ):
         task = group.create_task(discovery.run())
-        # Nobody answers at this address, and that it has failed is seen later.
-        await api.post(SLICES, json=piece("one", endpoint("127.0.0.1", "a", conditions={"terminating": True})))
+        ending = endpoint(server.address.host, "a", conditions={"terminating": True})
+        ports = [{"name": "grpc", "port": server.address.port}, {"name": "http", "port": server.http.port}]
+        await api.post(SLICES, json=piece("one", ending, ports=ports))
         await eventually(lambda: phase("a") is Phase.DRAINING, 10, "the pod ends")
         await api.delete(f"{SLICES}/one")
         await eventually(lambda: "not name it any more" in registry.member("a").reason, 10, "the pod has left")

@@ -55,12 +55,16 @@ async def kept(*several: EnvoySettings) -> AsyncIterator[list[EnvoyProcess]]:
         keeper.cancel()
 
 
-@contextlib.asynccontextmanager
-async def calling(listen: Address) -> AsyncIterator[service_pb2_grpc.GRPCInferenceServiceStub]:
+def dial(listen: Address) -> grpc.aio.Channel:
     """A client as anybody has it: it retries nothing, and dials again after a second."""
     options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(str(listen), options=options) as channel:
-        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+    return grpc.aio.insecure_channel(str(listen), options=options)
+
+
+async def lost(channel: grpc.aio.Channel) -> None:
+    """Wait until the client knows that its connection has ended: what it sends before that is lost with it."""
+    while (state := channel.get_state()) is grpc.ChannelConnectivity.READY:
+        await channel.wait_for_state_change(state)
 
 
 async def infer(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
@@ -73,19 +77,23 @@ def kill(envoy: EnvoyProcess) -> None:
 
 
 async def test_calls_made_while_no_envoy_lives_are_answered_by_the_next_one(settings: EnvoySettings) -> None:
-    async with kept(settings) as (envoy,), calling(settings.listen) as stub:
+    async with kept(settings) as (envoy,), dial(settings.listen) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         await infer(stub)
         kill(envoy)
         await envoy.life.wait_for(lambda life: life is None)
+        await lost(channel)
         await asyncio.gather(*[infer(stub) for _ in range(20)])
         assert envoy.restarts == 1
 
 
 async def test_a_stream_opened_while_no_envoy_lives_is_answered_by_the_next_one(settings: EnvoySettings) -> None:
-    async with kept(settings) as (envoy,), calling(settings.listen) as stub:
+    async with kept(settings) as (envoy,), dial(settings.listen) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         await infer(stub)
         kill(envoy)
         await envoy.life.wait_for(lambda life: life is None)
+        await lost(channel)
         stream = stub.ModelStreamInfer(iter([pb.ModelInferRequest(model_name="magika")]), timeout=5)
         assert [answer async for answer in stream]
 
@@ -174,12 +182,13 @@ async def test_of_two_envoys_on_the_port_one_takes_every_new_call_when_the_other
     settings: EnvoySettings, victim: int
 ) -> None:
     pair = [EnvoySettings(settings.directory, settings.xds_socket, settings.listen, f"envoy-{n}", 1) for n in (1, 2)]
-    async with kept(*pair) as envoys, calling(settings.listen) as stub:
-        await infer(stub)
+    async with kept(*pair) as envoys:
         kill(envoys[victim])
         await envoys[victim].life.wait_for(lambda life: life is None)
         assert envoys[1 - victim].life.value is not None
-        await asyncio.gather(*[infer(stub) for _ in range(20)])
+        async with dial(settings.listen) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            await asyncio.gather(*[infer(stub) for _ in range(20)])
         await envoys[victim].life.wait_for(lambda life: life is not None)
         assert envoys[1 - victim].restarts == 0
 
@@ -187,11 +196,11 @@ async def test_of_two_envoys_on_the_port_one_takes_every_new_call_when_the_other
 async def test_an_envoy_that_cannot_be_replaced_goes_on(settings: EnvoySettings) -> None:
     nobody = Latest(initial=False)
     envoy = EnvoyProcess(settings, nobody, grace=0.5, patience=0.2)
-    async with Envoys({settings.listen: None}, [envoy], SystemClock()) as envoys, calling(settings.listen) as stub:
+    async with Envoys({settings.listen: None}, [envoy], SystemClock()) as envoys, dial(settings.listen) as channel:
         before = envoys.pids
         await envoys.replace()
         assert envoys.pids == before
-        await infer(stub)
+        await infer(service_pb2_grpc.GRPCInferenceServiceStub(channel))
 
 
 def probe(listen: Address) -> socket.socket | None:
