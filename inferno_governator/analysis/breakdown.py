@@ -1,0 +1,214 @@
+"""A bill broken down by any of its dimensions. The lines add up to the bill exactly, whatever they are grouped by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import Enum
+from operator import attrgetter
+
+from inferno_governator.analysis.items import Item, Purpose
+
+_HOUR_MINUTES = 60
+_DAY_MINUTES = 1440
+
+
+class Dimension(Enum):
+    """What a bill may be grouped by; the value is the word that people write."""
+
+    NODE = "node"
+    MODEL = "model"
+    VERSION = "version"
+    TEAM = "team"
+    KEY = "key"
+    REGION = "region"
+    GPU = "gpu"
+    INSTANCE = "instance"
+    SPOT = "spot"
+    PURPOSE = "purpose"
+    DAY = "day"
+    HOUR = "hour"
+
+
+# Idleness and overhead have none of these: they are lines of their own where a bill is grouped by one.
+OF_WORK = frozenset({Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimension.KEY})
+OF_TIME = frozenset({Dimension.DAY, Dimension.HOUR})
+
+
+def _day(item: Item) -> str:
+    return datetime.fromtimestamp(item.start_minute * 60, UTC).strftime("%Y-%m-%d")
+
+
+def _hour(item: Item) -> str:
+    return datetime.fromtimestamp(item.start_minute // _HOUR_MINUTES * 3600, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+_VALUES: Mapping[Dimension, Callable[[Item], str]] = {
+    Dimension.NODE: attrgetter("node"),
+    Dimension.MODEL: attrgetter("model"),
+    Dimension.VERSION: attrgetter("version"),
+    Dimension.TEAM: attrgetter("team"),
+    Dimension.KEY: attrgetter("key"),
+    Dimension.REGION: attrgetter("facts.region"),
+    # A CPU is no GPU, but what computes on such a node; the device's name is what tells nodes apart.
+    Dimension.GPU: attrgetter("facts.device"),
+    Dimension.INSTANCE: attrgetter("facts.instance_type"),
+    Dimension.SPOT: lambda item: "spot" if item.facts.spot else "on-demand",
+    Dimension.PURPOSE: lambda item: item.purpose.value,
+    Dimension.DAY: _day,
+    Dimension.HOUR: _hour,
+}
+
+
+@dataclass(slots=True)
+class Sums:
+    """What some items add up to. Times are in microseconds, money in micro-dollars."""
+
+    cost_micros: int = 0
+    # Parts of the cost.
+    idle_micros: int = 0
+    overhead_micros: int = 0
+    # Time of nodes that was paid for, and the part of it in which models computed.
+    paid_micros: int = 0
+    worked_micros: int = 0
+    requests: int = 0
+    errors: int = 0
+    inferences: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    request_micros: int = 0
+    queue_micros: int = 0
+    compute_micros: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written; zero where unknown."""
+        return self.input_tokens + self.output_tokens
+
+    def add(self, item: Item) -> None:
+        """Count one item."""
+        self.cost_micros += item.cost_micros
+        self.paid_micros += item.paid_micros
+        if item.purpose is Purpose.WORK:
+            self.worked_micros += item.paid_micros
+            self.requests += item.requests
+            self.errors += item.errors
+            self.inferences += item.inferences
+            self.input_tokens += item.input_tokens
+            self.output_tokens += item.output_tokens
+            self.request_micros += item.request_micros
+            self.queue_micros += item.queue_micros
+            self.compute_micros += item.compute_micros
+        elif item.purpose is Purpose.IDLE:
+            self.idle_micros += item.cost_micros
+        else:
+            self.overhead_micros += item.cost_micros
+
+    def merge(self, other: Sums) -> None:
+        """Count what others have added up."""
+        for each in _FIELDS:
+            setattr(self, each, getattr(self, each) + getattr(other, each))
+
+
+_FIELDS = tuple(each.name for each in fields(Sums))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: its place in each dimension, and its sums.
+
+    ``purpose`` is None where work, idleness and overhead are in one line. ``others`` counts the lines that were folded
+    into this one; its values are then empty.
+    """
+
+    values: tuple[str, ...]
+    purpose: Purpose | None
+    sums: Sums
+    others: int = 0
+
+
+Filters = Mapping[Dimension, Collection[str]]
+
+
+class Breakdown:
+    """Adds items up by dimensions, in any number of pieces, and gives the lines.
+
+    ``where`` names, for dimensions, the values that count; items with others are only in :attr:`bill`.
+    """
+
+    def __init__(self, by: Sequence[Dimension], where: Filters | None = None) -> None:
+        self.by = tuple(by)
+        # Cost of all items, also of those that are filtered out.
+        self.bill_micros = 0
+        self._values = tuple(_VALUES[dimension] for dimension in self.by)
+        self._where = tuple((_VALUES[dimension], frozenset(wanted)) for dimension, wanted in (where or {}).items())
+        self._apart = not OF_WORK.isdisjoint(self.by)
+        self._sums: dict[tuple[tuple[str, ...], Purpose | None], Sums] = {}
+
+    def matching(self, items: Iterable[Item]) -> list[Item]:
+        """The items that the filters let through."""
+        kept = list(items)
+        for value, wanted in self._where:
+            kept = [item for item in kept if value(item) in wanted]
+        return kept
+
+    def add(self, items: Sequence[Item]) -> list[Item]:
+        """Count items; returns those that the filters let through."""
+        self.bill_micros += sum(item.cost_micros for item in items)
+        kept = self.matching(items)
+        found = self._sums
+        for item in kept:
+            key = tuple([value(item) for value in self._values]), item.purpose if self._apart else None
+            sums = found.get(key)
+            if sums is None:
+                sums = found[key] = Sums()
+            sums.add(item)
+        return kept
+
+    def total(self) -> Sums:
+        """What all lines add up to."""
+        return merged(self._sums.values())
+
+    def lines(self, limit: int = 0) -> list[Line]:
+        """Lines: by time where they are grouped by it, else the dearest first; idleness and overhead come last.
+
+        With a ``limit`` above zero the least dear lines beyond it are folded into one, so that the sum stays.
+        """
+        made = [Line(values, purpose, sums) for (values, purpose), sums in self._sums.items()]
+        dearest = sorted(made, key=lambda line: (-line.sums.cost_micros, line.values, _last(line)))
+        kept, folded = (dearest[:limit], dearest[limit:]) if 0 < limit < len(dearest) else (dearest, [])
+        times = [at for at, dimension in enumerate(self.by) if dimension in OF_TIME]
+        kept.sort(key=lambda line: (tuple(line.values[at] for at in times), _last(line)))
+        return [*kept, _fold(folded)] if folded else kept
+
+
+def _last(line: Line) -> int:
+    """Work first, then idleness, then overhead."""
+    return 0 if line.purpose is None else list(Purpose).index(line.purpose)
+
+
+def merged(several: Iterable[Sums]) -> Sums:
+    """What several sums add up to."""
+    total = Sums()
+    for sums in several:
+        total.merge(sums)
+    return total
+
+
+def _fold(lines: Sequence[Line]) -> Line:
+    purposes = {line.purpose for line in lines}
+    return Line((), purposes.pop() if len(purposes) == 1 else None, merged(line.sums for line in lines), len(lines))
+
+
+def break_down(items: Sequence[Item], by: Sequence[Dimension], where: Filters | None = None) -> list[Line]:
+    """The lines of some items; see :class:`Breakdown`."""
+    made = Breakdown(by, where)
+    made.add(items)
+    return made.lines()
+
+
+def line_of(item: Item, by: Sequence[Dimension]) -> tuple[tuple[str, ...], Purpose | None]:
+    """Values and purpose of the line that an item is in."""
+    apart = not OF_WORK.isdisjoint(by)
+    return tuple(_VALUES[dimension](item) for dimension in by), item.purpose if apart else None
