@@ -9,7 +9,9 @@ from typing import NoReturn
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from inferno.governance.v1 import telemetry_pb2
+from inferno.governance.v1 import telemetry_pb2, usage_pb2
+from inferno_governator.request_decoder import decode_requests
+from inferno_governator.requests import RequestKey, RequestPoint
 from inferno_governator.usage import Batch, DevicePoint, Facts, Kind, ModelPoint, SeriesKey, StreamKey
 from inferno_runtime.errors import InvalidInput
 
@@ -60,6 +62,7 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int) -> Batch:
         _refuse(wire, "samples", f"{count} are more than {MAX_SAMPLES}")
     models: dict[SeriesKey, list[ModelPoint]] = {}
     devices: dict[SeriesKey, list[DevicePoint]] = {}
+    requests: dict[RequestKey, list[RequestPoint]] = {}
     earliest, latest = now_micros - MAX_BEHIND_MICROS, now_micros + MAX_AHEAD_MICROS
     first, last = latest, 0
     for index, sample in enumerate(wire.samples):
@@ -76,8 +79,10 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int) -> Batch:
             _model(wire, index, sample.model, (end, window), models)
         elif measurement == "device":
             _device(wire, index, sample.device, (end, window), devices)
+        elif measurement == "requests":
+            _requests(wire, index, sample.requests, (end, window), requests)
         else:
-            _refuse(wire, f"samples[{index}]", "measures neither a model nor a device")
+            _refuse(wire, f"samples[{index}]", "measures neither a model nor a device nor requests")
     return Batch(
         stream=stream,
         sequence=wire.sequence,
@@ -88,6 +93,7 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int) -> Batch:
         dropped_samples=wire.dropped_samples,
         first_micros=first if count else now_micros,
         last_micros=last if count else now_micros,
+        requests=requests,
     )
 
 
@@ -145,6 +151,25 @@ def _device(
     if max(used, total) > MAX_COUNT:
         _refuse(wire, f"samples[{index}].device.memory_total_bytes", f"{max(used, total)} is more than 2^48")
     points.append((*when, round(utilization * when[1]), used, total, round(energy * 1000)))
+
+
+def _requests(
+    wire: telemetry_pb2.TelemetryBatch,
+    index: int,
+    sample: usage_pb2.RequestSample,
+    when: tuple[int, int],
+    requests: dict[RequestKey, list[RequestPoint]],
+) -> None:
+    def named(field: str) -> str:
+        return f"samples[{index}].requests.{field}"
+
+    def check_name(field: str, text: str) -> None:
+        _check_name(wire, named(field), text)
+
+    def refuse(field: str, why: str) -> NoReturn:
+        _refuse(wire, named(field), why)
+
+    decode_requests(sample, when, requests, check_name, refuse)
 
 
 def _facts(wire: telemetry_pb2.TelemetryBatch) -> Facts:

@@ -7,8 +7,10 @@ and a tuple is the cheapest value Python has.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from inferno_governator.requests import RequestKey, RequestPoint
 
 Kind = Literal["model", "cpu", "gpu"]
 
@@ -28,7 +30,7 @@ class SeriesKey(NamedTuple):
 
 
 class StreamKey(NamedTuple):
-    """One life of a node: the numbering of its batches begins at 1 in each."""
+    """One life of a node or a proxy: the numbering of its batches begins at 1 in each."""
 
     node_id: str
     incarnation: int
@@ -48,7 +50,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of one node. ``dropped_samples`` counts from the beginning of the incarnation."""
+    """One batch of one node or proxy. ``dropped_samples`` counts from the beginning of the incarnation."""
 
     stream: StreamKey
     sequence: int
@@ -60,3 +62,5 @@ class Batch:
     # Start of the earliest window and end of the latest, Unix microseconds; of an empty batch, when it arrived.
     first_micros: int = 0
     last_micros: int = 0
+    # What callers asked: from a proxy.
+    requests: Mapping[RequestKey, list[RequestPoint]] = field(default_factory=dict)

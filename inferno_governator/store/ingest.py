@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.store import facts, points, positions
+from inferno_governator.store import facts, points, positions, requests
 from inferno_governator.store.names import Names
 from inferno_governator.store.positions import Position, Step, StreamNumber
 from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, upsert
@@ -62,6 +62,7 @@ async def ingest(
     ]
     if stated:
         await facts.record(connection, stated)
+    await requests.write(connection, names, draft, [batch.requests for batch, _, _ in fresh])
     await _write_losses(connection, fresh)
     after = {stream: step.position for stream, step in zip(streams, steps, strict=True) if step.stored}
     await positions.save(connection, after, now_micros)

@@ -9,10 +9,11 @@ from sqlalchemy import Table, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.store.schema import Node, Series, table
+from inferno_governator.requests import RequestKey
+from inferno_governator.store.schema import Node, RequestSeries, Series, table
 from inferno_governator.usage import SeriesKey
 
-_NODE, _SERIES = table(Node), table(Series)
+_NODE, _SERIES, _REQUESTS = table(Node), table(Series), table(RequestSeries)
 # Beyond it everything is forgotten and asked for again: names come from outside, memory must not grow with them.
 MOST = 200_000
 # Both databases bound the parameters of one statement (SQLite 32,766, PostgreSQL 32,767).
@@ -28,15 +29,18 @@ class Names:
 
     nodes: dict[str, int] = field(default_factory=dict)
     series: dict[NodeSeries, int] = field(default_factory=dict)
+    requests: dict[RequestKey, int] = field(default_factory=dict)
     most: int = MOST
 
     def keep(self, draft: Names) -> None:
         """Remember what a committed transaction found."""
-        if len(self.nodes) + len(self.series) > self.most:
+        if len(self.nodes) + len(self.series) + len(self.requests) > self.most:
             self.nodes.clear()
             self.series.clear()
+            self.requests.clear()
         self.nodes |= draft.nodes
         self.series |= draft.series
+        self.requests |= draft.requests
 
     async def number_nodes(self, connection: AsyncConnection, wanted: Iterable[str], draft: Names) -> dict[str, int]:
         """The numbers of nodes; those never seen before are created."""
@@ -65,6 +69,23 @@ class Names:
             for node, kind, name, version, number in found:
                 draft.series[node, SeriesKey(kind, name, version)] = number
         return {key: draft.series[key] if key in draft.series else self.series[key] for key in keys}
+
+    async def number_requests(
+        self, connection: AsyncConnection, wanted: Iterable[RequestKey], draft: Names
+    ) -> dict[RequestKey, int]:
+        """The numbers of what proxies count apart; those never seen before are created."""
+        keys = set(wanted)
+        missing = sorted(keys - self.requests.keys())
+        columns = [_REQUESTS.c[name] for name in RequestKey._fields]
+        for at in range(0, len(missing), _CHUNK):
+            chunk = missing[at : at + _CHUNK]
+            await _create(connection, _REQUESTS, [key._asdict() for key in chunk])
+            found = await connection.execute(
+                select(*columns, _REQUESTS.c.id).where(tuple_(*columns).in_([tuple(key) for key in chunk]))
+            )
+            for *key, number in found:
+                draft.requests[RequestKey(*key)] = number
+        return {key: draft.requests[key] if key in draft.requests else self.requests[key] for key in keys}
 
 
 async def _create(connection: AsyncConnection, target: Table, rows: list[dict[str, object]]) -> None:

@@ -15,6 +15,7 @@ from inferno_governator.store.schema import (
     ModelSample,
     NodeMinute,
     ProviderNotice,
+    RequestMinute,
     StreamPosition,
     table,
 )
@@ -47,7 +48,7 @@ def horizons(retention: Retention, now_micros: int) -> list[Horizon]:
     old = [Horizon(each, each.c.time_micros, raw) for each in (table(ModelSample), table(DeviceSample))]
     old += [
         Horizon(each, each.c.minute, kept // MINUTE_MICROS)
-        for each in (table(ModelMinute), table(DeviceMinute), table(NodeMinute))
+        for each in (table(ModelMinute), table(DeviceMinute), table(NodeMinute), table(RequestMinute))
     ]
     # A node that comes back with batches of a life this old would be refused for their age.
     stored = (table(StreamPosition), table(ProviderNotice))

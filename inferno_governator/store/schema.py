@@ -155,6 +155,73 @@ class NodeMinute(SQLModel, table=True):
     missing_batches: int = Field(sa_type=BigInteger)
 
 
+class RequestSeries(SQLModel, table=True):
+    """Who asked what, and which node answered. Rows are never deleted: other processes may hold their numbers."""
+
+    __tablename__ = "request_series"
+    __table_args__ = (UniqueConstraint("node", "model", "version", "team", "key", name="request_series_key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    # By name: it may be a node that never sent telemetry, or empty, when a request reached none.
+    node: str
+    model: str
+    version: str
+    team: str
+    key: str
+
+
+class _RequestCounts(SQLModel):
+    """What was asked in a stretch of time; ``series`` is a request_series."""
+
+    minute: int = Field(primary_key=True, sa_type=BigInteger)
+    series: int = Field(primary_key=True, foreign_key="request_series.id")
+    requests: int = Field(sa_type=BigInteger)
+    client_errors: int = Field(sa_type=BigInteger)
+    refused: int = Field(sa_type=BigInteger)
+    server_errors: int = Field(sa_type=BigInteger)
+    request_micros: int = Field(sa_type=BigInteger)
+    input_tokens: int = Field(sa_type=BigInteger)
+    output_tokens: int = Field(sa_type=BigInteger)
+    # The histogram, one column for each of its numbers: they are added up like every other count.
+    latency_0: int = Field(sa_type=BigInteger)
+    latency_1: int = Field(sa_type=BigInteger)
+    latency_2: int = Field(sa_type=BigInteger)
+    latency_3: int = Field(sa_type=BigInteger)
+    latency_4: int = Field(sa_type=BigInteger)
+    latency_5: int = Field(sa_type=BigInteger)
+    latency_6: int = Field(sa_type=BigInteger)
+    latency_7: int = Field(sa_type=BigInteger)
+    latency_8: int = Field(sa_type=BigInteger)
+    latency_9: int = Field(sa_type=BigInteger)
+    latency_10: int = Field(sa_type=BigInteger)
+    latency_11: int = Field(sa_type=BigInteger)
+    latency_12: int = Field(sa_type=BigInteger)
+    latency_13: int = Field(sa_type=BigInteger)
+    latency_14: int = Field(sa_type=BigInteger)
+    latency_15: int = Field(sa_type=BigInteger)
+
+
+class RequestMinute(_RequestCounts, table=True):
+    """What was asked in a minute."""
+
+    __tablename__ = "request_minute"
+    __table_args__ = (_NO_ROWID,)
+
+
+class RequestHour(_RequestCounts, table=True):
+    """What was asked in an hour, under its first minute."""
+
+    __tablename__ = "request_hour"
+    __table_args__ = (_NO_ROWID,)
+
+
+class RequestDay(_RequestCounts, table=True):
+    """What was asked in a day (UTC), under its first minute."""
+
+    __tablename__ = "request_day"
+    __table_args__ = (_NO_ROWID,)
+
+
 class ProviderNotice(SQLModel, table=True):
     """What a provider announced to a node's machine."""
 

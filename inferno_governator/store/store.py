@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inferno_governator.analysis.cost import PriceChange
 from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
-from inferno_governator.store import capacities, device_figures, notices, retention, usage_reader
+from inferno_governator.requests import RequestUse
+from inferno_governator.store import capacities, device_figures, notices, requests, retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -42,6 +43,11 @@ class Moment:
     def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
         """What nodes did from one minute until before another, in chunks of whole minutes."""
         return usage_reader.usage(self._connection, start_minute, end_minute)
+
+    def requests(self, start_minute: int, end_minute: int) -> AsyncIterator[list[RequestUse]]:
+        """What callers asked from one minute until before another, in chunks: by day for whole days (UTC), by hour
+        for whole hours, by minute at the edges."""
+        return requests.read(self._connection, start_minute, end_minute)
 
 
 class Store:

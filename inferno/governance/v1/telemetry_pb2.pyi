@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from inferno.governance.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TelemetryBatch(_message.Message):
-    """TelemetryBatch is what one node measured over a short while.
+    """TelemetryBatch is what one node or proxy measured over a short while.
 
     (node_id, incarnation, sequence) identifies a batch: a batch that arrives twice is stored once.
     """
@@ -36,7 +37,7 @@ class TelemetryBatch(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     DROPPED_SAMPLES_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
-    """Node that measured."""
+    """Node or proxy that measured."""
     incarnation: _builtins.int
     """Life of the node that measured."""
     sequence: _builtins.int
@@ -121,6 +122,7 @@ class Sample(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """End of the window, by the node's wall clock."""
@@ -137,6 +139,10 @@ class Sample(_message.Message):
     def device(self) -> Global___DeviceSample:
         """Use of one device."""
 
+    @_builtins.property
+    def requests(self) -> _usage_pb2.RequestSample:
+        """What was asked of one model: from a proxy."""
+
     def __init__(
         self,
         *,
@@ -144,12 +150,13 @@ class Sample(_message.Message):
         window: _duration_pb2.Duration | None = ...,
         model: Global___ModelSample | None = ...,
         device: Global___DeviceSample | None = ...,
+        requests: _usage_pb2.RequestSample | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "measurement", b"measurement", "model", b"model", "time", b"time", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "measurement", b"measurement", "model", b"model", "requests", b"requests", "time", b"time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "measurement", b"measurement", "model", b"model", "time", b"time", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "measurement", b"measurement", "model", b"model", "requests", b"requests", "time", b"time", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_measurement: _TypeAlias = _typing.Literal["model", "device"]  # noqa: Y015
+    _WhichOneofReturnType_measurement: _TypeAlias = _typing.Literal["model", "device", "requests"]  # noqa: Y015
     _WhichOneofArgType_measurement: _TypeAlias = _typing.Literal["measurement", b"measurement"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_measurement) -> _WhichOneofReturnType_measurement | None: ...
 

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 from inferno_governator.store import retention
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.engine import Database
-from inferno_governator.store.migrations.versions import step_0001, step_0002, step_0003, step_0004
+from inferno_governator.store.migrations.versions import step_0001, step_0002, step_0003, step_0004, step_0005
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import CEILING
 from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
@@ -66,6 +66,7 @@ async def test_the_first_step_can_be_undone(database_url: str) -> None:
 
     def undo(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            step_0005.downgrade()
             step_0004.downgrade()
             step_0003.downgrade()
             step_0002.downgrade()
