@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from inferno_governator.analysis.cost import Ledger, Line
+from inferno_governator.analysis.cost import minute_items
+from inferno_governator.analysis.lines import Line, Lines
 from inferno_governator.store.store import Store
 from inferno_runtime.errors import InvalidInput
 
@@ -70,9 +71,9 @@ async def report(store: Store, over: Period) -> Report:
     """
     dropped = 0
     async with store.moment() as moment:
-        ledger = Ledger(await moment.prices(over.end_minute))
+        bill, history = Lines(), await moment.facts(over.end_minute)
         async for chunk in moment.usage(over.start_minute, over.end_minute):
-            ledger.add(chunk.models, chunk.devices)
+            bill.add(minute_items(history, chunk.models, chunk.devices), chunk.devices)
             dropped += chunk.dropped_samples
-    lines = ledger.lines()
+    lines = bill.lines()
     return Report(over, lines, sum(line.cost_micros for line in lines), dropped)

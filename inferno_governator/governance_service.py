@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
 from inferno_governator import capacity_wire, notices
-from inferno_governator.analysis.cost import Line
+from inferno_governator.analysis.lines import Line
 from inferno_governator.billing import Report, period, report
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics

@@ -13,7 +13,8 @@ from inferno_governator.store.schema import NodeFacts, table
 from inferno_governator.usage import Facts
 
 _FACTS = table(NodeFacts)
-_VALUES = ("price_micros_per_hour", "region", "device", "gpu_count", "instance_type", "spot")
+# In the order of the fields of Facts.
+COLUMNS = ("price_micros_per_hour", "region", "device", "gpu_count", "instance_type", "spot")
 # Below both databases' bound of parameters.
 _CHUNK = 10_000
 
@@ -45,7 +46,7 @@ async def record(connection: AsyncConnection, statements: Iterable[Statement]) -
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=[_FACTS.c.node, _FACTS.c.effective_minute],
-            set_={name: insert.excluded[name] for name in _VALUES},
+            set_={name: insert.excluded[name] for name in COLUMNS},
         ),
         [
             {
@@ -73,7 +74,7 @@ async def _newest(connection: AsyncConnection, nodes: list[int]) -> dict[int, St
             .subquery()
         )
         found = await connection.execute(
-            select(_FACTS.c.node, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in _VALUES)).join(
+            select(_FACTS.c.node, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in COLUMNS)).join(
                 last, (_FACTS.c.node == last.c.node) & (_FACTS.c.effective_minute == last.c.minute)
             )
         )

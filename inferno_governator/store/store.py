@@ -10,7 +10,8 @@ from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.analysis.cost import PriceChange
+from inferno_governator.analysis.cost import FactsChange, minute_items
+from inferno_governator.analysis.items import Item
 from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
 from inferno_governator.requests import RequestUse
@@ -36,9 +37,15 @@ class Moment:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def prices(self, end_minute: int) -> dict[str, list[PriceChange]]:
-        """The price history of every node up to a minute, oldest first."""
-        return await usage_reader.prices(self._connection, end_minute)
+    async def facts(self, end_minute: int) -> dict[str, list[FactsChange]]:
+        """What every node said of itself up to a minute, its price for one, oldest first."""
+        return await usage_reader.node_facts(self._connection, end_minute)
+
+    async def items(self, start_minute: int, end_minute: int) -> AsyncIterator[list[Item]]:
+        """What is billed from one minute until before another, in chunks that bound memory, the oldest first."""
+        history = await self.facts(end_minute)
+        async for chunk in self.usage(start_minute, end_minute):
+            yield minute_items(history, chunk.models, chunk.devices)
 
     def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
         """What nodes did from one minute until before another, in chunks of whole minutes."""

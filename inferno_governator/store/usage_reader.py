@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.analysis.cost import DeviceUse, ModelUse, PriceChange
+from inferno_governator.analysis.cost import DeviceUse, FactsChange, ModelUse
+from inferno_governator.store.facts import COLUMNS as FACTS_COLUMNS
 from inferno_governator.store.schema import DeviceMinute, ModelMinute, Node, NodeFacts, NodeMinute, Series, table
+from inferno_governator.usage import Facts
 
 _NODE, _FACTS, _SERIES = table(Node), table(NodeFacts), table(Series)
 _MODEL, _DEVICE, _LOSS = table(ModelMinute), table(DeviceMinute), table(NodeMinute)
@@ -26,17 +28,18 @@ class UsageChunk:
     dropped_samples: int
 
 
-async def prices(connection: AsyncConnection, end_minute: int) -> dict[str, list[PriceChange]]:
-    """The price history of every node up to a minute, oldest first."""
+async def node_facts(connection: AsyncConnection, end_minute: int) -> dict[str, list[FactsChange]]:
+    """What every node said of itself up to a minute, oldest first."""
     found = await connection.execute(
-        select(_NODE.c.name, _FACTS.c.effective_minute, _FACTS.c.price_micros_per_hour)
+        select(_NODE.c.name, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in FACTS_COLUMNS))
         .join(_NODE, _NODE.c.id == _FACTS.c.node)
         .where(_FACTS.c.effective_minute < end_minute)
         .order_by(_NODE.c.name, _FACTS.c.effective_minute)
     )
-    history: dict[str, list[PriceChange]] = {}
-    for node, minute, price in found:
-        history.setdefault(node, []).append(PriceChange(minute, price))
+    history: dict[str, list[FactsChange]] = {}
+    for node, minute, price, region, device, gpu_count, instance_type, spot in found:
+        facts = Facts(price, region, device, gpu_count, instance_type, bool(spot))
+        history.setdefault(node, []).append(FactsChange(minute, facts))
     return history
 
 
@@ -70,6 +73,7 @@ async def _chunk(connection: AsyncConnection, start: int, end: int) -> UsageChun
             _MODEL.c.minute,
             _NODE.c.name,
             _SERIES.c.name,
+            _SERIES.c.version,
             *(_MODEL.c[name] for name in ("window_micros", "requests", "errors", "inferences")),
             *(_MODEL.c[name] for name in ("request_micros", "queue_micros", "compute_micros")),
         )

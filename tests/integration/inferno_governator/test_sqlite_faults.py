@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_governator.analysis.cost import PriceChange
+from inferno_governator.analysis.cost import FactsChange
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.sqlite_file import prepare
 from inferno_governator.store.store import Store
@@ -108,20 +108,20 @@ async def test_nodes_reconnect_after_damage_so_that_the_new_database_learns_thei
         assert ended.value.reason == "DATABASE_REPLACED"
 
 
-async def prices(store: Store) -> dict[str, list[PriceChange]]:
+async def facts(store: Store) -> dict[str, list[FactsChange]]:
     async with store.moment() as moment:
-        return await moment.prices(10**9)
+        return await moment.facts(10**9)
 
 
 async def test_two_readers_that_find_the_damage_set_the_file_aside_once(sqlite_url: str) -> None:
     file = file_of(sqlite_url)
     async with Store(parse_database(sqlite_url), SystemClock()) as store:
         await damage_in_use(file)
-        found = await asyncio.gather(prices(store), prices(store), return_exceptions=True)
+        found = await asyncio.gather(facts(store), facts(store), return_exceptions=True)
         # The slower one may find the damage, or the file gone.
         said = sorted(str(each).partition("governator.db ")[2].partition(":")[0] for each in found)
         assert said in (["is damaged"] * 2, ["has just been replaced.", "is damaged"]), found
-        assert await prices(store) == {}
+        assert await facts(store) == {}
     assert len(aside(file)) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
 
+from inferno_governator.analysis.items import Purpose
 from inferno_governator.store import retention
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.engine import Database
@@ -20,7 +22,7 @@ from inferno_governator.store.rollups import CEILING
 from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
 from inferno_governator.store.store import Store
 from inferno_governator.store.usage_reader import UsageChunk
-from inferno_governator.usage import Batch, SeriesKey, StreamKey
+from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InvalidInput, Unavailable
 
@@ -104,11 +106,27 @@ async def usage(store: Store, end_minute: int = 10**9) -> list[UsageChunk]:
 async def test_a_moment_does_not_change_while_it_is_read(database_url: str) -> None:
     async with Store(parse_database(database_url), ManualClock()) as store:
         async with store.moment() as moment:
-            assert await moment.prices(10**9) == {}
+            assert await moment.facts(10**9) == {}
             await store.commit([batch(1)])
             assert [chunk async for chunk in moment.usage(0, 10**9)] == []
         async with store.moment() as moment:
             assert [len(chunk.models) async for chunk in moment.usage(0, 10**9)] == [1]
+
+
+async def test_what_is_billed_comes_as_items(database_url: str) -> None:
+    priced = replace(batch(1), facts=Facts(price=60 * 4_000, region="eu-1"))
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        await store.commit([priced, batch(2, NOW + 60 * SECOND)])
+        async with store.moment() as moment:
+            items = [item for chunk in [each async for each in moment.items(0, 10**9)] for item in chunk]
+    minute = (NOW - 1) // (60 * SECOND)
+    assert [(item.start_minute, item.purpose, item.model, item.version) for item in items] == [
+        (minute + at, *use) for at in (0, 1) for use in ((Purpose.WORK, "m", "1"), (Purpose.IDLE, "", ""))
+    ]
+    assert {(item.node, item.facts) for item in items} == {("n", priced.facts)}
+    # A second of 4,000 micro-dollars a minute.
+    assert [sum(item.cost_micros for item in items[at : at + 2]) for at in (0, 2)] == [66, 66]
+    assert items[0].requests == 1
 
 
 async def test_two_that_start_at_once_on_one_database_both_find_it_ready(database_url: str) -> None:
