@@ -154,7 +154,13 @@ class ModelSettings(pydantic.BaseModel):
             raise ValueError(f"hash_on needs balance ring_hash or maglev, not {self.balance}")
         if self.slow_start and not self.balance.ramps:
             raise ValueError(f"slow_start needs balance least_request or round_robin, not {self.balance}")
+        if self.hedge_after and not self._runs_twice:
+            raise ValueError("hedge_after sends a call twice, which needs repeatable: true and retries of at least 1")
         return self
+
+    @property
+    def _runs_twice(self) -> bool:
+        return self.repeatable and self.retries > 0
 
     def traffic(self) -> Traffic:
         """The same as a plain value."""
@@ -205,4 +211,6 @@ def _over(base: ModelSettings, own: ModelSettings) -> ModelSettings:
     inherited = base.model_dump(exclude_unset=True)
     if "balance" in own.model_fields_set:
         inherited = {key: value for key, value in inherited.items() if key not in ("hash_on", "slow_start")}
+    if not own._runs_twice:  # noqa: SLF001 - of the same class
+        inherited.pop("hedge_after", None)
     return ModelSettings.model_validate({**inherited, **own.model_dump(exclude_unset=True)})

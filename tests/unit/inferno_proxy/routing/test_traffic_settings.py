@@ -33,6 +33,11 @@ def test_a_balance_without_a_slow_start_does_not_inherit_one() -> None:
     assert made.of("dice") == Traffic(Balance.RANDOM)
 
 
+def test_what_may_not_run_twice_does_not_inherit_hedging() -> None:
+    made = traffic_table(table(every={"hedge_after": 0.1}, once={"repeatable": False}, alone={"retries": 0}))
+    assert (made.of("once"), made.of("alone")) == (Traffic(repeatable=False), Traffic(retries=0))
+
+
 def test_a_balance_brings_its_own_key() -> None:
     session: dict[str, object] = {"balance": "ring_hash", "hash_on": "header:X-Session"}
     made = traffic_table(
@@ -58,6 +63,10 @@ def test_a_balance_brings_its_own_key() -> None:
         (
             {"rate": {"calls": 1, "seconds": 5, "scope": "global"}},
             "with scope global, seconds must be 1, 60, 3600 or 86400, not 5",
+        ),
+        (
+            {"hedge_after": 1, "repeatable": False},
+            "hedge_after sends a call twice, which needs repeatable: true and retries of at least 1",
         ),
         (
             {"slow_start": 5, "balance": "random"},
