@@ -256,6 +256,12 @@ class Uplink:
         self._acknowledged_at = self._clock.monotonic()
         if response.incarnation != self._identity.incarnation:
             return
+        if response.refused_samples:
+            if not self._refused:
+                _LOG.warning(
+                    "the governator leaves samples out", samples=response.refused_samples, why=response.refusal
+                )
+            self._refused += response.refused_samples
         while self._unacknowledged and self._unacknowledged[0].sequence <= response.acknowledged_sequence:
             self._acknowledged_batches += 1
             self._acknowledged_samples += self._unacknowledged.popleft().samples

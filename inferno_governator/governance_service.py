@@ -90,9 +90,13 @@ class GovernanceService(wire_grpc.GovernanceServiceServicer):
         self._opened()
         try:
             while (news := await stream.acknowledgements()) is not None:
-                for key, sequence in news.items():
+                for key, committed in news.items():
                     yield wire.StreamTelemetryResponse(
-                        node_id=key.node_id, incarnation=key.incarnation, acknowledged_sequence=sequence
+                        node_id=key.node_id,
+                        incarnation=key.incarnation,
+                        acknowledged_sequence=committed.sequence,
+                        refused_samples=committed.refused_samples,
+                        refusal=committed.refusal,
                     )
         finally:
             # No await here: when the call is cancelled, so is every await in its clean-up.

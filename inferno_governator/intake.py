@@ -25,6 +25,8 @@ _GROUP = 30_000
 # A batch without samples still takes a place.
 _LEAST = 10
 _RETRY_AFTER = 1.0
+# Nodes are named from outside: what was said of them is forgotten before it fills the memory.
+_MOST_TOLD = 10_000
 
 Commit = Callable[[Sequence[Batch]], Awaitable[Sequence[Stored]]]
 
@@ -69,6 +71,7 @@ class Intake:
         self._weight = 0
         self._arrived = asyncio.Event()
         self._closed = False
+        self._told: set[tuple[str, str]] = set()
 
     def submit(self, batch: Batch, sender: Sender) -> None:
         """Accept a batch; the sender hears of it later.
@@ -144,10 +147,30 @@ class Intake:
         for waiting, each in zip(group, stored, strict=True):
             metrics.batches.labels("stored" if each.new else "duplicate").inc()
             metrics.samples.inc(waiting.batch.sample_count if each.new else 0)
+            if each.new and waiting.batch.refused:
+                self._tell_refused(waiting.batch)
             metrics.missing_batches.inc(each.missing_batches)
             metrics.dropped_samples.inc(each.dropped_samples)
             waiting.sender.committed(waiting.batch)
             self._add_weight(-waiting.weight)
+
+    def _tell_refused(self, batch: Batch) -> None:
+        """One line for each reason on a node and no more: what measures wrongly does so every second."""
+        for reason, count in batch.refused.items():
+            self._metrics.refused_samples.labels(reason).inc(count)
+            about = (batch.stream.node_id, reason)
+            if about not in self._told:
+                self._told.add(about)
+                _LOG.warning(
+                    "impossible samples left out; this is said once",
+                    node=batch.stream.node_id,
+                    batch=batch.sequence,
+                    reason=reason,
+                    samples=count,
+                    first=batch.refusal,
+                )
+        if len(self._told) > _MOST_TOLD:
+            self._told.clear()
 
     def _refuse(self, group: list[_Waiting], error: InfernoError) -> None:
         _LOG.warning("telemetry not stored", batches=len(group), reason=error.reason, error=str(error))

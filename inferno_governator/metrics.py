@@ -17,6 +17,12 @@ class Metrics:
             registry=self.registry,
         )
         self.samples = Counter("inferno_telemetry_samples", "Telemetry samples stored.", registry=self.registry)
+        self.refused_samples = Counter(
+            "inferno_telemetry_refused_samples",
+            "Telemetry samples left out because they cannot be, by what is wrong with them.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.missing_batches = Counter(
             "inferno_telemetry_missing_batches",
             "Telemetry batches that never arrived: gaps in the nodes' numbering.",

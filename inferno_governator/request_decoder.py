@@ -42,7 +42,7 @@ def decode_requests(
         refuse: Raises; called with a field and what is wrong with it.
 
     Raises:
-        InvalidInput: A value is impossible.
+        Whatever ``check_name`` and ``refuse`` do: a value is impossible.
     """
     key = RequestKey(wire.node, wire.model, wire.version, wire.team, wire.key)
     if key not in points:

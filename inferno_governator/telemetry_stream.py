@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from inferno_governator.usage import Batch, StreamKey
 from inferno_runtime.errors import InfernoError
 
 # Batches a stream may have unacknowledged; then we stop reading and HTTP/2 flow control holds the sender.
 WINDOW = 64
+
+
+class Acknowledgement(NamedTuple):
+    """The last sequence that is committed, and how many samples were left out of what is newly acknowledged;
+    ``refusal`` says what was wrong with the first of them."""
+
+    sequence: int
+    refused_samples: int = 0
+    refusal: str = ""
 
 
 class TelemetryStream:
@@ -20,7 +30,7 @@ class TelemetryStream:
 
     def __init__(self) -> None:
         self._pending = 0
-        self._acknowledgements: dict[StreamKey, int] = {}
+        self._acknowledgements: dict[StreamKey, Acknowledgement] = {}
         self._error: InfernoError | None = None
         self._broken = False
         self._ended = False
@@ -45,7 +55,12 @@ class TelemetryStream:
 
     def committed(self, batch: Batch) -> None:
         """A batch is on disk."""
-        self._acknowledgements[batch.stream] = max(batch.sequence, self._acknowledgements.get(batch.stream, 0))
+        news = self._acknowledgements.get(batch.stream, Acknowledgement(0))
+        self._acknowledgements[batch.stream] = Acknowledgement(
+            max(batch.sequence, news.sequence),
+            news.refused_samples + sum(batch.refused.values()),
+            news.refusal or batch.refusal,
+        )
         self._settled()
 
     def refused(self, error: InfernoError) -> None:
@@ -69,8 +84,8 @@ class TelemetryStream:
         self._ended = True
         self._changed.set()
 
-    async def acknowledgements(self) -> dict[StreamKey, int] | None:
-        """Wait for news: the last sequence committed of each stream key, or None when the stream is over.
+    async def acknowledgements(self) -> dict[StreamKey, Acknowledgement] | None:
+        """Wait for news of each stream key, or None when the stream is over.
 
         Raises:
             InfernoError: Everything handed in is settled and the stream ends with this error.

@@ -50,7 +50,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of one node or proxy. ``dropped_samples`` counts from the beginning of the incarnation."""
+    """One batch of one node or proxy. ``dropped_samples`` counts from the beginning of the incarnation. ``refused`` are
+    samples it had that cannot be, by reason, and ``refusal`` says of the first what was wrong."""
 
     stream: StreamKey
     sequence: int
@@ -64,3 +65,7 @@ class Batch:
     last_micros: int = 0
     # What callers asked: from a proxy.
     requests: Mapping[RequestKey, list[RequestPoint]] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    refusal: str = ""
+    # False: ``sequence`` is a time, and there is nothing between two of them that could be missing.
+    consecutive: bool = True

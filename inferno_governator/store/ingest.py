@@ -72,7 +72,7 @@ async def ingest(
 def _steps(batches: Sequence[Batch], streams: Sequence[StreamNumber], at: dict[StreamNumber, Position]) -> list[Step]:
     steps = []
     for batch, stream in zip(batches, streams, strict=True):
-        step = positions.advance(at[stream], batch.sequence, batch.dropped_samples)
+        step = positions.advance(at[stream], batch.sequence, batch.dropped_samples, consecutive=batch.consecutive)
         at[stream] = step.position
         steps.append(step)
     return steps

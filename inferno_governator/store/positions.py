@@ -10,9 +10,9 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.store.schema import StreamPosition, table
+from inferno_governator.store.schema import Node, StreamPosition, table
 
-_POSITION = table(StreamPosition)
+_POSITION, _NODE = table(StreamPosition), table(Node)
 # Two parameters each, below both databases' bound of 32,766.
 _CHUNK = 10_000
 
@@ -43,15 +43,15 @@ class Step:
     dropped_samples: int = 0
 
 
-def advance(position: Position, sequence: int, dropped_samples: int) -> Step:
+def advance(position: Position, sequence: int, dropped_samples: int, *, consecutive: bool = True) -> Step:
     """Take one batch into account.
 
-    A batch at or before the position has been stored; one that leaves a gap says that those between are lost. The
-    node's count of dropped samples never falls within an incarnation.
+    A batch at or before the position has been stored; one that leaves a gap says that those between are lost, unless
+    the numbers are times (not ``consecutive``). The node's count of dropped samples never falls within an incarnation.
     """
     if sequence <= position.last_sequence:
         return Step(position, stored=False)
-    gap = sequence - position.last_sequence - 1
+    gap = sequence - position.last_sequence - 1 if consecutive else 0
     dropped = max(0, dropped_samples - position.dropped_samples)
     after = replace(
         position,
@@ -77,6 +77,16 @@ async def load(connection: AsyncConnection, streams: Iterable[StreamNumber]) -> 
         for node, incarnation, *rest in found:
             positions[StreamNumber(node, incarnation)] = Position(*rest)
     return positions
+
+
+async def of_incarnation(connection: AsyncConnection, incarnation: int) -> dict[str, int]:
+    """The last sequence stored of one incarnation, by the node's name."""
+    found = await connection.execute(
+        select(_NODE.c.name, _POSITION.c.last_sequence)
+        .join(_NODE, _NODE.c.id == _POSITION.c.node)
+        .where(_POSITION.c.incarnation == incarnation)
+    )
+    return dict(found.tuples().all())
 
 
 async def save(connection: AsyncConnection, positions: dict[StreamNumber, Position], now_micros: int) -> None:

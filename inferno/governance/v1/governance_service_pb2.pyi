@@ -55,22 +55,30 @@ class StreamTelemetryResponse(_message.Message):
     NODE_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    REFUSED_SAMPLES_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Node whose batches are acknowledged."""
     incarnation: _builtins.int
     """Life of that node."""
     acknowledged_sequence: _builtins.int
     """Every batch up to and including this sequence is committed."""
+    refused_samples: _builtins.int
+    """Samples that were left out of the batches that this acknowledges, because they cannot be."""
+    refusal: _builtins.str
+    """What was wrong with the first of them. Empty: nothing."""
     def __init__(
         self,
         *,
         node_id: _builtins.str = ...,
         incarnation: _builtins.int = ...,
         acknowledged_sequence: _builtins.int = ...,
+        refused_samples: _builtins.int = ...,
+        refusal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "incarnation", b"incarnation", "node_id", b"node_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "incarnation", b"incarnation", "node_id", b"node_id", "refusal", b"refusal", "refused_samples", b"refused_samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

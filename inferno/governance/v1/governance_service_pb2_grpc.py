@@ -75,8 +75,10 @@ class GovernanceServiceServicer:
         """StreamTelemetry stores batches and acknowledges what is committed. Acknowledged means on disk.
 
         Batches of one node arrive in order of sequence; after a reconnect the node sends every batch again that was not
-        acknowledged. Ends with INVALID_ARGUMENT (the batch and field named), RESOURCE_EXHAUSTED with RetryInfo (too much
-        at once) and UNAVAILABLE (the store cannot commit now: keep the batches and reconnect).
+        acknowledged. A sample that cannot be (a time of next year, a counter beyond 2^48) is left out and told of in the
+        acknowledgement; the others of its batch are stored. Ends with INVALID_ARGUMENT (a batch that cannot be placed, and
+        its field named), RESOURCE_EXHAUSTED with RetryInfo (too much at once) and UNAVAILABLE (the store cannot commit
+        now: keep the batches and reconnect).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,10 @@ class GovernanceServiceStub:
     """StreamTelemetry stores batches and acknowledges what is committed. Acknowledged means on disk.
 
     Batches of one node arrive in order of sequence; after a reconnect the node sends every batch again that was not
-    acknowledged. Ends with INVALID_ARGUMENT (the batch and field named), RESOURCE_EXHAUSTED with RetryInfo (too much
-    at once) and UNAVAILABLE (the store cannot commit now: keep the batches and reconnect).
+    acknowledged. A sample that cannot be (a time of next year, a counter beyond 2^48) is left out and told of in the
+    acknowledgement; the others of its batch are stored. Ends with INVALID_ARGUMENT (a batch that cannot be placed, and
+    its field named), RESOURCE_EXHAUSTED with RetryInfo (too much at once) and UNAVAILABLE (the store cannot commit
+    now: keep the batches and reconnect).
     """
     GetCostReport: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.GetCostReportRequest, _governance_service_pb2.GetCostReportResponse]
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
@@ -71,8 +73,10 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """StreamTelemetry stores batches and acknowledges what is committed. Acknowledged means on disk.
 
     Batches of one node arrive in order of sequence; after a reconnect the node sends every batch again that was not
-    acknowledged. Ends with INVALID_ARGUMENT (the batch and field named), RESOURCE_EXHAUSTED with RetryInfo (too much
-    at once) and UNAVAILABLE (the store cannot commit now: keep the batches and reconnect).
+    acknowledged. A sample that cannot be (a time of next year, a counter beyond 2^48) is left out and told of in the
+    acknowledgement; the others of its batch are stored. Ends with INVALID_ARGUMENT (a batch that cannot be placed, and
+    its field named), RESOURCE_EXHAUSTED with RetryInfo (too much at once) and UNAVAILABLE (the store cannot commit
+    now: keep the batches and reconnect).
     """
     GetCostReport: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.GetCostReportRequest, _governance_service_pb2.GetCostReportResponse]  # type: ignore[assignment]
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
@@ -108,8 +112,10 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """StreamTelemetry stores batches and acknowledges what is committed. Acknowledged means on disk.
 
         Batches of one node arrive in order of sequence; after a reconnect the node sends every batch again that was not
-        acknowledged. Ends with INVALID_ARGUMENT (the batch and field named), RESOURCE_EXHAUSTED with RetryInfo (too much
-        at once) and UNAVAILABLE (the store cannot commit now: keep the batches and reconnect).
+        acknowledged. A sample that cannot be (a time of next year, a counter beyond 2^48) is left out and told of in the
+        acknowledgement; the others of its batch are stored. Ends with INVALID_ARGUMENT (a batch that cannot be placed, and
+        its field named), RESOURCE_EXHAUSTED with RetryInfo (too much at once) and UNAVAILABLE (the store cannot commit
+        now: keep the batches and reconnect).
         """
 
     @_abc_1.abstractmethod

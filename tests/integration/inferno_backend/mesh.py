@@ -138,6 +138,7 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.refusal: InfernoError | None = None
         self.refused = 0
         self.impossible: set[int] = set()
+        self.leaves_out = 0
         self.capacities: list[capacity_pb2.CapacityReport] = []
         self.devices: list[capacity_pb2.DeviceFigure] = []
         self.capacity_refusals: list[InfernoError] = []
@@ -209,6 +210,8 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
                 node_id=batch.node_id,
                 incarnation=batch.incarnation + self.incarnation_shift,
                 acknowledged_sequence=batch.sequence,
+                refused_samples=self.leaves_out,
+                refusal="samples[0].time: wrong" if self.leaves_out else "",
             )
 
 

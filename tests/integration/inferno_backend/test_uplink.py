@@ -237,6 +237,19 @@ async def test_an_acknowledgement_of_another_life_is_not_taken_for_ours() -> Non
         assert not await line.uplink.flushed(0.3)
 
 
+async def test_samples_that_the_governator_leaves_out_are_counted_and_hold_nothing_up() -> None:
+    async with mesh() as far, sending(far.address) as line:
+        far.store.leaves_out = 3
+        line.put(1)
+        assert await line.uplink.flushed(10)
+        assert line.uplink.progress.refused == 3
+        far.store.leaves_out = 0
+        line.put(2)
+        assert await line.uplink.flushed(10)
+        # So the bill says that they are missing.
+        assert far.store.batches[7, 2].dropped_samples == 3
+
+
 async def test_a_batch_the_governator_never_takes_is_dropped_counted_and_holds_nothing_up() -> None:
     async with mesh() as far, sending(far.address) as line:
         far.store.impossible = {2}

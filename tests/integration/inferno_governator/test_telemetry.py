@@ -105,19 +105,37 @@ async def test_one_stream_may_carry_several_nodes(database_url: str, socket_dir:
         assert await client.requests() == 2
 
 
-async def test_an_impossible_batch_ends_its_stream_after_what_came_before_is_acknowledged(
+async def test_a_batch_that_cannot_be_placed_ends_its_stream_after_what_came_before_is_acknowledged(
     database_url: str, socket_dir: Path
 ) -> None:
     bad = batch(2)
-    bad.samples[1].device.utilization = 7
+    bad.node_id = "a/b"
     async with governator(database_url, socket_dir) as client, client.stream() as stream:
         await stream.send(batch(1), bad, batch(3))
         assert (await stream.receive()).acknowledged_sequence == 1
         with pytest.raises(InvalidInput) as refused:
             await stream.rest()
-        assert refused.value.metadata["field"] == "samples[1].device.utilization"
+        assert refused.value.metadata["field"] == "node_id"
         # The sender drops that batch and goes on: the rest is not held up.
         await client.store([batch(3)])
+        assert await client.requests() == 2
+
+
+async def test_impossible_samples_are_named_in_the_acknowledgement_and_everything_else_is_stored(
+    database_url: str, socket_dir: Path
+) -> None:
+    far, absurd, odd = batch(1), batch(2), batch(3)
+    far.samples[0].time.seconds += 10 * 86_400
+    absurd.samples[0].model.requests = 2**63
+    odd.samples[1].device.utilization = 7
+    async with governator(database_url, socket_dir) as client, client.stream() as stream:
+        await stream.send(far, absurd, odd, batch(4))
+        told = [await stream.receive()]
+        while told[-1].acknowledged_sequence < 4:
+            told.append(await stream.receive())
+        assert sum(each.refused_samples for each in told) == 3
+        assert told[0].refusal.startswith("samples[0].time: ")
+        # Of the third batch only the device is left out.
         assert await client.requests() == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.store.ingest import Stored
-from inferno_governator.telemetry_stream import WINDOW, TelemetryStream
+from inferno_governator.telemetry_stream import WINDOW, Acknowledgement, TelemetryStream
 from inferno_governator.usage import Batch, StreamKey
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Broken, Exhausted, InvalidInput, Unavailable
@@ -72,7 +72,7 @@ async def test_what_waits_is_committed_in_one_group_and_acknowledged_by_its_last
     stream.end()
     await world.settle()
     assert world.store.groups == [[1, 2, 3]]
-    assert await stream.acknowledgements() == {StreamKey("n", 1): 3}
+    assert await stream.acknowledgements() == {StreamKey("n", 1): Acknowledgement(3)}
     assert await stream.acknowledgements() is None
     assert world.metrics.registry.get_sample_value("inferno_telemetry_queued_samples") == 0
     assert world.metrics.registry.get_sample_value("inferno_telemetry_samples_total") == 300
@@ -88,7 +88,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed() -> None:
         assert not waiting.done()
         assert world.store.held is not None
         world.store.held.set()
-        assert await waiting == {StreamKey("n", 1): 1}
+        assert await waiting == {StreamKey("n", 1): Acknowledgement(1)}
         world.intake.close()
 
 
@@ -126,7 +126,7 @@ async def test_after_a_failed_commit_nothing_more_of_that_stream_is_stored_until
         world.store.down = False
         again = TelemetryStream()
         world.submit(again, batch(1), batch(2))
-        assert await again.acknowledgements() == {StreamKey("n", 1): 2}
+        assert await again.acknowledgements() == {StreamKey("n", 1): Acknowledgement(2)}
         world.intake.close()
     assert world.store.stored == [1, 2]
     assert world.metrics.registry.get_sample_value("inferno_telemetry_queued_samples") == 0
@@ -140,7 +140,7 @@ async def test_one_batch_that_the_database_cannot_take_does_not_hold_up_the_othe
     world.submit(streams[13], batch(15, node="n13"))
     await world.settle()
     assert world.store.stored == [12, 14]
-    assert await streams[14].acknowledgements() == {StreamKey("n14", 1): 14}
+    assert await streams[14].acknowledgements() == {StreamKey("n14", 1): Acknowledgement(14)}
     with pytest.raises(Broken, match="poison"):
         await streams[13].acknowledgements()
 
@@ -151,7 +151,7 @@ async def test_an_error_in_the_stream_is_told_after_what_came_before_it_is_ackno
     stream.fail(InvalidInput("bad", reason="BAD_TELEMETRY"))
     stream.fail(InvalidInput("worse", reason="BAD_TELEMETRY"))
     await world.settle()
-    assert await stream.acknowledgements() == {StreamKey("n", 1): 1}
+    assert await stream.acknowledgements() == {StreamKey("n", 1): Acknowledgement(1)}
     with pytest.raises(InvalidInput, match="bad"):
         await stream.acknowledgements()
 
@@ -170,3 +170,20 @@ async def test_a_stream_with_too_much_unacknowledged_waits_for_room() -> None:
         await ManualClock.settle()
         assert not never.done()
         never.cancel()
+
+
+async def test_samples_left_out_are_counted_once_and_told_of_in_the_acknowledgement() -> None:
+    world, stream = World(), TelemetryStream()
+    odd = [
+        Batch(StreamKey("n", 1), n, {}, {}, 9, refused={"time": n, "value": 1}, refusal=f"samples[{n}].time: wrong")
+        for n in (1, 2)
+    ]
+    world.submit(stream, *odd)
+    stream.end()
+    await world.settle()
+    assert await stream.acknowledgements() == {StreamKey("n", 1): Acknowledgement(2, 5, "samples[1].time: wrong")}
+    counted = {
+        reason: world.metrics.registry.get_sample_value("inferno_telemetry_refused_samples_total", {"reason": reason})
+        for reason in ("time", "value")
+    }
+    assert counted == {"time": 3, "value": 2}

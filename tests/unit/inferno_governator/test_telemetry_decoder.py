@@ -77,36 +77,64 @@ DAY = 86_400
         (batch(sequence=2**63), "sequence"),
         (batch(dropped_samples=2**48 + 1), "dropped_samples"),
         (batch(*[model()] * 501), "samples"),
-        (batch(model(), sample()), "samples[1]"),
-        (batch(model(), sample(at=NOW + DAY + 1, model=ModelSample(model="m"))), "samples[1].time"),
-        (batch(sample(at=NOW - 31 * DAY - 1, model=ModelSample(model="m"))), "samples[0].time"),
-        (batch(sample(at=-(10**15), model=ModelSample(model="m"))), "samples[0].time"),
-        (batch(sample(seconds=0, model=ModelSample(model="m"))), "samples[0].window"),
-        (batch(sample(seconds=-1, model=ModelSample(model="m"))), "samples[0].window"),
-        (batch(sample(seconds=3601, model=ModelSample(model="m"))), "samples[0].window"),
-        (batch(model(model="")), "samples[0].model.model"),
-        (batch(model(model="a\0b")), "samples[0].model.model"),
-        (batch(model(version="1" * 257)), "samples[0].model.version"),
-        (batch(model(queue_micros=2**63)), "samples[0].model.queue_micros"),
-        (batch(model(pending=2**64 - 1)), "samples[0].model.pending"),
-        (batch(device(kind="tpu")), "samples[0].device.kind"),
-        (batch(device(device_id="")), "samples[0].device.device_id"),
-        (batch(device(utilization=-0.1)), "samples[0].device.utilization"),
-        (batch(device(utilization=1.1)), "samples[0].device.utilization"),
-        (batch(device(utilization=float("nan"))), "samples[0].device.utilization"),
-        (batch(device(energy_joules=-1)), "samples[0].device.energy_joules"),
-        (batch(device(energy_joules=float("nan"))), "samples[0].device.energy_joules"),
-        (batch(device(energy_joules=float("inf"))), "samples[0].device.energy_joules"),
-        (batch(device(memory_used_bytes=2**60)), "samples[0].device.memory_total_bytes"),
-        (batch(facts=NodeFacts(price_micros_per_hour=-1)), "facts.price_micros_per_hour"),
-        (batch(facts=NodeFacts(price_micros_per_hour=2**62)), "facts.price_micros_per_hour"),
-        (batch(facts=NodeFacts(gpu_count=2**32 - 1)), "facts.gpu_count"),
-        (batch(facts=NodeFacts(region="\n")), "facts.region"),
     ],
 )
-def test_an_impossible_value_is_refused_by_batch_and_field(wire: TelemetryBatch, field: str) -> None:
+def test_a_batch_that_cannot_be_placed_is_refused_whole(wire: TelemetryBatch, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         decode(wire, NOW * 1_000_000)
     assert refused.value.metadata["field"] == field
     assert f"Batch {wire.sequence} of node" in str(refused.value)
     assert f" {field}: " in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wire", "field", "reason"),
+    [
+        (batch(model(), sample()), "samples[1].measurement", "kind"),
+        (batch(model(), sample(at=NOW + DAY + 1, model=ModelSample(model="m"))), "samples[1].time", "time"),
+        (batch(sample(at=NOW - 31 * DAY - 1, model=ModelSample(model="m"))), "samples[0].time", "time"),
+        (batch(sample(at=-(10**15), model=ModelSample(model="m"))), "samples[0].time", "time"),
+        (batch(sample(seconds=0, model=ModelSample(model="m"))), "samples[0].window", "window"),
+        (batch(sample(seconds=-1, model=ModelSample(model="m"))), "samples[0].window", "window"),
+        (batch(sample(seconds=3601, model=ModelSample(model="m"))), "samples[0].window", "window"),
+        (batch(model(model="")), "samples[0].model.model", "name"),
+        (batch(model(model="a\0b")), "samples[0].model.model", "name"),
+        (batch(model(version="1" * 257)), "samples[0].model.version", "name"),
+        (batch(model(queue_micros=2**63)), "samples[0].model.queue_micros", "value"),
+        (batch(model(pending=2**64 - 1)), "samples[0].model.pending", "value"),
+        (batch(device(kind="tpu")), "samples[0].device.kind", "kind"),
+        (batch(device(device_id="")), "samples[0].device.device_id", "name"),
+        (batch(device(utilization=-0.1)), "samples[0].device.utilization", "value"),
+        (batch(device(utilization=1.1)), "samples[0].device.utilization", "value"),
+        (batch(device(utilization=float("nan"))), "samples[0].device.utilization", "value"),
+        (batch(device(energy_joules=-1)), "samples[0].device.energy_joules", "value"),
+        (batch(device(energy_joules=float("nan"))), "samples[0].device.energy_joules", "value"),
+        (batch(device(energy_joules=float("inf"))), "samples[0].device.energy_joules", "value"),
+        (batch(device(memory_used_bytes=2**60)), "samples[0].device.memory_total_bytes", "value"),
+        (batch(facts=NodeFacts(price_micros_per_hour=-1)), "facts.price_micros_per_hour", "facts"),
+        (batch(facts=NodeFacts(price_micros_per_hour=2**62)), "facts.price_micros_per_hour", "facts"),
+        (batch(facts=NodeFacts(gpu_count=2**32 - 1)), "facts.gpu_count", "facts"),
+        (batch(facts=NodeFacts(region="\n")), "facts.region", "facts"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_left_out_and_named_and_the_others_are_taken(
+    wire: TelemetryBatch, field: str, reason: str
+) -> None:
+    wire.samples.add().CopyFrom(model(model="good", requests=5))
+    decoded = decode(wire, NOW * 1_000_000)
+    assert decoded.refused == {reason: 1}
+    assert decoded.refusal.startswith(f"{field}: ")
+    good = SeriesKey("model", "good", "1")
+    assert decoded.models[good] == [(NOW * 1_000_000, 1_000_000, 5, 0, 0, 0, 0, 0, 0, 0)]
+    # Facts are no sample: those of the batch are all there.
+    assert decoded.sample_count == len(wire.samples) - (reason != "facts")
+    assert all(decoded.models.values()), "a series without points has no roll-up"
+    assert all(decoded.devices.values())
+    assert (decoded.first_micros, decoded.last_micros) == (NOW * 1_000_000 - 1_000_000, NOW * 1_000_000)
+    assert decoded.facts is None
+
+
+def test_a_batch_of_which_nothing_is_left_stands_at_the_moment_it_arrived() -> None:
+    decoded = decode(batch(device(kind="tpu"), device(utilization=7)), NOW * 1_000_000)
+    assert (decoded.sample_count, decoded.refused) == (0, {"kind": 1, "value": 1})
+    assert (decoded.first_micros, decoded.last_micros) == (NOW * 1_000_000, NOW * 1_000_000)
