@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import rich_click as click
@@ -110,6 +111,31 @@ def print_line(text: str) -> None:
             reason="OUTPUT_FAILED",
             fix="Check where it goes: a file needs room on its disk.",
         ) from error
+
+
+def deliver(text: str, file: Path | None) -> None:
+    """Write text and a newline to a file, or to standard output without one.
+
+    Raises:
+        Broken: It cannot be written.
+    """
+    if file is None:
+        print_line(text)
+        return
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    say(f"Wrote {file}")
+
+
+def cannot_write(file: Path, error: OSError) -> Broken:
+    """The error for a file that could not be written."""
+    return Broken(
+        f"{file} cannot be written: {error.strerror}.",
+        reason="OUTPUT_FAILED",
+        fix="Name a file in a folder that exists, is yours to write to, and has room on its disk.",
+    )
 
 
 def say(text: str) -> None:

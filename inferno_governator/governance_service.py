@@ -14,7 +14,9 @@ from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
 from inferno_governator import capacity_wire, notices
 from inferno_governator.analysis.lines import Line
-from inferno_governator.billing import Report, period, report
+from inferno_governator.analysis.periods import period
+from inferno_governator.billing import Report, report
+from inferno_governator.cost_service import CostService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.store.store import Store
@@ -31,7 +33,7 @@ _LOG = logs.get("governator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class GovernanceService(wire_grpc.GovernanceServiceServicer):
+class GovernanceService(CostService, wire_grpc.GovernanceServiceServicer):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
     def __init__(self, store: Store, intake: Intake, clock: Clock, metrics: Metrics) -> None:

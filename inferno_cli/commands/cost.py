@@ -1,16 +1,23 @@
-"""``inferno cost``: what each node and model did and cost over a period."""
+"""``inferno cost``: what things cost, why that changed, and the bill for other programs."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from inferno_cli import endpoint as mesh
 from inferno_cli import output
 
+_PERIOD = (
+    "today, yesterday, this-week, last-week, this-month, last-month; a length up to now (90m, 24h, 7d, 4w); a month "
+    "(2026-10); START..END in ISO 8601. All in UTC"
+)
 
-@click.command("cost")
+
+@click.group("cost", invoke_without_command=True)
 @click.option(
     "--since", metavar="DURATION", help="Length of the period up to its end, like 90s, 15m, 1h, 7d (default 1h)."
 )
@@ -19,7 +26,9 @@ from inferno_cli import output
 @mesh.endpoint_option
 @mesh.timeout_option(10.0)
 @output.output_option
+@click.pass_context
 def command(
+    context: click.Context,
     since: str | None,
     start: str | None,
     end: str | None,
@@ -27,12 +36,53 @@ def command(
     timeout: float,
     output: output.Format,
 ) -> None:
-    """Show what each node and model did and cost.
+    """Show what each node and model did and cost; with a subcommand, more of it.
 
     The lines add up to the total exactly. JSON carries millionths of a US dollar.
     """
+    if context.invoked_subcommand:
+        return
     from inferno_cli import bill, period
 
     chosen = period.choose(since, start, end, now=datetime.now().astimezone())
     report = mesh.within(timeout, lambda: bill.ask(endpoint, chosen, timeout), f"Asking the mesh at {endpoint}")
     bill.show(report, output)
+
+
+@command.command("report")
+@click.option("--period", default="7d", metavar="PERIOD", help=f"{_PERIOD} (default 7d).")
+@click.option(
+    "--by",
+    "dimensions",
+    default="model",
+    metavar="DIMENSION,...",
+    help="Lines: node, model, version, team, key, region, gpu, instance, spot, purpose, day, hour (default model).",
+)
+@click.option(
+    "--where", "filters", multiple=True, metavar="DIMENSION=VALUE", help="Count only this; may be given several times."
+)
+@click.option("--compare", metavar="PERIOD", help="Say why the cost changed since this period, or: previous.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Fold all but the N dearest lines into one.")
+@click.option(
+    "-o",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown", "html"]),
+    default="table",
+    help="A table, JSON, Markdown, or a page with plots (default table).",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file.")
+@mesh.endpoint_option
+@mesh.timeout_option(30.0)
+def report(form: str, out: Path | None, endpoint: mesh.Endpoint, timeout: float, **asked: Any) -> None:
+    """Break the cost of a period down, and say why it changed.
+
+    The lines add up to the total, also as they are rounded. Idleness and overhead are lines of their own.
+    """
+    from inferno_cli import cost_report
+
+    question = cost_report.question(**asked, timeline=form != "table")
+    answer = mesh.within(
+        timeout, lambda: cost_report.ask(endpoint, question, timeout), f"Asking the mesh at {endpoint}"
+    )
+    output.deliver(cost_report.render(answer, form), out)

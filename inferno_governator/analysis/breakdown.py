@@ -118,7 +118,7 @@ _FIELDS = tuple(each.name for each in fields(Sums))
 class Line:
     """One line: its place in each dimension, and its sums.
 
-    ``purpose`` is None where work, idleness and overhead are in one line. ``others`` counts the lines that were folded
+    ``purpose`` is None where work, idleness and overhead are in one line. ``others`` counts the lines that are folded
     into this one; its values are then empty.
     """
 
@@ -128,6 +128,8 @@ class Line:
     others: int = 0
 
 
+# What a line is known by: its values, and its purpose.
+Key = tuple[tuple[str, ...], Purpose | None]
 Filters = Mapping[Dimension, Collection[str]]
 
 
@@ -144,43 +146,42 @@ class Breakdown:
         self._values = tuple(_VALUES[dimension] for dimension in self.by)
         self._where = tuple((_VALUES[dimension], frozenset(wanted)) for dimension, wanted in (where or {}).items())
         self._apart = not OF_WORK.isdisjoint(self.by)
-        self._sums: dict[tuple[tuple[str, ...], Purpose | None], Sums] = {}
+        self._sums: dict[Key, Sums] = {}
 
-    def matching(self, items: Iterable[Item]) -> list[Item]:
-        """The items that the filters let through."""
-        kept = list(items)
-        for value, wanted in self._where:
-            kept = [item for item in kept if value(item) in wanted]
-        return kept
-
-    def add(self, items: Sequence[Item]) -> list[Item]:
-        """Count items; returns those that the filters let through."""
-        self.bill_micros += sum(item.cost_micros for item in items)
-        kept = self.matching(items)
+    def add(self, items: Iterable[Item]) -> list[tuple[Key, Item]]:
+        """Count items; returns those that the filters let through, each with what its line is known by."""
+        every = list(items)
+        self.bill_micros += sum(item.cost_micros for item in every)
+        kept = [(self._key(item), item) for item in every if all(value(item) in known for value, known in self._where)]
         found = self._sums
-        for item in kept:
-            key = tuple([value(item) for value in self._values]), item.purpose if self._apart else None
+        for key, item in kept:
             sums = found.get(key)
             if sums is None:
                 sums = found[key] = Sums()
             sums.add(item)
         return kept
 
+    def _key(self, item: Item) -> Key:
+        return tuple([value(item) for value in self._values]), item.purpose if self._apart else None
+
     def total(self) -> Sums:
         """What all lines add up to."""
         return merged(self._sums.values())
 
-    def lines(self, limit: int = 0) -> list[Line]:
-        """Lines: by time where they are grouped by it, else the dearest first; idleness and overhead come last.
-
-        With a ``limit`` above zero the least dear lines beyond it are folded into one, so that the sum stays.
-        """
+    def lines(self) -> list[Line]:
+        """Lines: by time where they are grouped by it, else the dearest first; idleness and overhead come last."""
         made = [Line(values, purpose, sums) for (values, purpose), sums in self._sums.items()]
-        dearest = sorted(made, key=lambda line: (-line.sums.cost_micros, line.values, _last(line)))
-        kept, folded = (dearest[:limit], dearest[limit:]) if 0 < limit < len(dearest) else (dearest, [])
-        times = [at for at, dimension in enumerate(self.by) if dimension in OF_TIME]
-        kept.sort(key=lambda line: (tuple(line.values[at] for at in times), _last(line)))
-        return [*kept, _fold(folded)] if folded else kept
+        return ordered(self.by, made)
+
+
+def ordered(by: Sequence[Dimension], lines: Iterable[Line]) -> list[Line]:
+    """Lines in the order in which they are shown."""
+    times = [at for at, dimension in enumerate(by) if dimension in OF_TIME]
+
+    def place(line: Line) -> tuple[object, ...]:
+        return tuple(line.values[at] for at in times), _last(line), -line.sums.cost_micros, line.values
+
+    return sorted(lines, key=place)
 
 
 def _last(line: Line) -> int:
@@ -196,9 +197,11 @@ def merged(several: Iterable[Sums]) -> Sums:
     return total
 
 
-def _fold(lines: Sequence[Line]) -> Line:
-    purposes = {line.purpose for line in lines}
-    return Line((), purposes.pop() if len(purposes) == 1 else None, merged(line.sums for line in lines), len(lines))
+def folded(lines: Sequence[Line], limit: int) -> tuple[list[Line], list[Line]]:
+    """The ``limit`` dearest lines, in their order, and the rest."""
+    dearest = sorted(range(len(lines)), key=lambda at: (-lines[at].sums.cost_micros, at))
+    kept = set(dearest[:limit])
+    return [lines[at] for at in sorted(kept)], [line for at, line in enumerate(lines) if at not in kept]
 
 
 def break_down(items: Sequence[Item], by: Sequence[Dimension], where: Filters | None = None) -> list[Line]:
@@ -206,9 +209,3 @@ def break_down(items: Sequence[Item], by: Sequence[Dimension], where: Filters | 
     made = Breakdown(by, where)
     made.add(items)
     return made.lines()
-
-
-def line_of(item: Item, by: Sequence[Dimension]) -> tuple[tuple[str, ...], Purpose | None]:
-    """Values and purpose of the line that an item is in."""
-    apart = not OF_WORK.isdisjoint(by)
-    return tuple(_VALUES[dimension](item) for dimension in by), item.purpose if apart else None

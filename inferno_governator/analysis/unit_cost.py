@@ -20,24 +20,36 @@ def nanos_per(cost_micros: int, count: int, per: int = 1) -> int | None:
     """
     if not count:
         return None
-    return (2 * cost_micros * per * _NANOS_PER_MICRO + count) // (2 * count)
+    return half_up(cost_micros * per * _NANOS_PER_MICRO, count)
 
 
-def rounded(amounts: Sequence[int], unit: int) -> list[int]:
-    """Round amounts to multiples of ``unit`` so that they add up to their rounded sum.
+def rounded(amounts: Sequence[int], unit: int, total: int | None = None) -> list[int]:
+    """Round amounts to multiples of ``unit`` so that they add up to their rounded sum, or to ``total``.
 
-    The sum is rounded half up. Each amount is rounded down, and what is left goes, one unit each, to the largest
-    remainders, the earlier one where they are equal: so none moves by a whole unit, and multiples stay as they are.
+    The sum is rounded half up; a given ``total`` is a multiple of the unit less than one unit from it. Each amount is
+    rounded down, and what is left goes, one unit each, to the largest remainders, the earlier one where they are equal.
 
     >>> rounded([3_334, 3_333, 3_333], 10_000), rounded([15, -5], 10)
     ([10000, 0, 0], [20, -10])
     """
-    total = (2 * sum(amounts) + unit) // (2 * unit)
+    units = half_up(sum(amounts), unit) if total is None else total // unit
     whole = [amount // unit for amount in amounts]
+    left = units - sum(whole)
     by_remainder = sorted(range(len(amounts)), key=lambda at: (-(amounts[at] % unit), at))
-    for at in by_remainder[: total - sum(whole)]:
+    for at in by_remainder[: max(left, 0)]:
         whole[at] += 1
+    for at in by_remainder[len(amounts) + min(left, 0) :]:
+        whole[at] -= 1
     return [each * unit for each in whole]
+
+
+def half_up(amount: int, unit: int) -> int:
+    """How many units an amount is, rounded half up.
+
+    >>> half_up(15_000, 10_000), half_up(-15_000, 10_000)
+    (2, -1)
+    """
+    return (2 * amount + unit) // (2 * unit)
 
 
 def unit_for(total_micros: int) -> int:

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
+from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -44,6 +45,11 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/GetCostReport',
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
+                _registered_method=True)
+        self.ExplainCost = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ExplainCost',
+                request_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.FromString,
                 _registered_method=True)
         self.ReportCapacity = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/ReportCapacity',
@@ -87,6 +93,15 @@ class GovernanceServiceServicer:
     def GetCostReport(self, request, context):
         """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
         or reversed period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainCost(self, request, context):
+        """ExplainCost breaks the cost of a period down by any dimensions, with unit costs, and says exactly why it changed since
+        another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
+        now).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +153,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.GetCostReport,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.SerializeToString,
+            ),
+            'ExplainCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCost,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.SerializeToString,
             ),
             'ReportCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCapacity,
@@ -215,6 +235,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/GetCostReport',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.GetCostReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ExplainCost',
+            inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.FromString,
             options,
             channel_credentials,
             insecure,

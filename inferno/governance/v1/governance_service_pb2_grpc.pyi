@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
+from inferno.governance.v1 import report_pb2 as _report_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -46,6 +47,11 @@ class GovernanceServiceStub:
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
     """
+    ExplainCost: _grpc.UnaryUnaryMultiCallable[_report_pb2.ExplainCostRequest, _report_pb2.ExplainCostResponse]
+    """ExplainCost breaks the cost of a period down by any dimensions, with unit costs, and says exactly why it changed since
+    another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
+    now).
+    """
     ReportCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
     stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
@@ -81,6 +87,11 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     GetCostReport: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.GetCostReportRequest, _governance_service_pb2.GetCostReportResponse]  # type: ignore[assignment]
     """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
     or reversed period.
+    """
+    ExplainCost: _aio.UnaryUnaryMultiCallable[_report_pb2.ExplainCostRequest, _report_pb2.ExplainCostResponse]  # type: ignore[assignment]
+    """ExplainCost breaks the cost of a period down by any dimensions, with unit costs, and says exactly why it changed since
+    another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
+    now).
     """
     ReportCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]  # type: ignore[assignment]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
@@ -126,6 +137,17 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_governance_service_pb2.GetCostReportResponse, _abc.Awaitable[_governance_service_pb2.GetCostReportResponse]]:
         """GetCostReport says what each node and model did and cost over a period. Fails with INVALID_ARGUMENT for an empty
         or reversed period.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainCost(
+        self,
+        request: _report_pb2.ExplainCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_pb2.ExplainCostResponse, _abc.Awaitable[_report_pb2.ExplainCostResponse]]:
+        """ExplainCost breaks the cost of a period down by any dimensions, with unit costs, and says exactly why it changed since
+        another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
+        now).
         """
 
     @_abc_1.abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from inferno.governance.v1 import capacity_pb2, governance_service_pb2_grpc, notice_pb2, telemetry_pb2
+from inferno.governance.v1 import capacity_pb2, governance_service_pb2_grpc, notice_pb2, report_pb2, telemetry_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.registration.v1 import node_pb2, registration_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2 as registration
@@ -156,6 +156,11 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
     async def GetCostReport(
         self, request: governance.GetCostReportRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> governance.GetCostReportResponse:
+        raise Unsupported("Agents ask for no bill.", reason="NOT_HERE")
+
+    async def ExplainCost(
+        self, request: report_pb2.ExplainCostRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> report_pb2.ExplainCostResponse:
         raise Unsupported("Agents ask for no bill.", reason="NOT_HERE")
 
     async def ReportNotice(

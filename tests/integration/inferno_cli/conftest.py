@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
-from inferno.governance.v1 import capacity_pb2
+from inferno.governance.v1 import capacity_pb2, report_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.health.v1 import health_service_pb2 as health
@@ -46,6 +46,7 @@ class FakeMesh(
     models: Sequence[mesh.ModelView] = ()
     clients: Sequence[mesh.ClientView] = ()
     bill: governance.GetCostReportResponse = field(default_factory=governance.GetCostReportResponse)
+    explained: report_pb2.ExplainCostResponse = field(default_factory=report_pb2.ExplainCostResponse)
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
@@ -79,6 +80,10 @@ class FakeMesh(
     def GetCostReport(self, request: governance.GetCostReportRequest, context: Any) -> governance.GetCostReportResponse:
         self._take(request, context, self.bill_error)
         return self.bill
+
+    def ExplainCost(self, request: report_pb2.ExplainCostRequest, context: Any) -> report_pb2.ExplainCostResponse:
+        self._take(request, context, self.bill_error)
+        return self.explained
 
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)

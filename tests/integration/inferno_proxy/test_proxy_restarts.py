@@ -12,6 +12,7 @@ import pytest
 
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_stubs
+from inferno.governance.v1 import report_pb2
 from inferno_proxy.control_plane import serve
 from inferno_proxy.fleet import Address
 from inferno_proxy.settings import ProxySettings
@@ -82,6 +83,9 @@ async def test_governance_calls_reach_the_governator_through_the_public_port(soc
 
         def StreamTelemetry(self, request_iterator: Any, context: Any) -> Any:
             raise AssertionError("nobody streams here")
+
+        async def ExplainCost(self, request: report_pb2.ExplainCostRequest, context: Any) -> Any:
+            raise AssertionError("nobody asks for reasons here")
 
         async def ReportNotice(self, request: governance.ReportNoticeRequest, context: Any) -> Any:
             raise AssertionError("nobody is taken back here")

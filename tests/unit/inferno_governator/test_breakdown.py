@@ -55,28 +55,17 @@ def test_filters_choose_lines_and_the_whole_bill_is_still_told() -> None:
     assert (made.total().cost_micros, made.bill_micros) == (6_880_000, 3 * 6_880_000 + 805_000)
 
 
-def test_lines_beyond_a_limit_are_folded_into_one() -> None:
-    made = Breakdown([Dimension.NODE])
-    made.add([item(f"n{number}", hours=number, requests=1) for number in range(1, 6)])
-    *first, others = made.lines(limit=2)
-    assert [line.values for line in first] == [("n5",), ("n4",)]
-    assert (others.values, others.others, others.sums.requests) == ((), 3, 3)
-    assert sum(line.sums.cost_micros for line in [*first, others]) == made.total().cost_micros
-
-
-@given(bills, _dimensions, st.integers(0, 5))
-def test_lines_add_up_to_the_bill_whatever_they_are_grouped_by(
-    bill: list[Item], by: list[Dimension], limit: int
-) -> None:
+@given(bills, _dimensions)
+def test_lines_add_up_to_the_bill_whatever_they_are_grouped_by(bill: list[Item], by: list[Dimension]) -> None:
     made = Breakdown(by)
     made.add(bill)
-    lines = made.lines(limit)
+    lines = made.lines()
     assert sum(line.sums.cost_micros for line in lines) == sum(item.cost_micros for item in bill)
     assert sum(line.sums.requests for line in lines) == sum(item.requests for item in bill)
     assert sum(line.sums.paid_micros for line in lines) == sum(item.paid_micros for item in bill)
     for line in lines:
         assert 0 <= line.sums.idle_micros + line.sums.overhead_micros <= line.sums.cost_micros
-        assert (line.purpose is None) == OF_WORK.isdisjoint(by) or line.others
+        assert (line.purpose is None) == OF_WORK.isdisjoint(by)
 
 
 @given(bills, bills, _dimensions)
