@@ -22,6 +22,7 @@ from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.metrics_page import serve_metrics
+from inferno_governator.prometheus.source import PrometheusSource
 from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.retention import Retention
@@ -52,9 +53,11 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
     )
     async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
+        source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
             forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
+            reading = tasks.create_task(source.run()) if source is not None else None
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
@@ -68,6 +71,8 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                     notify.stopping()
             finally:
                 forgetting.cancel()
+                if reading is not None:
+                    reading.cancel()
                 intake.close()
             try:
                 async with asyncio.timeout(_LAST_SECONDS):

@@ -48,6 +48,28 @@ class Metrics:
         self.forgotten_rows = Counter(
             "inferno_store_forgotten_rows", "Rows deleted because they were old.", registry=self.registry
         )
+        self.prometheus_reads = Counter(
+            "inferno_prometheus_reads",
+            "Stretches of time read from Prometheus: stored, or failed and read again.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.prometheus_refused_samples = Counter(
+            "inferno_prometheus_refused_samples",
+            "Samples of Prometheus left out because they cannot be or name nobody, by what is wrong with them.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.prometheus_gap_seconds = Counter(
+            "inferno_prometheus_gap_seconds",
+            "Time of models and devices that Prometheus knows nothing of, each counted by itself.",
+            registry=self.registry,
+        )
+        self.prometheus_behind_seconds = Gauge(
+            "inferno_prometheus_behind_seconds",
+            "How far what is read from Prometheus is behind its clock.",
+            registry=self.registry,
+        )
         self.notices = Counter(
             "inferno_provider_notices",
             "Announcements of providers to their machines by kind: reclaim, rebalance, or maintenance.",

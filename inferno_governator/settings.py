@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from inferno_governator.prometheus.settings import ScrapedNodeSettings
 from inferno_runtime.settings import ProcessSettings, option
 
 
@@ -25,6 +27,29 @@ class GovernatorSettings(ProcessSettings):
         False, help="Serve without TLS and authentication on an address that other machines can reach."
     )
     metrics_listen: str = option("", metavar="HOST:PORT", help="Serve Prometheus metrics there; without it, nowhere.")
+    metrics: str = option(
+        "",
+        metavar="HOST:PORT",
+        help="A Prometheus server whose metrics of Triton, vLLM and DCGM become telemetry: HOST:PORT or a URL.",
+    )
+    metrics_match: str = option(
+        "",
+        metavar="MATCHERS",
+        help='Which of its targets count, by label matchers, for example: job="vllm", region=~"eu-.*".',
+    )
+    metrics_node_label: str = option(
+        "instance", metavar="LABEL", help="Label that names a target's node; of instance, the part before the port."
+    )
+    metrics_seconds: float = option(15.0, gt=0, le=300, help="Seconds between two questions to it.")
+    metrics_delay_seconds: float = option(
+        10.0, ge=0, le=300, help="Seconds after which a scrape is complete: not less than its scrape_timeout."
+    )
+    metrics_catch_up_minutes: int = option(
+        60, ge=1, le=40_000, help="How much is read again after an absence, in minutes; what is older is left out."
+    )
+    metrics_nodes: Mapping[str, ScrapedNodeSettings] = option(
+        {}, help="What nodes that it scrapes cost, by their names or patterns of names."
+    )
     raw_retention_minutes: int = option(60, ge=1, help="How long samples are kept as they arrived, in minutes.")
     minute_retention_days: int = option(31, ge=1, help="How long minute roll-ups, and so bills, are kept, in days.")
     retention_seconds: float = option(60.0, gt=0, help="Seconds between two looks for what is too old to keep.")

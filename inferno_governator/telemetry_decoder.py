@@ -55,13 +55,16 @@ class _Impossible(Exception):
 REASONS = ("time", "window", "name", "value", "kind", "facts")
 
 
-def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int, most_samples: int = MAX_SAMPLES) -> Batch:
+def decode(
+    wire: telemetry_pb2.TelemetryBatch, now_micros: int, *, most_samples: int = MAX_SAMPLES, consecutive: bool = True
+) -> Batch:
     """Turn a batch into a value without the samples that are impossible; it says how many those are and why.
 
     Args:
         wire: The batch as it arrived.
         now_micros: This machine's Unix time in microseconds.
         most_samples: How many samples a batch may have.
+        consecutive: False where its sequence is a time.
 
     Raises:
         InvalidInput: The batch cannot be placed; the sentence names the batch and the field.
@@ -117,6 +120,7 @@ def decode(wire: telemetry_pb2.TelemetryBatch, now_micros: int, most_samples: in
         last_micros=last if taken else now_micros,
         refused=refused,
         refusal=refusal,
+        consecutive=consecutive,
     )
 
 

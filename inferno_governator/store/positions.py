@@ -86,7 +86,7 @@ async def of_incarnation(connection: AsyncConnection, incarnation: int) -> dict[
         .join(_NODE, _NODE.c.id == _POSITION.c.node)
         .where(_POSITION.c.incarnation == incarnation)
     )
-    return dict(found.tuples().all())
+    return {name: sequence for name, sequence in found.all()}  # noqa: C416 - rows are no pairs to the type checker
 
 
 async def save(connection: AsyncConnection, positions: dict[StreamNumber, Position], now_micros: int) -> None:

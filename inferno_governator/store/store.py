@@ -15,7 +15,7 @@ from inferno_governator.analysis.items import Item
 from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
 from inferno_governator.requests import RequestUse
-from inferno_governator.store import capacities, device_figures, notices, requests, retention, usage_reader
+from inferno_governator.store import capacities, device_figures, notices, positions, requests, retention, usage_reader
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -108,6 +108,15 @@ class Store:
             stored = await ingest(connection, names, draft, batches, self._now())
         names.keep(draft)
         return stored
+
+    async def positions(self, incarnation: int) -> dict[str, int]:
+        """The last sequence stored of each node's batches of one incarnation.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await positions.of_incarnation(connection, incarnation)
 
     async def note(self, notice: Notice) -> bool:
         """Store what a provider announced; when this returns it is on disk. False when it was there already.
