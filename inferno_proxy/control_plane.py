@@ -74,6 +74,7 @@ from inferno_proxy.supervisor.handover import HandOver
 from inferno_proxy.supervisor.healing import carry
 from inferno_proxy.supervisor.layout import Layout
 from inferno_proxy.supervisor.watchdog import SIGN_EVERY
+from inferno_proxy.usage.usage import Usage
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import hangup, lifecycle, logs, notify
@@ -228,11 +229,14 @@ async def serve(
             ),
         ]
         if settings.healing:
-            tasks.append(group.create_task(learning.run(), name="learning"))
-            tasks.append(group.create_task(quarantine.run(), name="quarantine"))
+            tasks += [
+                group.create_task(learning.run(), name="learning"),
+                group.create_task(quarantine.run(), name="quarantine"),
+            ]
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(listen_grpc(services, gate, layout.control_grpc))
             await doors.enter_async_context(listen_http(pages, layout.control_http))
+            await doors.enter_async_context(Usage(layout, registry.view, recipes, governator, listen, clock))
             await _wait_for_agents(layout.directory, registry, settings.lease_duration, stop)
             desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
             tasks += [

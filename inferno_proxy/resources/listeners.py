@@ -51,6 +51,7 @@ from inferno_proxy.resources.settings import ResourceSettings, ServerTls
 from inferno_proxy.resources.size_limits import size_filter
 from inferno_proxy.resources.tracing import request_ids, tracing
 from inferno_proxy.resources.try_log import try_logs
+from inferno_proxy.resources.usage_stats import usage_stats
 
 ROUTER = "envoy.filters.http.router"
 
@@ -133,7 +134,8 @@ def _public(settings: ResourceSettings, *, trusted: bool) -> Filter:
         *budget_filters(settings),
         HttpFilter(name=ROUTER, typed_config=packed(Router(suppress_envoy_headers=True, upstream_log=try_logs()))),
     ]
-    manager.access_log = [*call_stats(), *manager.access_log]
+    usage = [usage_stats()] if settings.governator is not None else []
+    manager.access_log = [*call_stats(), *usage, *manager.access_log]
     if trusted:
         ranges = [_range(each) for each in settings.trusted]
         manager.internal_address_config = HttpConnectionManagerInternalAddressConfig(cidr_ranges=ranges)

@@ -28,7 +28,8 @@ class Client:
     """Somebody who calls.
 
     ``keys`` are the SHA-256 of API keys in hexadecimal, ``subjects`` those of tokens. ``models`` are names, or their
-    beginnings followed by ``*``. ``rate`` and ``budget`` bound all calls of the client together.
+    beginnings followed by ``*``. ``rate`` and ``budget`` bound all calls of the client together. ``owner`` is the
+    team it belongs to, if any.
     """
 
     name: str
@@ -38,6 +39,12 @@ class Client:
     models: tuple[str, ...] = (EVERY_MODEL,)
     rate: Rate | None = None
     budget: Budget | None = None
+    owner: str = ""
+
+    @property
+    def team(self) -> str:
+        """Who pays for its calls: its ``owner``, or itself."""
+        return self.owner or self.name
 
     @property
     def access(self) -> str:

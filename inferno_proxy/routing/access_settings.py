@@ -63,6 +63,8 @@ class ClientSettings(pydantic.BaseModel):
     rate: ClientRateSettings | None = option(None, help="How often it may call.")
     budget: ClientBudgetSettings | None = option(None, help="How many calls it has for an hour or a day.")
 
+    team: ClientName | Literal[""] = option("", help="Who pays for its calls (default: the client itself).")
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _keys_are_hashes(cls, entry: Any) -> Any:
@@ -88,6 +90,7 @@ class ClientSettings(pydantic.BaseModel):
             models=self.models,
             rate=self.rate.rate() if self.rate else None,
             budget=self.budget.budget() if self.budget else None,
+            owner=self.team,
         )
 
 

@@ -33,6 +33,11 @@ class Layout:
         return self.directory / "figures.json"
 
     @property
+    def usage(self) -> Path:
+        """What callers asked and the governator has not acknowledged."""
+        return self.directory / "usage.json"
+
+    @property
     def plan(self) -> Path:
         """What the supervisor hands the control plane: settings and the public address."""
         return self.directory / "control-plane.json"
