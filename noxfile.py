@@ -110,6 +110,7 @@ def bench(session: nox.Session) -> None:
         "telemetry_ingest",
         "telemetry_agent",
         "device_sampling",
+        "anomalies",
         "scale",
     )
     for part in session.posargs or parts:

@@ -33,6 +33,7 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "inferno_cli.commands.status:command",
         ),
         Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
+        Entry("budget", "Say what may be spent, and see what is left of it.", "inferno_cli.commands.budget:command"),
         Entry(
             "capacity",
             "Show what each model can do on each node, as measured.",

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
+from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -52,6 +53,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         minute_micros=settings.minute_retention_days * 86_400_000_000,
     )
     async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
+        budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
         async with asyncio.TaskGroup() as tasks:
@@ -61,7 +63,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
-                    GovernanceService(store, intake, clock, metrics) as service,
+                    GovernanceService(store, intake, clock, metrics, budgets) as service,
                     _listening(settings, service) as address,
                 ):
                     _LOG.info("governator ready", address=address, db=str(store.address))

@@ -16,6 +16,8 @@ from inferno_governator import capacity_wire, notices
 from inferno_governator.analysis.lines import Line
 from inferno_governator.analysis.periods import period
 from inferno_governator.billing import Report, report
+from inferno_governator.budgets.budget_service import BudgetService
+from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.cost_service import CostService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -33,10 +35,11 @@ _LOG = logs.get("governator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class GovernanceService(CostService, wire_grpc.GovernanceServiceServicer):
+class GovernanceService(BudgetService, CostService, wire_grpc.GovernanceServiceServicer):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
-    def __init__(self, store: Store, intake: Intake, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, store: Store, intake: Intake, clock: Clock, metrics: Metrics, budgets: BudgetKeeper) -> None:
+        BudgetService.__init__(self, budgets)
         self._store = store
         self._intake = intake
         self._clock = clock

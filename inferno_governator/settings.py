@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import pydantic
+
+from inferno_governator.budgets.settings import BudgetSettings, checked
 from inferno_governator.prometheus.settings import ScrapedNodeSettings
 from inferno_runtime.settings import ProcessSettings, option
 
@@ -61,4 +64,7 @@ class GovernatorSettings(ProcessSettings):
     )
     shutdown_seconds: float = option(
         3.0, gt=0, help="Seconds that open streams have, at the end, to store what they have handed in."
+    )
+    budgets: Annotated[Mapping[str, BudgetSettings], pydantic.AfterValidator(checked)] = option(
+        {}, help="What may be spent, by the budget's name."
     )

@@ -313,6 +313,26 @@ class DeviceFigure(SQLModel, table=True):
     spread: float = Field(sa_type=Double)
 
 
+class BudgetRow(SQLModel, table=True):
+    """What may be spent in a scope in each period; those of the settings file are not here."""
+
+    __tablename__ = "budget"
+    __table_args__ = (_NO_ROWID,)
+
+    name: str = Field(primary_key=True)
+    # Empty: any.
+    team: str
+    api_key: str
+    model: str
+    region: str
+    amount_micros: int = Field(sa_type=BigInteger)
+    # As on the wire.
+    period: str
+    # Percent, with commas between.
+    thresholds: str
+    hard: bool
+
+
 def table(model: type[SQLModel]) -> Table:
     """The Core table of a model: bulk writes go around the ORM, which is ten times slower."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]

@@ -12,10 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import FactsChange, minute_items
 from inferno_governator.analysis.items import Item
+from inferno_governator.budgets.budget import Budget
 from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
 from inferno_governator.requests import RequestUse
-from inferno_governator.store import capacities, device_figures, notices, positions, requests, retention, usage_reader
+from inferno_governator.store import (
+    budgets,
+    capacities,
+    device_figures,
+    notices,
+    positions,
+    requests,
+    retention,
+    usage_reader,
+)
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
@@ -169,6 +179,33 @@ class Store:
         """
         async with self._mended() as database, database.read() as connection:
             return await device_figures.newest(connection, node)
+
+    async def budgets(self) -> list[Budget]:
+        """The budgets that calls have set, by name.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await budgets.read(connection)
+
+    async def keep_budget(self, budget: Budget) -> None:
+        """Keep a budget in the place of the one of its name; when this returns it is on disk.
+
+        Raises:
+            Unavailable: It is not stored; it may be tried again.
+        """
+        async with self._mended() as database, database.write() as connection:
+            await budgets.write(connection, budget)
+
+    async def drop_budget(self, name: str) -> bool:
+        """Delete a budget; False when there is none of that name.
+
+        Raises:
+            Unavailable: It is not deleted; it may be tried again.
+        """
+        async with self._mended() as database, database.write() as connection:
+            return await budgets.drop(connection, name)
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

@@ -23,47 +23,60 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from inferno.governance.v1 import budget_pb2 as inferno_dot_governance_dot_v1_dot_budget__pb2
 from inferno.governance.v1 import capacity_pb2 as inferno_dot_governance_dot_v1_dot_capacity__pb2
 from inferno.governance.v1 import notice_pb2 as inferno_dot_governance_dot_v1_dot_notice__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
 from inferno.governance.v1 import telemetry_pb2 as inferno_dot_governance_dot_v1_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$inferno/governance/v1/capacity.proto\x1a\"inferno/governance/v1/notice.proto\x1a\"inferno/governance/v1/report.proto\x1a%inferno/governance/v1/telemetry.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xdc\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure2\xff\x05\n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"inferno/governance/v1/budget.proto\x1a$inferno/governance/v1/capacity.proto\x1a\"inferno/governance/v1/notice.proto\x1a\"inferno/governance/v1/report.proto\x1a%inferno/governance/v1/telemetry.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xdc\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"G\n\x12ListBudgetsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".inferno.governance.v1.BudgetScope\"^\n\x13ListBudgetsResponse\x12\x36\n\x07\x62udgets\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.BudgetStanding\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\"A\n\x10SetBudgetRequest\x12-\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1d.inferno.governance.v1.Budget\"\x13\n\x11SetBudgetResponse\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse2\xae\x08\n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponse\x12\x64\n\x0bListBudgets\x12).inferno.governance.v1.ListBudgetsRequest\x1a*.inferno.governance.v1.ListBudgetsResponse\x12^\n\tSetBudget\x12\'.inferno.governance.v1.SetBudgetRequest\x1a(.inferno.governance.v1.SetBudgetResponse\x12g\n\x0c\x44\x65leteBudget\x12*.inferno.governance.v1.DeleteBudgetRequest\x1a+.inferno.governance.v1.DeleteBudgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferno.governance.v1.governance_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=255
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=333
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=336
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=472
-  _globals['_GETCOSTREPORTREQUEST']._serialized_start=474
-  _globals['_GETCOSTREPORTREQUEST']._serialized_end=580
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=583
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=790
-  _globals['_COSTLINE']._serialized_start=793
-  _globals['_COSTLINE']._serialized_end=1013
-  _globals['_REPORTNOTICEREQUEST']._serialized_start=1015
-  _globals['_REPORTNOTICEREQUEST']._serialized_end=1091
-  _globals['_REPORTNOTICERESPONSE']._serialized_start=1093
-  _globals['_REPORTNOTICERESPONSE']._serialized_end=1115
-  _globals['_LISTNOTICESREQUEST']._serialized_start=1117
-  _globals['_LISTNOTICESREQUEST']._serialized_end=1180
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=1182
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=1257
-  _globals['_STOREDNOTICE']._serialized_start=1259
-  _globals['_STOREDNOTICE']._serialized_end=1377
-  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1380
-  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1513
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1515
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1539
-  _globals['_GETCAPACITYREQUEST']._serialized_start=1541
-  _globals['_GETCAPACITYREQUEST']._serialized_end=1593
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=1596
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=1727
-  _globals['_GOVERNANCESERVICE']._serialized_start=1730
-  _globals['_GOVERNANCESERVICE']._serialized_end=2497
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=291
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=369
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=372
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=508
+  _globals['_GETCOSTREPORTREQUEST']._serialized_start=510
+  _globals['_GETCOSTREPORTREQUEST']._serialized_end=616
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=619
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=826
+  _globals['_COSTLINE']._serialized_start=829
+  _globals['_COSTLINE']._serialized_end=1049
+  _globals['_REPORTNOTICEREQUEST']._serialized_start=1051
+  _globals['_REPORTNOTICEREQUEST']._serialized_end=1127
+  _globals['_REPORTNOTICERESPONSE']._serialized_start=1129
+  _globals['_REPORTNOTICERESPONSE']._serialized_end=1151
+  _globals['_LISTNOTICESREQUEST']._serialized_start=1153
+  _globals['_LISTNOTICESREQUEST']._serialized_end=1216
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=1218
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=1293
+  _globals['_STOREDNOTICE']._serialized_start=1295
+  _globals['_STOREDNOTICE']._serialized_end=1413
+  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1416
+  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1549
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1551
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1575
+  _globals['_GETCAPACITYREQUEST']._serialized_start=1577
+  _globals['_GETCAPACITYREQUEST']._serialized_end=1629
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=1632
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=1763
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=1765
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=1836
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=1838
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1932
+  _globals['_SETBUDGETREQUEST']._serialized_start=1934
+  _globals['_SETBUDGETREQUEST']._serialized_end=1999
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2001
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2020
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=2022
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=2057
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2059
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2081
+  _globals['_GOVERNANCESERVICE']._serialized_start=2084
+  _globals['_GOVERNANCESERVICE']._serialized_end=3154
 # @@protoc_insertion_point(module_scope)

@@ -71,6 +71,21 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListBudgets',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/SetBudget',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetResponse.FromString,
+                _registered_method=True)
+        self.DeleteBudget = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/DeleteBudget',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
+                _registered_method=True)
 
 
 class GovernanceServiceServicer:
@@ -141,6 +156,29 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgets(self, request, context):
+        """ListBudgets says what may be spent, what is spent, when it runs out, and which budget binds. With a scope: the
+        budgets in which spending of that scope counts, the widest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """SetBudget keeps a budget in the place of the one of its name; answered means on disk. Fails with INVALID_ARGUMENT
+        (the field named) and ALREADY_EXISTS (the settings file has one of that name).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBudget(self, request, context):
+        """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -178,6 +216,21 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.ListNotices,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetResponse.SerializeToString,
+            ),
+            'DeleteBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBudget,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -370,6 +423,87 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/ListNotices',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListBudgets',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/SetBudget',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/DeleteBudget',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,16 @@ class GovernanceServiceStub:
     """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListNoticesRequest, _governance_service_pb2.ListNoticesResponse]
     """ListNotices says what providers have announced, oldest first."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListBudgetsRequest, _governance_service_pb2.ListBudgetsResponse]
+    """ListBudgets says what may be spent, what is spent, when it runs out, and which budget binds. With a scope: the
+    budgets in which spending of that scope counts, the widest first.
+    """
+    SetBudget: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.SetBudgetRequest, _governance_service_pb2.SetBudgetResponse]
+    """SetBudget keeps a budget in the place of the one of its name; answered means on disk. Fails with INVALID_ARGUMENT
+    (the field named) and ALREADY_EXISTS (the settings file has one of that name).
+    """
+    DeleteBudget: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]
+    """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -110,6 +120,16 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListNoticesRequest, _governance_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """ListNotices says what providers have announced, oldest first."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListBudgetsRequest, _governance_service_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """ListBudgets says what may be spent, what is spent, when it runs out, and which budget binds. With a scope: the
+    budgets in which spending of that scope counts, the widest first.
+    """
+    SetBudget: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.SetBudgetRequest, _governance_service_pb2.SetBudgetResponse]  # type: ignore[assignment]
+    """SetBudget keeps a budget in the place of the one of its name; answered means on disk. Fails with INVALID_ARGUMENT
+    (the field named) and ALREADY_EXISTS (the settings file has one of that name).
+    """
+    DeleteBudget: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
+    """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     """GovernanceService takes telemetry in and gives the bill out."""
@@ -190,5 +210,33 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_governance_service_pb2.ListNoticesResponse, _abc.Awaitable[_governance_service_pb2.ListNoticesResponse]]:
         """ListNotices says what providers have announced, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _governance_service_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ListBudgetsResponse, _abc.Awaitable[_governance_service_pb2.ListBudgetsResponse]]:
+        """ListBudgets says what may be spent, what is spent, when it runs out, and which budget binds. With a scope: the
+        budgets in which spending of that scope counts, the widest first.
+        """
+
+    @_abc_1.abstractmethod
+    def SetBudget(
+        self,
+        request: _governance_service_pb2.SetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.SetBudgetResponse, _abc.Awaitable[_governance_service_pb2.SetBudgetResponse]]:
+        """SetBudget keeps a budget in the place of the one of its name; answered means on disk. Fails with INVALID_ARGUMENT
+        (the field named) and ALREADY_EXISTS (the settings file has one of that name).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteBudget(
+        self,
+        request: _governance_service_pb2.DeleteBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.DeleteBudgetResponse, _abc.Awaitable[_governance_service_pb2.DeleteBudgetResponse]]:
+        """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

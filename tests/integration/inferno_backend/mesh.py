@@ -9,13 +9,14 @@ from typing import Any
 
 import grpc
 
-from inferno.governance.v1 import capacity_pb2, governance_service_pb2_grpc, notice_pb2, report_pb2, telemetry_pb2
+from inferno.governance.v1 import capacity_pb2, governance_service_pb2_grpc, notice_pb2, telemetry_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.registration.v1 import node_pb2, registration_service_pb2_grpc
 from inferno.registration.v1 import registration_service_pb2 as registration
 from inferno_runtime import rpc
 from inferno_runtime.errors import InfernoError, InvalidInput, Unsupported
 from inferno_runtime.latest import Latest
+from tests.governance import StandIn
 from tests.waiting import eventually
 
 
@@ -127,7 +128,7 @@ async def _changes(*slots: Latest[Any]) -> AsyncIterator[None]:
             task.cancel()
 
 
-class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
+class Store(StandIn):
     """Keeps every batch once, and acknowledges what it keeps."""
 
     def __init__(self) -> None:
@@ -153,16 +154,6 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         """Requests of a model that were reported."""
         return sum(sample.model.requests for sample in self.samples() if sample.model.model == model)
 
-    async def GetCostReport(
-        self, request: governance.GetCostReportRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> governance.GetCostReportResponse:
-        raise Unsupported("Agents ask for no bill.", reason="NOT_HERE")
-
-    async def ExplainCost(
-        self, request: report_pb2.ExplainCostRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> report_pb2.ExplainCostResponse:
-        raise Unsupported("Agents ask for no bill.", reason="NOT_HERE")
-
     async def ReportNotice(
         self, request: governance.ReportNoticeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> governance.ReportNoticeResponse:
@@ -179,16 +170,6 @@ class Store(governance_service_pb2_grpc.GovernanceServiceServicer):
         self.capacities += request.reports
         self.devices += request.devices
         return governance.ReportCapacityResponse()
-
-    async def GetCapacity(
-        self, request: governance.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> governance.GetCapacityResponse:
-        raise Unsupported("Agents ask for no capacities.", reason="NOT_HERE")
-
-    async def ListNotices(
-        self, request: governance.ListNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> governance.ListNoticesResponse:
-        raise Unsupported("Agents ask for no notices.", reason="NOT_HERE")
 
     async def StreamTelemetry(
         self, requests: AsyncIterator[governance.StreamTelemetryRequest], context: grpc.aio.ServicerContext[Any, Any]

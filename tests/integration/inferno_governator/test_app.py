@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from inferno_governator.app import SERVICE, check_listen
+from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -245,7 +246,9 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
     clock = ManualClock()
     metrics = Metrics()
     async with Store(parse_database(sqlite_url), clock) as store:
-        service = GovernanceService(store, Intake(store.commit, 1000, clock, metrics), clock, metrics)
+        service = GovernanceService(
+            store, Intake(store.commit, 1000, clock, metrics), clock, metrics, BudgetKeeper(store, clock, ())
+        )
         async with service, served(service, socket_dir) as client:
             service.stop()
             async with client.stream() as stream:

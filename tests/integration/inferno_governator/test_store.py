@@ -16,7 +16,14 @@ from inferno_governator.analysis.items import Purpose
 from inferno_governator.store import retention
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.engine import Database
-from inferno_governator.store.migrations.versions import step_0001, step_0002, step_0003, step_0004, step_0005
+from inferno_governator.store.migrations.versions import (
+    step_0001,
+    step_0002,
+    step_0003,
+    step_0004,
+    step_0005,
+    step_0006,
+)
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import CEILING
 from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
@@ -68,6 +75,7 @@ async def test_the_first_step_can_be_undone(database_url: str) -> None:
 
     def undo(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            step_0006.downgrade()
             step_0005.downgrade()
             step_0004.downgrade()
             step_0003.downgrade()

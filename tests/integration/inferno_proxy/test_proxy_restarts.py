@@ -12,7 +12,6 @@ import pytest
 
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_stubs
-from inferno.governance.v1 import report_pb2
 from inferno_proxy.control_plane import serve
 from inferno_proxy.fleet import Address
 from inferno_proxy.settings import ProxySettings
@@ -22,6 +21,7 @@ from inferno_runtime import rpc
 from inferno_runtime.errors import Denied
 from inferno_runtime.lifecycle import Stop
 from inferno_runtime.process import free_port, spawn, terminate
+from tests.governance import StandIn
 from tests.integration.inferno_proxy.proxies import PROGRAM, proxy
 from tests.integration.inferno_proxy.test_proxy import infer, nodes, register
 from tests.integration.inferno_proxy.tritons import triton
@@ -77,27 +77,9 @@ async def test_a_control_plane_asked_to_stop_while_it_waits_for_agents_stops(soc
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 async def test_governance_calls_reach_the_governator_through_the_public_port(socket_dir: Path, kind: str) -> None:
-    class Governator(governance_stubs.GovernanceServiceServicer):
+    class Governator(StandIn):
         async def GetCostReport(self, request: governance.GetCostReportRequest, context: Any) -> Any:
             raise Denied("the governator was asked", reason="ASKED")
-
-        def StreamTelemetry(self, request_iterator: Any, context: Any) -> Any:
-            raise AssertionError("nobody streams here")
-
-        async def ExplainCost(self, request: report_pb2.ExplainCostRequest, context: Any) -> Any:
-            raise AssertionError("nobody asks for reasons here")
-
-        async def ReportNotice(self, request: governance.ReportNoticeRequest, context: Any) -> Any:
-            raise AssertionError("nobody is taken back here")
-
-        async def ListNotices(self, request: governance.ListNoticesRequest, context: Any) -> Any:
-            raise AssertionError("nobody asks for notices here")
-
-        async def ReportCapacity(self, request: governance.ReportCapacityRequest, context: Any) -> Any:
-            raise AssertionError("nobody measures here")
-
-        async def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> Any:
-            raise AssertionError("nobody asks for capacities here")
 
     server = rpc.server()
     governance_stubs.add_GovernanceServiceServicer_to_server(Governator(), server)
