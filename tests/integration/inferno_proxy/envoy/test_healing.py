@@ -100,6 +100,14 @@ async def test_two_of_three_nodes_gone_cost_no_call(world: World) -> None:
     assert await world.failures(60) == 0
 
 
+async def test_two_of_three_nodes_gone_cost_no_call_though_the_third_is_the_busiest(world: World) -> None:
+    await world.front()
+    await asyncio.gather(world.servers[0].crash(), world.servers[1].crash())
+    world.servers[2].seconds = 0.1
+    # A node on which nothing runs is the first choice of every try, and those that have died run nothing.
+    assert await asyncio.gather(*[world.infer() for _ in range(200)]) == ["n3"] * 200
+
+
 @pytest.mark.parametrize(("name", "survives"), [("magika", True), ("once", False), ("counter", False)])
 async def test_a_call_cut_off_midway_runs_again_only_where_that_is_safe(
     world: World, name: str, survives: bool
