@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+from inferno_governator.analysis.breakdown import Breakdown, Filters
 from inferno_governator.analysis.cost_report import CostReport, Question, Reporter, pieces
+from inferno_governator.analysis.items import Item
+from inferno_governator.analysis.periods import Period
 from inferno_governator.store.store import Store
+
+_HOUR, _DAY = 60, 1440
+# Some 150 kB on the wire.
+_ITEMS = 1_000
 
 
 async def explain(store: Store, question: Question) -> CostReport:
@@ -22,3 +31,18 @@ async def explain(store: Store, question: Question) -> CostReport:
             async for items in moment.items(question.compare.start_minute, question.compare.end_minute):
                 reporter.add_before(items)
     return reporter.report()
+
+
+async def listed(store: Store, over: Period, where: Filters, *, hourly: bool) -> AsyncIterator[list[Item]]:
+    """The items of a period that filters let through, in pieces of at most a thousand.
+
+    Raises:
+        Unavailable: The store cannot be read now.
+    """
+    kept = Breakdown((), where)
+    async with store.moment() as moment:
+        for piece in pieces(over, _HOUR if hourly else _DAY):
+            async for items in moment.items(piece.start_minute, piece.end_minute):
+                found = [item for _, item in kept.add(items)]
+                for at in range(0, len(found), _ITEMS):
+                    yield found[at : at + _ITEMS]

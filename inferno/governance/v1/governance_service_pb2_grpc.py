@@ -51,6 +51,11 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.FromString,
                 _registered_method=True)
+        self.ListCostItems = channel.unary_stream(
+                '/inferno.governance.v1.GovernanceService/ListCostItems',
+                request_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.FromString,
+                _registered_method=True)
         self.ReportCapacity = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/ReportCapacity',
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ReportCapacityRequest.SerializeToString,
@@ -117,6 +122,13 @@ class GovernanceServiceServicer:
         """ExplainCost breaks the cost of a period down by any dimensions, with unit costs, and says exactly why it changed since
         another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
         now).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCostItems(self, request, context):
+        """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,6 +208,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.ExplainCost,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.SerializeToString,
+            ),
+            'ListCostItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListCostItems,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.SerializeToString,
             ),
             'ReportCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCapacity,
@@ -315,6 +332,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/ExplainCost',
             inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_report__pb2.ExplainCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCostItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListCostItems',
+            inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class GovernanceServiceStub:
     another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
     now).
     """
+    ListCostItems: _grpc.UnaryStreamMultiCallable[_report_pb2.ListCostItemsRequest, _report_pb2.ListCostItemsResponse]
+    """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
     ReportCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
     stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
@@ -103,6 +105,8 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
     now).
     """
+    ListCostItems: _aio.UnaryStreamMultiCallable[_report_pb2.ListCostItemsRequest, _report_pb2.ListCostItemsResponse]  # type: ignore[assignment]
+    """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
     ReportCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]  # type: ignore[assignment]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
     stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
@@ -169,6 +173,14 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         another one. Fails with INVALID_ARGUMENT (what is wrong with the question) and UNAVAILABLE (the store cannot be read
         now).
         """
+
+    @_abc_1.abstractmethod
+    def ListCostItems(
+        self,
+        request: _report_pb2.ListCostItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_report_pb2.ListCostItemsResponse], _abc.AsyncIterator[_report_pb2.ListCostItemsResponse]]:
+        """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
 
     @_abc_1.abstractmethod
     def ReportCapacity(

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from inferno.governance.v1 import telemetry_pb2 as _telemetry_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -595,3 +596,159 @@ class CostBucket(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CostBucket: _TypeAlias = CostBucket  # noqa: Y015
+
+@_typing.final
+class ListCostItemsRequest(_message.Message):
+    """ListCostItemsRequest asks for what a bill is made of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    HOURLY_FIELD_NUMBER: _builtins.int
+    hourly: _builtins.bool
+    """True for items of at most an hour; otherwise of at most a day."""
+    @_builtins.property
+    def period(self) -> Global___CostPeriod:
+        """The period. Unset: the last hour."""
+
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostFilter]:
+        """What is listed: what all of these let through."""
+
+    def __init__(
+        self,
+        *,
+        period: Global___CostPeriod | None = ...,
+        filters: _abc.Iterable[Global___CostFilter] | None = ...,
+        hourly: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "hourly", b"hourly", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCostItemsRequest: _TypeAlias = ListCostItemsRequest  # noqa: Y015
+
+@_typing.final
+class ListCostItemsResponse(_message.Message):
+    """ListCostItemsResponse is a piece of the list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostItem]:
+        """Some items; in all pieces together, their costs add up to the bill exactly."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CostItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCostItemsResponse: _TypeAlias = ListCostItemsResponse  # noqa: Y015
+
+@_typing.final
+class CostItem(_message.Message):
+    """CostItem is one use of one node in a stretch of time. Money is in millionths of a US dollar."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    PAID_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    INFERENCES_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REQUEST_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    QUEUE_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    COMPUTE_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    minutes: _builtins.int
+    """Its length in minutes."""
+    node_id: _builtins.str
+    """Node name."""
+    purpose: Global___CostPurpose.ValueType
+    """What its time was paid for."""
+    model: _builtins.str
+    """Model name. Empty for idleness and overhead."""
+    version: _builtins.str
+    """Version of the model."""
+    team: _builtins.str
+    """Team of the caller. Empty where nobody says who called."""
+    key: _builtins.str
+    """API key of the caller, by its name. Empty where nobody says who called."""
+    paid_time_micros: _builtins.int
+    """Time of the node that was paid for, in microseconds."""
+    cost_micros: _builtins.int
+    """Cost."""
+    requests: _builtins.int
+    """Requests that succeeded."""
+    errors: _builtins.int
+    """Requests that failed."""
+    inferences: _builtins.int
+    """Inferences."""
+    input_tokens: _builtins.int
+    """Tokens read. Zero where unknown."""
+    output_tokens: _builtins.int
+    """Tokens written. Zero where unknown."""
+    request_time_micros: _builtins.int
+    """Total time from arrival to answer of the requests, in microseconds."""
+    queue_time_micros: _builtins.int
+    """Total time in the queue, in microseconds."""
+    compute_time_micros: _builtins.int
+    """Total time computed, in microseconds."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Start of the stretch."""
+
+    @_builtins.property
+    def facts(self) -> _telemetry_pb2.NodeFacts:
+        """What the node was: its price, region, devices."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        minutes: _builtins.int = ...,
+        node_id: _builtins.str = ...,
+        facts: _telemetry_pb2.NodeFacts | None = ...,
+        purpose: Global___CostPurpose.ValueType = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        team: _builtins.str = ...,
+        key: _builtins.str = ...,
+        paid_time_micros: _builtins.int = ...,
+        cost_micros: _builtins.int = ...,
+        requests: _builtins.int = ...,
+        errors: _builtins.int = ...,
+        inferences: _builtins.int = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        request_time_micros: _builtins.int = ...,
+        queue_time_micros: _builtins.int = ...,
+        compute_time_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_time_micros", b"compute_time_micros", "cost_micros", b"cost_micros", "errors", b"errors", "facts", b"facts", "inferences", b"inferences", "input_tokens", b"input_tokens", "key", b"key", "minutes", b"minutes", "model", b"model", "node_id", b"node_id", "output_tokens", b"output_tokens", "paid_time_micros", b"paid_time_micros", "purpose", b"purpose", "queue_time_micros", b"queue_time_micros", "request_time_micros", b"request_time_micros", "requests", b"requests", "start", b"start", "team", b"team", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostItem: _TypeAlias = CostItem  # noqa: Y015

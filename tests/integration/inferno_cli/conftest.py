@@ -27,6 +27,8 @@ from inferno.mesh.v1 import mesh_service_pb2 as mesh
 from inferno.mesh.v1 import mesh_service_pb2_grpc as mesh_grpc
 from inferno_cli.inference import tensors
 from inferno_cli.main import command
+from inferno_governator import item_wire
+from inferno_governator.analysis.items import Item
 from inferno_runtime import rpc
 from inferno_runtime.errors import InfernoError, NotFound
 
@@ -47,6 +49,7 @@ class FakeMesh(
     clients: Sequence[mesh.ClientView] = ()
     bill: governance.GetCostReportResponse = field(default_factory=governance.GetCostReportResponse)
     explained: report_pb2.ExplainCostResponse = field(default_factory=report_pb2.ExplainCostResponse)
+    items: Sequence[Item] = ()
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
@@ -84,6 +87,13 @@ class FakeMesh(
     def ExplainCost(self, request: report_pb2.ExplainCostRequest, context: Any) -> report_pb2.ExplainCostResponse:
         self._take(request, context, self.bill_error)
         return self.explained
+
+    def ListCostItems(self, request: report_pb2.ListCostItemsRequest, context: Any) -> Iterator[Any]:
+        self._take(request, context)
+        for each in self.items[:10], self.items[10:]:
+            yield item_wire.encode(each)
+        if self.bill_error:
+            self._take(request, context, self.bill_error)
 
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)

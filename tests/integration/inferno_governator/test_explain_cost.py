@@ -13,6 +13,7 @@ from inferno.governance.v1 import governance_service_pb2_grpc, report_pb2
 from inferno.governance.v1.telemetry_pb2 import NodeFacts
 from inferno_governator.analysis.breakdown import Dimension
 from inferno_governator.cost_wire import encode_dimensions
+from inferno_governator.item_wire import decode
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InfernoError, InvalidInput
 from inferno_runtime.rpc import error_from_rpc
@@ -120,3 +121,21 @@ async def test_a_name_and_ends_contradict_each_other(sqlite_url: str, socket_dir
     async with governator(sqlite_url, socket_dir, clock=ManualClock()) as client:
         with pytest.raises(InfernoError, match="a name and ends"):
             await explain(client, period=both)
+
+
+async def test_what_a_bill_is_made_of_is_listed(database_url: str, socket_dir: Path) -> None:
+    make: Any = governance_service_pb2_grpc.GovernanceServiceStub
+    async with governator(database_url, socket_dir) as client:
+        now = await two_hours(client)
+        asked = report_pb2.ListCostItemsRequest(
+            period=period(now - 3600, 7200),
+            filters=[report_pb2.CostFilter(dimension=report_pb2.COST_DIMENSION_NODE, values=["node-1"])],
+            hourly=True,
+        )
+        items = [item async for piece in make(client.channel).ListCostItems(asked) for item in decode(piece)]
+    assert sum(each.cost_micros for each in items) == 15_000
+    assert {each.node for each in items} == {"node-1"}
+    assert {(each.purpose.value, each.model, each.version) for each in items} == {("work", "m", "1"), ("idle", "", "")}
+    assert {each.facts.price for each in items} == {3_600_000, 1_800_000}
+    assert all(each.minutes <= 60 for each in items)
+    assert sum(each.requests for each in items) == 20

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_governator import cost_wire
+from inferno_governator import cost_wire, item_wire
 from inferno_governator.analysis.breakdown import Dimension
 from inferno_governator.analysis.cost_report import CostReport, Question, Reporter, pieces
 from inferno_governator.analysis.items import Item, Purpose
@@ -129,3 +129,8 @@ def test_what_cannot_be_answered_is_refused(asked: dict[str, Any], says: str) ->
 def test_what_a_node_was_paid_for_is_told_by_its_purpose() -> None:
     made = report([item(), idle("b", L4), item("c", purpose=Purpose.OVERHEAD)], by=[Dimension.PURPOSE])
     assert {each.line.values for each in made.lines} == {("work",), ("idle",), ("overhead",)}
+
+
+@given(bills)
+def test_items_travel_as_they_are(bill: list[Item]) -> None:
+    assert item_wire.decode(item_wire.encode(bill)) == bill
