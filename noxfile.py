@@ -101,7 +101,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path, TLS to nodes, the sharing out of calls, the way to the first call, telemetry, scale."""
+    """Measure the request path, TLS to nodes, sharing calls out, the way to a first call, telemetry, reports, scale."""
     parts = (
         "proxy_path",
         "node_tls",
@@ -111,6 +111,7 @@ def bench(session: nox.Session) -> None:
         "telemetry_agent",
         "device_sampling",
         "anomalies",
+        "cost_reports",
         "scale",
     )
     for part in session.posargs or parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -36,12 +37,17 @@ OF_WORK = frozenset({Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimensi
 OF_TIME = frozenset({Dimension.DAY, Dimension.HOUR})
 
 
+@functools.lru_cache(maxsize=4096)
+def _moment(minute: int, form: str) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime(form)
+
+
 def _day(item: Item) -> str:
-    return datetime.fromtimestamp(item.start_minute * 60, UTC).strftime("%Y-%m-%d")
+    return _moment(item.start_minute // _DAY_MINUTES * _DAY_MINUTES, "%Y-%m-%d")
 
 
 def _hour(item: Item) -> str:
-    return datetime.fromtimestamp(item.start_minute // _HOUR_MINUTES * 3600, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return _moment(item.start_minute // _HOUR_MINUTES * _HOUR_MINUTES, "%Y-%m-%dT%H:%MZ")
 
 
 _VALUES: Mapping[Dimension, Callable[[Item], str]] = {
@@ -105,13 +111,8 @@ class Sums:
         else:
             self.overhead_micros += item.cost_micros
 
-    def merge(self, other: Sums) -> None:
-        """Count what others have added up."""
-        for each in _FIELDS:
-            setattr(self, each, getattr(self, each) + getattr(other, each))
 
-
-_FIELDS = tuple(each.name for each in fields(Sums))
+_FIELDS = {each.name: attrgetter(each.name) for each in fields(Sums)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +187,15 @@ def ordered(by: Sequence[Dimension], lines: Iterable[Line]) -> list[Line]:
 
 def _last(line: Line) -> int:
     """Work first, then idleness, then overhead."""
-    return 0 if line.purpose is None else list(Purpose).index(line.purpose)
+    if line.purpose is None or line.purpose is Purpose.WORK:
+        return 0
+    return 1 if line.purpose is Purpose.IDLE else 2
 
 
 def merged(several: Iterable[Sums]) -> Sums:
     """What several sums add up to."""
-    total = Sums()
-    for sums in several:
-        total.merge(sums)
-    return total
+    parts = list(several)
+    return Sums(**{name: sum(map(get, parts)) for name, get in _FIELDS.items()})
 
 
 def folded(lines: Sequence[Line], limit: int) -> tuple[list[Line], list[Line]]:

@@ -126,7 +126,8 @@ class Reporter:
         self._before = Breakdown(question.by, question.where)
         self._account_now, self._account_before = Account(), Account()
         self._series: dict[int, dict[Key, int]] = {}
-        self._used: dict[int, Sums] = {}
+        # Time paid for, and worked, of each bucket.
+        self._used: dict[int, list[int]] = {}
 
     def add(self, items: Iterable[Item]) -> None:
         """Count items of the period."""
@@ -161,10 +162,11 @@ class Reporter:
 
     def _lines(self) -> tuple[list[Compared], list[Compared]]:
         """The lines that are shown, and those that are folded."""
-        now = self._now.lines()
+        every = self._now.lines()
         before = {(line.values, line.purpose): line.sums.cost_micros for line in self._before.lines()}
-        gone = before.keys() - {(line.values, line.purpose) for line in now}
-        every = ordered(self._now.by, [*now, *(Line(values, purpose, Sums()) for values, purpose in gone)])
+        gone = before.keys() - {(line.values, line.purpose) for line in every} if before else ()
+        if gone:
+            every = ordered(self._now.by, [*every, *(Line(values, purpose, Sums()) for values, purpose in gone)])
         kept, rest = folded(every, self._question.limit) if 0 < self._question.limit < len(every) else (every, [])
         return self._beside(kept, before), self._beside(rest, before)
 
@@ -180,9 +182,11 @@ class Reporter:
             series = self._series.get(bucket)
             if series is None:
                 series = self._series[bucket] = {}
-                self._used[bucket] = Sums()
+                self._used[bucket] = [0, 0]
             series[key] = series.get(key, 0) + item.cost_micros
-            self._used[bucket].add(item)
+            used = self._used[bucket]
+            used[0] += item.paid_micros
+            used[1] += item.paid_micros if item.purpose is Purpose.WORK else 0
 
     def _timeline(self, lines: Sequence[Line]) -> Timeline:
         dearest, _ = folded(lines, _PLOTTED)
@@ -193,15 +197,15 @@ class Reporter:
         first = origin + (period.start_minute - origin) // step * step
         buckets = []
         for start in range(first, period.end_minute, step):
-            used, series = self._used.get(start, Sums()), self._series.get(start, {})
-            costs = [series.get(key, 0) for key in keys]
+            series, (paid, worked) = self._series.get(start, {}), self._used.get(start, (0, 0))
+            costs, cost = [series.get(key, 0) for key in keys], sum(series.values())
             buckets.append(
                 Bucket(
                     start_minute=max(start, period.start_minute),
-                    cost_micros=used.cost_micros,
-                    paid_micros=used.paid_micros,
-                    worked_micros=used.worked_micros,
-                    line_micros=(*costs, used.cost_micros - sum(costs)),
+                    cost_micros=cost,
+                    paid_micros=paid,
+                    worked_micros=worked,
+                    line_micros=(*costs, cost - sum(costs)),
                 )
             )
         return Timeline(step, places, tuple(buckets))

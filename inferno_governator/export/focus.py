@@ -8,6 +8,7 @@ price it has, whatever commitment that is from), sub accounts (a team is a tag) 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def _consumed_seconds(item: Item) -> Decimal:
     return Decimal(item.paid_micros) * _MICRO
 
 
+@functools.lru_cache(maxsize=4096)
 def _time(minute: int) -> datetime:
     return datetime.fromtimestamp(minute * 60, UTC)
 
