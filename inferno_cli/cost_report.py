@@ -20,7 +20,7 @@ from inferno_governator.reports.document import document
 from inferno_governator.reports.html import html
 from inferno_governator.reports.markdown import markdown
 from inferno_governator.reports.sheet import columns
-from inferno_governator.reports.words import explanation
+from inferno_governator.reports.words import explanation, remarks
 from inferno_runtime.errors import InvalidInput
 
 
@@ -111,6 +111,7 @@ def _table(report: CostReport) -> str:
         parts.append(output.table(shown, [{str(at): cell for at, cell in enumerate(row)} for row in rows]))
     else:
         parts.append("Nothing was paid for.")
+    parts += [f"! {remark}" for remark in remarks(report)]
     if report.change and report.compared_with:
         told = explanation(report.change)
         lines = [f"  {line}" for line in told.lines()]

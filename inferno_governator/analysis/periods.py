@@ -84,7 +84,8 @@ def named(name: str, now: float) -> Period:
         over = name in ("yesterday", "last-week", "last-month")
         return _between(start, _calendar_start(_CALENDAR[_CALENDAR.index(name) - 1], moment) if over else moment, name)
     if match := _DURATION.fullmatch(name):
-        return period(int(now) - 60 * int(match[1]) * _UNITS[match[2]], None, now)
+        end = math.ceil(now / 60)
+        return period(60 * (end - int(match[1]) * _UNITS[match[2]]), 60 * end, now)
     if _MONTH.fullmatch(name):
         start = _moment(f"{name}-01", name)
         return _between(start, min(_month_after(start), max(start, moment)), name)

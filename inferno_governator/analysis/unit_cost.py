@@ -59,6 +59,6 @@ def unit_for(total_micros: int) -> int:
     (10000, 10, 1)
     """
     size, unit = abs(total_micros), _CENT_MICROS
-    while unit > 1 and size < 1_000 * unit:
+    while unit > 1 and 0 < size < 1_000 * unit:
         unit //= 10
     return unit

@@ -11,7 +11,7 @@ from inferno_governator.analysis.items import Purpose
 from inferno_governator.analysis.unit_cost import rounded, unit_for
 from inferno_governator.reports import figures, svg
 from inferno_governator.reports.sheet import columns, total_dollars
-from inferno_governator.reports.words import Explanation, explanation
+from inferno_governator.reports.words import Explanation, explanation, remarks
 
 _MICROS = 1_000_000
 _DAY = 1440
@@ -46,7 +46,8 @@ def _summary(report: CostReport) -> str:
         ("Requests", figures.count(total.requests)),
     ]
     body = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
-    return f'<dl class="tiles">{body}</dl>\n{_filters(report)}'
+    remarked = "".join(f"<p>{escape(remark)}</p>\n" for remark in remarks(report))
+    return f'<dl class="tiles">{body}</dl>\n{_filters(report)}{remarked}'
 
 
 def _filters(report: CostReport) -> str:

@@ -9,7 +9,7 @@ from inferno_governator.analysis.cost_report import CostReport, Timeline
 from inferno_governator.analysis.unit_cost import rounded, unit_for
 from inferno_governator.reports import figures
 from inferno_governator.reports.sheet import columns, total_dollars
-from inferno_governator.reports.words import explanation
+from inferno_governator.reports.words import explanation, remarks
 
 _BAR = 30
 # What has a meaning in a table or in running text.
@@ -19,6 +19,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 def markdown(report: CostReport) -> str:
     """The whole report."""
     parts = [f"# Cost, {figures.span(report.period)}", f"Total **{total_dollars(report)}**{_left_out(report)}"]
+    parts += remarks(report)
     if report.lines:
         parts.append(_lines(report))
     if report.change and report.compared_with:

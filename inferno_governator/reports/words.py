@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from inferno_governator.analysis.change import Change
+from inferno_governator.analysis.cost_report import CostReport
 from inferno_governator.analysis.unit_cost import half_up, rounded, unit_for
 from inferno_governator.reports.figures import dollars, percent
 
@@ -100,3 +101,10 @@ def _utilisation(before: Fraction | None, after: Fraction | None) -> str:
     if first == second:
         return f"Utilisation stayed at {second}"
     return f"Utilisation {'rose' if after > before else 'fell'} from {first} to {second}"
+
+
+def remarks(report: CostReport) -> list[str]:
+    """What a reader must know to believe the figures."""
+    if report.total.paid_micros and not report.total.cost_micros:
+        return ["None of these nodes has a price, so they cost nothing here."]
+    return []

@@ -156,3 +156,10 @@ def test_json_is_exact(now: list[Item], before: list[Item]) -> None:
     moved = read["change"]
     parts = sum(moved[f"{cause}_micros"] for cause in ("price", "demand", "utilization", "mix"))
     assert parts == moved["difference_micros"] == moved["after_micros"] - moved["before_micros"]
+
+
+def test_nodes_without_a_price_are_remarked_on() -> None:
+    free = report([item(facts=priced(H100, 0))], [])
+    assert "None of these nodes has a price" in markdown(free)
+    assert "None of these nodes has a price" in html(free)
+    assert "has a price" not in markdown(report([item()], []))

@@ -31,6 +31,8 @@ def test_a_unit_cost_is_within_half_a_billionth(cost: int, count: int, per: int)
     assert abs(found - Fraction(cost * per * 1000, count)) <= Fraction(1, 2)
 
 
-@pytest.mark.parametrize(("total", "unit"), [(0, 1), (999, 1), (10_000, 10), (-10_000_000, 10_000), (10**12, 10_000)])
+@pytest.mark.parametrize(
+    ("total", "unit"), [(0, 10_000), (999, 1), (10_000, 10), (-10_000_000, 10_000), (10**12, 10_000)]
+)
 def test_a_total_shows_four_digits_or_all_it_has(total: int, unit: int) -> None:
     assert unit_for(total) == unit
