@@ -35,6 +35,9 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
         Entry("cost", "Show what each node and model did and cost.", "inferno_cli.commands.cost:command"),
         Entry("budget", "Say what may be spent, and see what is left of it.", "inferno_cli.commands.budget:command"),
         Entry(
+            "watch", "See objectives, burn rates and alerts with their causes.", "inferno_cli.commands.watch:command"
+        ),
+        Entry(
             "capacity",
             "Show what each model can do on each node, as measured.",
             "inferno_cli.commands.capacity:command",

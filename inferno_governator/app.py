@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
+from inferno_governator.alerts.receiver import Receiver
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
@@ -28,6 +29,8 @@ from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.store import Store
+from inferno_governator.watch.watcher import Watcher
+from inferno_governator.watch.watching import watch
 from inferno_runtime import logs, notify, rpc
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError, InvalidInput
@@ -55,15 +58,19 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
     async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
         budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
+        objectives = [each.objective(model) for model, each in settings.objectives.items()]
+        watcher = Watcher(store, clock, metrics, budgets, objectives, settings.watch_seconds)
+        receivers = [Receiver(name, each, store, clock) for name, each in settings.alerts.items()]
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
             forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
+            watching = tasks.create_task(watch(watcher, receivers))
             reading = tasks.create_task(source.run()) if source is not None else None
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
-                    GovernanceService(store, intake, clock, metrics, budgets) as service,
+                    GovernanceService(store, intake, clock, metrics, budgets, watcher) as service,
                     _listening(settings, service) as address,
                 ):
                     _LOG.info("governator ready", address=address, db=str(store.address))
@@ -73,6 +80,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                     notify.stopping()
             finally:
                 forgetting.cancel()
+                watching.cancel()
                 if reading is not None:
                     reading.cancel()
                 intake.close()

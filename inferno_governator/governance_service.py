@@ -24,6 +24,8 @@ from inferno_governator.metrics import Metrics
 from inferno_governator.store.store import Store
 from inferno_governator.telemetry_decoder import decode
 from inferno_governator.telemetry_stream import TelemetryStream
+from inferno_governator.watch.watch_service import WatchService
+from inferno_governator.watch.watcher import Watcher
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Denied, InfernoError, Unavailable
@@ -35,11 +37,14 @@ _LOG = logs.get("governator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class GovernanceService(BudgetService, CostService, wire_grpc.GovernanceServiceServicer):
+class GovernanceService(BudgetService, CostService, WatchService, wire_grpc.GovernanceServiceServicer):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
-    def __init__(self, store: Store, intake: Intake, clock: Clock, metrics: Metrics, budgets: BudgetKeeper) -> None:
-        BudgetService.__init__(self, budgets)
+    def __init__(
+        self, store: Store, intake: Intake, clock: Clock, metrics: Metrics, budgets: BudgetKeeper, watcher: Watcher
+    ) -> None:
+        self._budgets = budgets
+        self._watcher = watcher
         self._store = store
         self._intake = intake
         self._clock = clock

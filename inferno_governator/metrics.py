@@ -48,6 +48,13 @@ class Metrics:
         self.forgotten_rows = Counter(
             "inferno_store_forgotten_rows", "Rows deleted because they were old.", registry=self.registry
         )
+        self.alerts = Gauge("inferno_alerts", "Alerts that last, by kind.", ["kind"], registry=self.registry)
+        self.budget_left = Gauge(
+            "inferno_budget_left_dollars",
+            "What is left of a budget in the period that runs, in US dollars.",
+            ["budget"],
+            registry=self.registry,
+        )
         self.prometheus_reads = Counter(
             "inferno_prometheus_reads",
             "Stretches of time read from Prometheus: stored, or failed and read again.",

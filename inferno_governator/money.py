@@ -43,3 +43,14 @@ def apportion(amount: int, weights: Sequence[int]) -> list[int]:
         for i in by_remainder[:left]:
             parts[i] += 1
     return parts
+
+
+def dollars(micros: int, *, sign: bool = False) -> str:
+    """US dollars for a sentence: cents, and hundredths of them below a dollar.
+
+    >>> dollars(1_234_567_890), dollars(-1_200), dollars(5, sign=True)
+    ('$1,234.57', '-$0.0012', '+$0.0000')
+    """
+    mark = "-" if micros < 0 else "+" if sign else ""
+    size = abs(micros) / MICROS
+    return f"{mark}${size:,.2f}" if size >= 1 else f"{mark}${size:.4f}"

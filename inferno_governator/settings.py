@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar
 
 import pydantic
 
+from inferno_governator.alerts.settings import ReceiverSettings
 from inferno_governator.budgets.settings import BudgetSettings, checked
 from inferno_governator.prometheus.settings import ScrapedNodeSettings
+from inferno_governator.watch.settings import ObjectiveSettings
 from inferno_runtime.settings import ProcessSettings, option
 
 
@@ -68,3 +70,6 @@ class GovernatorSettings(ProcessSettings):
     budgets: Annotated[Mapping[str, BudgetSettings], pydantic.AfterValidator(checked)] = option(
         {}, help="What may be spent, by the budget's name."
     )
+    objectives: Mapping[str, ObjectiveSettings] = option({}, help="What models promise, by the model's name.")
+    alerts: Mapping[str, ReceiverSettings] = option({}, help="Who is told of alerts, by a name of your own.")
+    watch_seconds: float = option(60.0, gt=0, help="Seconds between two looks for what is worth an alert.")

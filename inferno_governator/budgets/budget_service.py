@@ -17,10 +17,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class BudgetService:
-    """Part of the servicer."""
+    """Mixed into the servicer, which holds the budgets."""
 
-    def __init__(self, budgets: BudgetKeeper) -> None:
-        self._budgets = budgets
+    _budgets: BudgetKeeper
 
     async def ListBudgets(self, request: wire.ListBudgetsRequest, context: Context) -> wire.ListBudgetsResponse:
         """How budgets stand."""

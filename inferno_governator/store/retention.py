@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.store.alert_schema import AlertRow, AlertTold
 from inferno_governator.store.rollups import MINUTE_MICROS
 from inferno_governator.store.schema import (
     DeviceMinute,
@@ -52,7 +53,10 @@ def horizons(retention: Retention, now_micros: int) -> list[Horizon]:
     ]
     # A node that comes back with batches of a life this old would be refused for their age.
     stored = (table(StreamPosition), table(ProviderNotice))
-    return [*old, *(Horizon(each, each.c.stored_micros, kept) for each in stored)]
+    old += [Horizon(each, each.c.stored_micros, kept) for each in stored]
+    # An alert that lasts has no end, and so is never old.
+    ended, told = table(AlertRow), table(AlertTold)
+    return [*old, Horizon(ended, ended.c.end_micros, kept), Horizon(told, told.c.told_micros, kept)]
 
 
 async def forget(connection: AsyncConnection, horizon: Horizon) -> int:

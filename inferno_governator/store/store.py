@@ -10,6 +10,7 @@ from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.alerts.alert import Alert, Told
 from inferno_governator.analysis.cost import FactsChange, minute_items
 from inferno_governator.analysis.items import Item
 from inferno_governator.budgets.budget import Budget
@@ -17,9 +18,11 @@ from inferno_governator.capacity import Capacity, DeviceFigure
 from inferno_governator.notices import Notice, StoredNotice
 from inferno_governator.requests import RequestUse
 from inferno_governator.store import (
+    alerts,
     budgets,
     capacities,
     device_figures,
+    node_news,
     notices,
     positions,
     requests,
@@ -36,6 +39,7 @@ from inferno_governator.store.retention import Retention
 from inferno_governator.store.sqlite_file import prepare, set_aside
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
+from inferno_governator.watch.node_findings import NodeNews
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError
 from inferno_runtime.latest import Latest
@@ -206,6 +210,51 @@ class Store:
         """
         async with self._mended() as database, database.write() as connection:
             return await budgets.drop(connection, name)
+
+    async def alerts(self) -> list[Alert]:
+        """The alerts that last and the newest of those that are over, the newest first.
+
+        Raises:
+            Unavailable: They cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await alerts.read(connection)
+
+    async def keep_alerts(self, changed: Sequence[Alert]) -> None:
+        """Keep alerts as they are now, in one transaction; when this returns they are on disk.
+
+        Raises:
+            Unavailable: None is stored; it may be tried again.
+        """
+        async with self._mended() as database, database.write() as connection:
+            await alerts.write(connection, changed)
+
+    async def node_news(self, since_micros: int, dropped_from_minute: int) -> list[NodeNews]:
+        """When nodes were heard last that were heard since a time, and what they dropped from a minute on.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await node_news.read(connection, since_micros, dropped_from_minute)
+
+    async def told(self, receiver: str) -> dict[tuple[str, int], Told]:
+        """What a receiver was told last of each alert, by fingerprint and start.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await alerts.told(connection, receiver)
+
+    async def note_told(self, receiver: str, known: Sequence[Alert]) -> None:
+        """Keep that a receiver was told of alerts as they are.
+
+        Raises:
+            Unavailable: It is not stored; it may be tried again.
+        """
+        async with self._mended() as database, database.write() as connection:
+            await alerts.note_told(connection, receiver, known, self._now())
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

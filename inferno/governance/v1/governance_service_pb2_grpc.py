@@ -91,6 +91,21 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
                 _registered_method=True)
+        self.ListWatches = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListWatches',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListAlerts',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeAlert = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/AcknowledgeAlert',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.FromString,
+                _registered_method=True)
 
 
 class GovernanceServiceServicer:
@@ -191,6 +206,28 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWatches(self, request, context):
+        """ListWatches says which objectives are watched, and how fast their error budgets burn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """ListAlerts says what was found and lasts, and if wanted what is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlert(self, request, context):
+        """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
+        NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -248,6 +285,21 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.DeleteBudget,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
+            'ListWatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWatches,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'AcknowledgeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlert,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -548,6 +600,87 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/DeleteBudget',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListWatches',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListAlerts',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/AcknowledgeAlert',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,14 @@ class GovernanceServiceStub:
     """
     DeleteBudget: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]
     """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+    ListWatches: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListWatchesRequest, _governance_service_pb2.ListWatchesResponse]
+    """ListWatches says which objectives are watched, and how fast their error budgets burn."""
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListAlertsRequest, _governance_service_pb2.ListAlertsResponse]
+    """ListAlerts says what was found and lasts, and if wanted what is over."""
+    AcknowledgeAlert: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.AcknowledgeAlertRequest, _governance_service_pb2.AcknowledgeAlertResponse]
+    """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
+    NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+    """
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -134,6 +142,14 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """
     DeleteBudget: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
     """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+    ListWatches: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListWatchesRequest, _governance_service_pb2.ListWatchesResponse]  # type: ignore[assignment]
+    """ListWatches says which objectives are watched, and how fast their error budgets burn."""
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListAlertsRequest, _governance_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """ListAlerts says what was found and lasts, and if wanted what is over."""
+    AcknowledgeAlert: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.AcknowledgeAlertRequest, _governance_service_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
+    """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
+    NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+    """
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     """GovernanceService takes telemetry in and gives the bill out."""
@@ -250,5 +266,31 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_governance_service_pb2.DeleteBudgetResponse, _abc.Awaitable[_governance_service_pb2.DeleteBudgetResponse]]:
         """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+
+    @_abc_1.abstractmethod
+    def ListWatches(
+        self,
+        request: _governance_service_pb2.ListWatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ListWatchesResponse, _abc.Awaitable[_governance_service_pb2.ListWatchesResponse]]:
+        """ListWatches says which objectives are watched, and how fast their error budgets burn."""
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _governance_service_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ListAlertsResponse, _abc.Awaitable[_governance_service_pb2.ListAlertsResponse]]:
+        """ListAlerts says what was found and lasts, and if wanted what is over."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeAlert(
+        self,
+        request: _governance_service_pb2.AcknowledgeAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.AcknowledgeAlertResponse, _abc.Awaitable[_governance_service_pb2.AcknowledgeAlertResponse]]:
+        """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
+        NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+        """
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

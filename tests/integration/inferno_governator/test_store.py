@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import pkgutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +18,7 @@ from inferno_governator.analysis.items import Purpose
 from inferno_governator.store import retention
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.engine import Database
-from inferno_governator.store.migrations.versions import (
-    step_0001,
-    step_0002,
-    step_0003,
-    step_0004,
-    step_0005,
-    step_0006,
-)
+from inferno_governator.store.migrations import versions
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import CEILING
 from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
@@ -75,12 +70,8 @@ async def test_the_first_step_can_be_undone(database_url: str) -> None:
 
     def undo(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
-            step_0006.downgrade()
-            step_0005.downgrade()
-            step_0004.downgrade()
-            step_0003.downgrade()
-            step_0002.downgrade()
-            step_0001.downgrade()
+            for step in sorted(pkgutil.iter_modules(versions.__path__), key=lambda each: each.name, reverse=True):
+                importlib.import_module(f"{versions.__name__}.{step.name}").downgrade()
 
     async with Store(parse_database(database_url), ManualClock()):
         pass

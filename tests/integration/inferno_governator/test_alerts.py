@@ -1,0 +1,200 @@
+"""Alerts from telemetry to their receivers, over the wire and across restarts, on both databases."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+from pydantic import SecretStr
+
+from inferno.governance.v1 import governance_service_pb2 as wire
+from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
+from inferno.governance.v1.notice_pb2 import NOTICE_KIND_RECLAIM, ProviderNotice
+from inferno_governator.alerts.settings import ReceiverSettings
+from inferno_governator.budgets.settings import BudgetSettings
+from inferno_governator.watch.settings import ObjectiveSettings
+from inferno_runtime.clock import ManualClock
+from inferno_runtime.process import free_port
+from tests.integration.inferno_governator.alert_receivers import (
+    alertmanager,
+    alertmanager_program,
+    hook,
+    known_alerts,
+)
+from tests.integration.inferno_governator.governators import governator, governator_process
+from tests.integration.inferno_governator.nodes import FACTS, batch
+from tests.waiting import eventually
+
+__all__ = ["alertmanager_program"]
+# A node costs 1,000 micro-dollars a second.
+BUDGETS = {"all": BudgetSettings(amount=Decimal("0.002"), period="day")}
+
+
+def webhook(url: str, **settings: Any) -> dict[str, ReceiverSettings]:
+    headers = {"authorization": SecretStr("Bearer secret")}
+    return {"hook": ReceiverSettings(kind="webhook", url=url, headers=headers, every_seconds=10, **settings)}
+
+
+async def passing(clock: ManualClock, check: Callable[[], object], what: str) -> None:
+    """Let time go on, as fast as everybody in the governator keeps up, until something is so."""
+
+    async def step() -> object:
+        if not check() and clock.sleepers == 3:
+            await clock.advance(10)
+        return check()
+
+    await eventually(step, 30, what)
+
+
+async def test_a_receiver_hears_once_of_what_begins_grows_worse_and_ends_also_across_restarts(
+    database_url: str, socket_dir: Path
+) -> None:
+    clock = ManualClock()
+    async with hook() as receiver:
+        settings: dict[str, Any] = {"budgets": BUDGETS, "alerts": webhook(receiver.url), "clock": clock}
+        async with governator(database_url, socket_dir, **settings) as client:
+            await eventually(lambda: clock.sleepers == 3, 20, "it has looked for the first time")
+            await client.store([batch(1, at=clock.wall(), facts=FACTS)])
+            await passing(clock, lambda: receiver.heard, "half of the budget is told")
+            assert receiver.heard == [("all", "firing", "warning")]
+            (told,) = receiver.alerts
+            assert "has spent $0.0010 of $0.0020 (50 %)" in told["cause"]
+            assert (told["evidence"]["threshold"], told["next"]) == ("50 %", "inferno budget ls")
+            assert receiver.headers == ["Bearer secret"]
+        receiver.status = 503
+        async with governator(database_url, socket_dir, **settings) as client:
+            await client.store([batch(2, at=clock.wall())])
+            asked = receiver.asked
+            await passing(clock, lambda: receiver.asked > asked + 1, "it is asked in vain, and again")
+            assert len(receiver.alerts) == 1
+        receiver.status = 200
+        async with governator(database_url, socket_dir, **settings):
+            await passing(clock, lambda: len(receiver.heard) == 2, "what it missed is told after the restart")
+            assert receiver.heard[1] == ("all", "firing", "critical")
+            # A new day: after five minutes without the finding it is over.
+            clock.jump_wall(86_400)
+            await passing(clock, lambda: receiver.alerts[-1]["status"] == "resolved", "the end is told")
+        assert [each for each in receiver.heard if each[0] == "all"] == [
+            ("all", "firing", "warning"),
+            ("all", "firing", "critical"),
+            ("all", "resolved", "critical"),
+        ]
+
+
+async def test_alerts_are_listed_silenced_and_counted(database_url: str, socket_dir: Path) -> None:
+    clock = ManualClock()
+    listen = f"127.0.0.1:{free_port()}"
+    async with (
+        hook() as receiver,
+        governator(
+            database_url,
+            socket_dir,
+            clock=clock,
+            budgets=BUDGETS,
+            alerts=webhook(receiver.url, least="critical"),
+            metrics_listen=listen,
+        ) as client,
+    ):
+        stub: Any = GovernanceServiceStub(client.channel)
+
+        async def alerts() -> Any:
+            lasting = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=20)).alerts
+            return lasting if len(lasting) == 3 else None
+
+        notice = ProviderNotice(node_id="node-1", incarnation=1, kind=NOTICE_KIND_RECLAIM, action="terminate")
+        notice.reclaim_time.seconds = int(clock.wall()) + 120
+        await client.store([batch(1, at=clock.wall(), facts=FACTS), batch(2, at=clock.wall(), dropped=7)])
+        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=20)
+        await eventually(lambda: clock.sleepers == 3, 20, "it rests")
+        await clock.advance(60)
+        found = {each.subject: each for each in await eventually(alerts, 20, "there are three")}
+        assert found.keys() == {"all", "node-1 reclaim", "node-1 dropped"}
+        assert "takes the machine back at" in found["node-1 reclaim"].cause
+        assert "dropped 7 samples" in found["node-1 dropped"].cause
+        request = wire.AcknowledgeAlertRequest(fingerprint=found["all"].fingerprint, silence_seconds=3600)
+        answer = await stub.AcknowledgeAlert(request, timeout=20)
+        assert answer.alert.silenced_until.seconds == int(clock.wall()) + 3600
+        unknown = stub.AcknowledgeAlert(wire.AcknowledgeAlertRequest(fingerprint="0"), timeout=20)
+        assert await unknown.code() is grpc.StatusCode.NOT_FOUND
+        for_ever = wire.AcknowledgeAlertRequest(fingerprint=found["all"].fingerprint, silence_seconds=10**9)
+        assert await stub.AcknowledgeAlert(for_ever, timeout=20).code() is grpc.StatusCode.INVALID_ARGUMENT
+        await eventually(lambda: clock.sleepers == 3, 20, "it rests")
+        await clock.advance(60)
+        assert receiver.heard == [], "the only critical one is silenced"
+        async with aiohttp.ClientSession() as session, session.get(f"http://{listen}/metrics") as page:
+            text = await page.text()
+        assert 'inferno_alerts{kind="node"} 2.0' in text
+        assert 'inferno_budget_left_dollars{budget="all"} 0.0' in text
+
+
+async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, socket_dir: Path) -> None:
+    clock = ManualClock()
+    objectives = {"m": ObjectiveSettings(share=0.99, latency_ms=2)}
+    async with governator(sqlite_url, socket_dir, clock=clock, objectives=objectives) as client:
+        stub: Any = GovernanceServiceStub(client.channel)
+        # Requests of 3 ms each, in the minute before.
+        await client.store([batch(1, at=clock.wall(), requests=40, facts=FACTS)])
+
+        async def burning() -> Any:
+            found = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=20)).alerts
+            return [each for each in found if each.kind == "objective"]
+
+        await eventually(lambda: clock.sleepers == 2, 20, "it rests")
+        await clock.advance(60)
+        (alert,) = await eventually(burning, 20, "it burns")
+        assert alert.subject == "model m"
+        assert "40 of 40 requests took longer than 2 ms" in alert.cause
+        (watch,) = (await stub.ListWatches(wire.ListWatchesRequest(), timeout=20)).watches
+        assert [each.bad for each in watch.burn_rates] == [40, 40, 40]
+        assert round(watch.burn_rates[0].long_rate) == 100
+
+
+async def test_a_real_alertmanager_knows_an_alert_while_it_lasts(
+    sqlite_url: str, socket_dir: Path, tmp_path: Path, alertmanager_program: list[str]
+) -> None:
+    async with alertmanager(alertmanager_program, tmp_path) as url:
+        settings: dict[str, Any] = {
+            "budgets": BUDGETS,
+            "watch_seconds": 0.2,
+            "alerts": {"am": ReceiverSettings(kind="alertmanager", url=url, every_seconds=0.2)},
+        }
+        async with governator(sqlite_url, socket_dir, **settings) as client:
+            await client.store([batch(1, facts=FACTS), batch(2)])
+            (known,) = await eventually(lambda: known_alerts(url), 30, "Alertmanager knows it")
+            assert known["labels"]["alertname"] == "InfernoBudget"
+            assert known["labels"]["severity"] in ("critical", "warning", "info")
+            assert known["annotations"]["next"] == "inferno budget ls"
+            assert known["annotations"]["evidence_threshold"].endswith("%")
+
+
+def inferno(endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "inferno_cli.main", *arguments, "--endpoint", endpoint, "--timeout", "30"]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=50, check=False)
+
+
+async def test_the_command_line_shows_alerts_and_silences_them(sqlite_url: str) -> None:
+    async with governator_process(sqlite_url, "--watch-seconds", "0.2") as running:
+        at = json.loads(running.facts)["address"]
+        assert inferno(at, "watch", "alerts").stdout == "No alert lasts.\n"
+        assert "governator.objectives" in inferno(at, "watch", "ls").stdout
+        await running.client.store([batch(1, facts=FACTS, dropped=3)])
+
+        async def shown() -> Any:
+            return json.loads(inferno(at, "watch", "alerts", "-o", "json").stdout)
+
+        (alert,) = await eventually(shown, 30, "the alert is shown")
+        assert (alert["kind"], alert["subject"], alert["severity"]) == ("node", "node-1 dropped", "warning")
+        done = inferno(at, "watch", "silence", alert["fingerprint"], "--for", "2h")
+        assert done.returncode == 0
+        assert "silent until" in done.stderr
+        text = inferno(at, "watch", "alerts", "--all").stdout
+        assert "WARNING node node-1 dropped  since" in text
+        assert "silent until" in text
+        assert inferno(at, "watch", "silence", "nothing").returncode == 1
