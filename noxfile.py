@@ -108,6 +108,7 @@ def bench(session: nox.Session) -> None:
         "balancing",
         "propagation",
         "telemetry_ingest",
+        "bill",
         "telemetry_agent",
         "device_sampling",
         "anomalies",

@@ -39,6 +39,7 @@ from inferno_runtime.lifecycle import Stop
 _LOG = logs.get("governator")
 # Seconds for what broken-off streams left behind, after the streams have had shutdown_seconds to settle.
 _LAST_SECONDS = 1.0
+_DAY_MICROS = 86_400_000_000
 SERVICE = wire.DESCRIPTOR.services_by_name["GovernanceService"].full_name
 
 
@@ -53,7 +54,9 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
     metrics = Metrics()
     kept = Retention(
         raw_micros=settings.raw_retention_minutes * 60_000_000,
-        minute_micros=settings.minute_retention_days * 86_400_000_000,
+        minute_micros=settings.minute_retention_days * _DAY_MICROS,
+        hour_micros=settings.hour_retention_days * _DAY_MICROS,
+        day_micros=settings.day_retention_days * _DAY_MICROS,
     )
     async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
         budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
@@ -147,12 +150,13 @@ async def _listening(settings: GovernatorSettings, service: GovernanceService) -
 
 
 async def _forget(store: Store, kept: Retention, every: float, clock: Clock, metrics: Metrics) -> None:
-    """Delete what is old, for ever; a database that cannot now is asked again next time."""
+    """Settle what has ended and delete what is old, for ever; a database that cannot now is asked again next time."""
     while True:
         try:
+            await store.settle()
             metrics.forgotten_rows.inc(await store.forget(kept))
         except InfernoError as error:
             if not error.temporary:
                 raise
-            _LOG.warning("old telemetry is not deleted now", error=str(error))
+            _LOG.warning("books are not settled, or old telemetry is not deleted, now", error=str(error))
         await clock.sleep(every)

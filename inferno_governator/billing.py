@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferno_governator.analysis.cost import minute_items
 from inferno_governator.analysis.lines import Line, Lines
 from inferno_governator.analysis.periods import Period
 from inferno_governator.store.store import Store
@@ -28,9 +27,11 @@ async def report(store: Store, over: Period) -> Report:
     """
     dropped = 0
     async with store.moment() as moment:
-        bill, history = Lines(), await moment.facts(over.end_minute)
+        bill = Lines()
+        async for items in moment.items(over.start_minute, over.end_minute):
+            bill.add(items)
         async for chunk in moment.usage(over.start_minute, over.end_minute):
-            bill.add(minute_items(history, chunk.models, chunk.devices), chunk.devices)
+            bill.add((), chunk.devices)
             dropped += chunk.dropped_samples
     lines = bill.lines()
     return Report(over, lines, sum(line.cost_micros for line in lines), dropped)

@@ -55,9 +55,13 @@ class GovernatorSettings(ProcessSettings):
     metrics_nodes: Mapping[str, ScrapedNodeSettings] = option(
         {}, help="What nodes that it scrapes cost, by their names or patterns of names."
     )
-    raw_retention_minutes: int = option(60, ge=1, help="How long samples are kept as they arrived, in minutes.")
-    minute_retention_days: int = option(31, ge=1, help="How long minute roll-ups, and so bills, are kept, in days.")
-    retention_seconds: float = option(60.0, gt=0, help="Seconds between two looks for what is too old to keep.")
+    raw_retention_minutes: int = option(30, ge=1, help="How long samples are kept as they arrived, in minutes.")
+    minute_retention_days: int = option(2, ge=1, help="How long roll-ups by the minute are kept, in days.")
+    hour_retention_days: int = option(62, ge=32, help="How long roll-ups by the hour are kept, in days.")
+    day_retention_days: int = option(1096, ge=32, help="How long roll-ups by the day, and so bills, are kept, in days.")
+    retention_seconds: float = option(
+        60.0, gt=0, help="Seconds between two looks for what is to be settled, and what is too old to keep."
+    )
     queue_samples: int = option(
         200_000, ge=500, help="Samples that may wait to be stored; beyond it senders are told to slow down."
     )

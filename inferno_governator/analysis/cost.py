@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from operator import add
+from typing import NamedTuple, cast
 
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.money import apportion, metered
@@ -23,6 +24,8 @@ from inferno_governator.usage import Facts
 
 MINUTE_MICROS = 60_000_000
 UNKNOWN = Facts(price=0)
+# Where the fields of an item that add up begin.
+_SUMS = Item._fields.index("paid_micros")
 
 
 class ModelUse(NamedTuple):
@@ -137,6 +140,39 @@ def _items_of(at: NodeMinute, facts: Facts, work: Sequence[ModelUse], measured: 
     if paid > served:
         items.append(Item(minute, 1, node, facts, Purpose.OVERHEAD, "", "", "", "", paid - served, cost_overhead))
     return items
+
+
+def sums_of(item: Item) -> tuple[int, ...]:
+    """The fields of an item that add up, from ``paid_micros`` on."""
+    return cast("tuple[int, ...]", item[_SUMS:])
+
+
+def rolled_up(items: Iterable[Item], minutes: int) -> list[Item]:
+    """Items added up to stretches of so many minutes, in the order they come.
+
+    Args:
+        items: Items that each lie within one stretch.
+        minutes: Length of a stretch; the first begins with Unix time.
+    """
+    sums: dict[tuple[object, ...], list[int]] = {}
+    for item in items:
+        start = item.start_minute - item.start_minute % minutes
+        key = (start, minutes, *item[2:_SUMS])
+        found = sums.get(key)
+        counts = sums_of(item)
+        sums[key] = [*map(add, found, counts)] if found else [*counts]
+    return [Item._make((*key, *counts)) for key, counts in sums.items()]
+
+
+def cut(item: Item, start_minute: int, end_minute: int) -> Item | None:
+    """The part of an item from one minute until before another, None without one: its sums spread evenly over its
+    length, in whole numbers, so that adjoining parts add up to it."""
+    first = max(0, start_minute - item.start_minute)
+    last = min(item.minutes, end_minute - item.start_minute)
+    if first >= last:
+        return None
+    counts = (count * last // item.minutes - count * first // item.minutes for count in sums_of(item))
+    return Item._make((item.start_minute + first, last - first, *item[2:_SUMS], *counts))
 
 
 def facts_at(history: Sequence[FactsChange], minute: int) -> Facts:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.store import books
 from inferno_governator.store.schema import NodeFacts, table
 from inferno_governator.usage import Facts
 
@@ -41,6 +42,8 @@ async def record(connection: AsyncConnection, statements: Iterable[Statement]) -
             newest[each.node] = each
     if not rows:
         return
+    for node, minute in rows:
+        await books.reopen_billed(connection, node, minute)
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     insert = make(_FACTS)
     await connection.execute(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple
 
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.store import facts, points, positions, requests
+from inferno_governator.analysis import life
+from inferno_governator.analysis.cost import DeviceUse, Gap, ModelUse
+from inferno_governator.store import books, facts, points, positions, requests
 from inferno_governator.store.names import Names
 from inferno_governator.store.positions import Position, Step, StreamNumber
-from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, upsert
+from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, split_by_minute, upsert
 from inferno_governator.store.schema import DeviceMinute, DeviceSample, ModelMinute, ModelSample, NodeMinute, table
+from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch, SeriesKey
 
 _MODEL_SAMPLE, _DEVICE_SAMPLE = table(ModelSample), table(DeviceSample)
@@ -21,7 +25,18 @@ _MODEL_MINUTE, _DEVICE_MINUTE, _NODE_MINUTE = table(ModelMinute), table(DeviceMi
 _MODEL_SUMS = [column.name for column in _MODEL_MINUTE.columns][2:-1]
 _DEVICE_SUMS = ["window_micros", "busy_micros", "energy_millijoules"]
 _DEVICE_MAXIMA = ["max_memory_used_bytes", "max_memory_total_bytes"]
-_NODE_SUMS = ["dropped_samples", "missing_batches"]
+_NODE_SUMS = ["dropped_samples", "missing_batches", "unmeasured_micros"]
+
+# A batch that is new, the number of its node, and what it does to the stream's position.
+Fresh = tuple[Batch, int, Step]
+
+
+class Folded(NamedTuple):
+    """Rows to add to the minutes of models, devices and nodes, each in the order of the table's columns."""
+
+    models: list[Row]
+    devices: list[Row]
+    lost: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ async def ingest(
     series = await names.number_series(
         connection, ((node, key) for batch, node, _ in fresh for key in (*batch.models, *batch.devices)), draft
     )
-    await _write_samples(connection, series, fresh)
+    folded = await _write_samples(connection, series, fresh)
     stated = [
         facts.Statement(node, batch.first_micros // MINUTE_MICROS, batch.facts)
         for batch, node, _ in fresh
@@ -62,8 +77,10 @@ async def ingest(
     ]
     if stated:
         await facts.record(connection, stated)
-    await requests.write(connection, names, draft, [batch.requests for batch, _, _ in fresh])
-    await _write_losses(connection, fresh)
+    sealed = await books.sealed(connection, 1)
+    asked = await requests.write(connection, names, draft, [batch.requests for batch, _, _ in fresh])
+    await books.reopen_named(connection, {each for each in asked if each[0] >= sealed})
+    await _write_minutes(connection, series, fresh, folded, sealed)
     after = {stream: step.position for stream, step in zip(streams, steps, strict=True) if step.stored}
     await positions.save(connection, after, now_micros)
     return [Stored(step.stored, step.missing_batches, step.dropped_samples) for step in steps]
@@ -72,7 +89,14 @@ async def ingest(
 def _steps(batches: Sequence[Batch], streams: Sequence[StreamNumber], at: dict[StreamNumber, Position]) -> list[Step]:
     steps = []
     for batch, stream in zip(batches, streams, strict=True):
-        step = positions.advance(at[stream], batch.sequence, batch.dropped_samples, consecutive=batch.consecutive)
+        before = at[stream]
+        step = positions.advance(before, batch.sequence, batch.dropped_samples, consecutive=batch.consecutive)
+        # What proxies count of requests does not measure a machine.
+        if step.stored and (batch.models or batch.devices):
+            lost = bool(step.missing_batches or step.dropped_samples)
+            gap = life.unmeasured(stream.incarnation, before.last_micros, batch.first_micros, lost=lost)
+            after = replace(step.position, last_micros=max(before.last_micros, batch.last_micros))
+            step = replace(step, position=after, unmeasured=gap)
         at[stream] = step.position
         steps.append(step)
     return steps
@@ -81,8 +105,8 @@ def _steps(batches: Sequence[Batch], streams: Sequence[StreamNumber], at: dict[S
 async def _write_samples(
     connection: AsyncConnection,
     series: dict[tuple[int, SeriesKey], int],
-    fresh: Sequence[tuple[Batch, int, Step]],
-) -> None:
+    fresh: Sequence[Fresh],
+) -> Folded:
     model_rows: list[Row] = []
     device_rows: list[Row] = []
     model_fold, device_fold = Fold(maxima=1), Fold(maxima=2)
@@ -98,19 +122,61 @@ async def _write_samples(
             device_fold.add(number, [(*point[:3], point[5], point[3], point[4]) for point in device_points])
     await points.append(connection, _MODEL_SAMPLE, model_rows)
     await points.append(connection, _DEVICE_SAMPLE, device_rows)
-    await _add(connection, _MODEL_MINUTE, model_fold.rows(), _MODEL_SUMS, ["max_pending"])
-    await _add(connection, _DEVICE_MINUTE, device_fold.rows(), _DEVICE_SUMS, _DEVICE_MAXIMA)
+    return Folded(model_fold.rows(), device_fold.rows(), _lost(fresh))
 
 
-async def _write_losses(connection: AsyncConnection, fresh: Sequence[tuple[Batch, int, Step]]) -> None:
-    dropped: Counter[tuple[int, int]] = Counter()
-    missing: Counter[tuple[int, int]] = Counter()
+def _lost(fresh: Sequence[Fresh]) -> list[Row]:
+    """Rows of what is missing: minute, node, dropped samples, missing batches, time unmeasured."""
+    lost: dict[tuple[int, int], list[int]] = {}
     for batch, node, step in fresh:
-        key = (batch.last_micros // MINUTE_MICROS, node)
-        dropped[key] += step.dropped_samples
-        missing[key] += step.missing_batches
-    rows = [(*key, dropped[key], missing[key]) for key in sorted(dropped) if dropped[key] or missing[key]]
-    await _add(connection, _NODE_MINUTE, rows, _NODE_SUMS, [])
+        if step.dropped_samples or step.missing_batches:
+            counts = lost.setdefault((batch.last_micros // MINUTE_MICROS, node), [0, 0, 0])
+            counts[0] += step.dropped_samples
+            counts[1] += step.missing_batches
+        if step.unmeasured:
+            start, end = step.unmeasured
+            for until, length, _ in split_by_minute((end, end - start, end - start), 0):
+                lost.setdefault(((until - 1) // MINUTE_MICROS, node), [0, 0, 0])[2] += length
+    return [(*key, *counts) for key, counts in sorted(lost.items())]
+
+
+async def _write_minutes(
+    connection: AsyncConnection,
+    series: dict[tuple[int, SeriesKey], int],
+    fresh: Sequence[Fresh],
+    folded: Folded,
+    sealed: int,
+) -> None:
+    """Add to minutes, whose hours are open from now on; minutes of sealed hours are billed at once."""
+    nodes = {node: batch.stream.node_id for batch, node, _ in fresh}
+    subjects = {number: key for key, number in series.items()}
+    late = UsageChunk(
+        models=[_model_use(nodes, subjects, row) for row in folded.models if row[0] < sealed],
+        devices=[_device_use(nodes, subjects, row) for row in folded.devices if row[0] < sealed],
+        gaps=[Gap(row[0], nodes[row[1]], row[4]) for row in folded.lost if row[0] < sealed],
+        callers=[],
+        dropped_samples=0,
+    )
+    if late.models or late.devices or late.gaps:
+        await books.add_late(connection, late, {name: number for number, name in nodes.items()})
+    models, devices, lost = ([row for row in rows if row[0] >= sealed] for rows in folded)
+    await _add(connection, _MODEL_MINUTE, models, _MODEL_SUMS, ["max_pending"])
+    await _add(connection, _DEVICE_MINUTE, devices, _DEVICE_SUMS, _DEVICE_MAXIMA)
+    await _add(connection, _NODE_MINUTE, folded.lost, _NODE_SUMS, [])
+    touched = {(minute, subjects[number][0]) for minute, number, *_ in chain(models, devices)}
+    await books.reopen(connection, touched | {(minute, node) for minute, node, _, _, unmeasured in lost if unmeasured})
+
+
+def _model_use(nodes: Mapping[int, str], subjects: Mapping[int, tuple[int, SeriesKey]], row: Row) -> ModelUse:
+    """A row of a model's minute as a value."""
+    minute, number, window, requests, errors, inferences, _, *times, _ = row
+    node, key = subjects[number]
+    return ModelUse(minute, nodes[node], key.name, key.version, window, requests, errors, inferences, *times)
+
+
+def _device_use(nodes: Mapping[int, str], subjects: Mapping[int, tuple[int, SeriesKey]], row: Row) -> DeviceUse:
+    """A row of a device's minute as a value."""
+    return DeviceUse(row[0], nodes[subjects[row[1]][0]], row[2], row[3])
 
 
 async def _add(

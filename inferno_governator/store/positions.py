@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from sqlalchemy import select, tuple_
@@ -15,6 +15,8 @@ from inferno_governator.store.schema import Node, StreamPosition, table
 _POSITION, _NODE = table(StreamPosition), table(Node)
 # Two parameters each, below both databases' bound of 32,766.
 _CHUNK = 10_000
+# In the order of the fields of Position.
+_VALUES = ("last_sequence", "dropped_samples", "missing_batches", "last_micros")
 
 
 class StreamNumber(NamedTuple):
@@ -26,11 +28,13 @@ class StreamNumber(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last batch stored of a stream and what is missing up to there."""
+    """The last batch stored of a stream, what is missing up to there, and when its latest sample ended (Unix
+    microseconds; 0: there is none)."""
 
     last_sequence: int = 0
     dropped_samples: int = 0
     missing_batches: int = 0
+    last_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Step:
     stored: bool
     missing_batches: int = 0
     dropped_samples: int = 0
+    # From when until when the stream's node lived before this batch and was not measured, if it did.
+    unmeasured: tuple[int, int] | None = None
 
 
 def advance(position: Position, sequence: int, dropped_samples: int, *, consecutive: bool = True) -> Step:
@@ -70,9 +76,7 @@ async def load(connection: AsyncConnection, streams: Iterable[StreamNumber]) -> 
     for at in range(0, len(wanted), _CHUNK):
         chunk = wanted[at : at + _CHUNK]
         found = await connection.execute(
-            select(*columns, _POSITION.c.last_sequence, _POSITION.c.dropped_samples, _POSITION.c.missing_batches).where(
-                tuple_(*columns).in_(chunk)
-            )
+            select(*columns, *(_POSITION.c[name] for name in _VALUES)).where(tuple_(*columns).in_(chunk))
         )
         for node, incarnation, *rest in found:
             positions[StreamNumber(node, incarnation)] = Position(*rest)
@@ -95,19 +99,16 @@ async def save(connection: AsyncConnection, positions: dict[StreamNumber, Positi
         return
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     insert = make(_POSITION)
-    changed = ("last_sequence", "dropped_samples", "missing_batches", "stored_micros")
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=[_POSITION.c.node, _POSITION.c.incarnation],
-            set_={name: insert.excluded[name] for name in changed},
+            set_={name: insert.excluded[name] for name in (*_VALUES, "stored_micros")},
         ),
         [
             {
                 "node": stream.node,
                 "incarnation": stream.incarnation,
-                "last_sequence": position.last_sequence,
-                "dropped_samples": position.dropped_samples,
-                "missing_batches": position.missing_batches,
+                **asdict(position),
                 "stored_micros": now_micros,
             }
             for stream, position in sorted(positions.items(), key=lambda item: item[0])

@@ -26,11 +26,12 @@ async def write(
     names: Names,
     draft: Names,
     counted: Iterable[Mapping[RequestKey, Sequence[RequestPoint]]],
-) -> None:
-    """Add what proxies counted to every level, within the connection's transaction."""
+) -> set[tuple[int, str]]:
+    """Add what proxies counted to every level, within the connection's transaction; returns the minutes and names of
+    nodes that it is of."""
     given = [each for each in counted if each]
     if not given:
-        return
+        return set()
     numbers = await names.number_requests(connection, (key for each in given for key in each), draft)
     fold = Fold(maxima=0)
     for each in given:
@@ -41,6 +42,8 @@ async def write(
     for length, target in LEVELS.items():
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in by_stretch(minutes, length)]
         await connection.execute(upsert(connection.dialect, target, _SUMS), rows)
+    nodes = {number: key.node for key, number in numbers.items()}
+    return {(minute, nodes[series]) for minute, series, *_ in minutes}
 
 
 def by_stretch(rows: Iterable[Row], length: int) -> list[Row]:

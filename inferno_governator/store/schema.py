@@ -52,6 +52,8 @@ class StreamPosition(SQLModel, table=True):
     # Batches that never arrived: gaps in the sequence.
     missing_batches: int = Field(sa_type=BigInteger)
     stored_micros: int = Field(sa_type=BigInteger)
+    # End of its latest sample of a model or device; 0: none yet.
+    last_micros: int = Field(sa_type=BigInteger)
 
 
 class Series(SQLModel, table=True):
@@ -153,6 +155,8 @@ class NodeMinute(SQLModel, table=True):
     dropped_samples: int = Field(sa_type=BigInteger)
     # Batches that never arrived.
     missing_batches: int = Field(sa_type=BigInteger)
+    # How long it lived in the minute and was not measured.
+    unmeasured_micros: int = Field(sa_type=BigInteger)
 
 
 class RequestSeries(SQLModel, table=True):

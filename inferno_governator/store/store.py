@@ -11,7 +11,7 @@ from typing import Self
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.alerts.alert import Alert, Told
-from inferno_governator.analysis.cost import FactsChange, minute_items
+from inferno_governator.analysis.cost import FactsChange
 from inferno_governator.analysis.items import Item
 from inferno_governator.budgets.budget import Budget
 from inferno_governator.capacity import Capacity, DeviceFigure
@@ -30,12 +30,16 @@ from inferno_governator.store import (
     usage_reader,
 )
 from inferno_governator.store.address import DatabaseAddress
+from inferno_governator.store.books import settle_days, settle_hours
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
 from inferno_governator.store.ingest import Stored, ingest
+from inferno_governator.store.item_reader import ItemReader
+from inferno_governator.store.items import Subjects
 from inferno_governator.store.migration import migrate
 from inferno_governator.store.names import MOST, Names
 from inferno_governator.store.retention import Retention
+from inferno_governator.store.rollups import MINUTE_MICROS
 from inferno_governator.store.sqlite_file import prepare, set_aside
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
@@ -48,21 +52,21 @@ from inferno_runtime.latest import Latest
 class Moment:
     """What is stored at one moment: a bill whose prices are older than its usage would be too low."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, subjects: Subjects) -> None:
         self._connection = connection
+        self._subjects = subjects
 
     async def facts(self, end_minute: int) -> dict[str, list[FactsChange]]:
         """What every node said of itself up to a minute, its price for one, oldest first."""
         return await usage_reader.node_facts(self._connection, end_minute)
 
-    async def items(self, start_minute: int, end_minute: int) -> AsyncIterator[list[Item]]:
-        """What is billed from one minute until before another, in chunks that bound memory, the oldest first."""
-        history = await self.facts(end_minute)
-        async for chunk in self.usage(start_minute, end_minute):
-            yield minute_items(history, chunk.models, chunk.devices)
+    def items(self, start_minute: int, end_minute: int) -> AsyncIterator[list[Item]]:
+        """What is billed from one minute until before another, in chunks that bound memory: by day for whole days
+        (UTC), by hour for whole hours, by minute at the edges and where an hour is not settled yet."""
+        return ItemReader(self._connection, self._subjects).read(start_minute, end_minute)
 
     def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
-        """What nodes did from one minute until before another, in chunks of whole minutes."""
+        """What nodes did from one minute until before another, in chunks of whole minutes that are still kept."""
         return usage_reader.usage(self._connection, start_minute, end_minute)
 
     def requests(self, start_minute: int, end_minute: int) -> AsyncIterator[list[RequestUse]]:
@@ -88,6 +92,7 @@ class Store:
         self._database = Database(address, busy_seconds)
         self._most_names = names
         self._names = Names(most=names)
+        self._subjects = Subjects()
         self._replacing = asyncio.Lock()
         # How many damaged files have been set aside in use: whoever relies on what was stored watches it.
         self.replacements = Latest(0)
@@ -263,12 +268,30 @@ class Store:
             Unavailable: It cannot be deleted now.
         """
         total = 0
-        for horizon in retention.horizons(kept, self._now()):
+        for each in retention.horizons(kept, self._now()):
+            async with self._mended() as database, database.write() as connection:
+                horizon = await retention.sealed(connection, each)
             gone = retention.PIECE
             while gone >= retention.PIECE:
                 async with self._mended() as database, database.write() as connection:
                     gone = await retention.forget(connection, horizon)
                 total += gone
+        return total
+
+    async def settle(self) -> int:
+        """Bring the books of the hours and days that have ended up to date, in short transactions; returns how many
+        hours and days of nodes that were.
+
+        Raises:
+            Unavailable: It cannot be done now.
+        """
+        total = 0
+        for settle in (settle_hours, settle_days):
+            settled = 1
+            while settled:
+                async with self._mended() as database, database.write() as connection:
+                    settled = await settle(connection, self._now() // MINUTE_MICROS)
+                total += settled
         return total
 
     @asynccontextmanager
@@ -279,7 +302,7 @@ class Store:
             Unavailable: It cannot be read now.
         """
         async with self._mended() as database, database.read() as connection:
-            yield Moment(connection)
+            yield Moment(connection, self._subjects)
 
     def _now(self) -> int:
         return int(self._clock.wall() * 1_000_000)
@@ -306,6 +329,7 @@ class Store:
             await damaged.close()
             await asyncio.to_thread(set_aside, file, damage)
             self._names = Names(most=self._most_names)
+            self._subjects = Subjects()
             self._database = Database(self.address, self._busy_seconds)
             await self._open()
             self.replacements.set(self.replacements.value + 1)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.analysis.cost import DeviceUse, FactsChange, ModelUse
+from inferno_governator.analysis.cost import DeviceUse, FactsChange, Gap, ModelUse, minute_items
+from inferno_governator.analysis.items import Item
+from inferno_governator.analysis.sharing import CallerUse, shared
 from inferno_governator.store.facts import COLUMNS as FACTS_COLUMNS
-from inferno_governator.store.schema import DeviceMinute, ModelMinute, Node, NodeFacts, NodeMinute, Series, table
+from inferno_governator.store.schema import (
+    DeviceMinute,
+    ModelMinute,
+    Node,
+    NodeFacts,
+    NodeMinute,
+    RequestMinute,
+    RequestSeries,
+    Series,
+    table,
+)
 from inferno_governator.usage import Facts
 
 _NODE, _FACTS, _SERIES = table(Node), table(NodeFacts), table(Series)
 _MODEL, _DEVICE, _LOSS = table(ModelMinute), table(DeviceMinute), table(NodeMinute)
+_ASKED, _ASKERS = table(RequestMinute), table(RequestSeries)
+# In the order of the fields of CallerUse, after the minute.
+_WHO = ("node", "model", "version", "team", "key")
+_HOW_MUCH = ("requests", "client_errors", "server_errors", "request_micros", "input_tokens", "output_tokens")
 # Rows held at once: adding them up keeps the event loop for some 50 ms.
 _ROWS = 20_000
 
@@ -25,17 +42,27 @@ class UsageChunk:
 
     models: list[ModelUse]
     devices: list[DeviceUse]
+    gaps: list[Gap]
+    callers: list[CallerUse]
     dropped_samples: int
 
+    def items(self, history: Mapping[str, Sequence[FactsChange]]) -> list[Item]:
+        """What is billed of these minutes; ``history`` is what nodes said of themselves, oldest first."""
+        made = minute_items(history, self.models, self.devices, self.gaps)
+        return shared(made, self.callers, history) if self.callers else made
 
-async def node_facts(connection: AsyncConnection, end_minute: int) -> dict[str, list[FactsChange]]:
-    """What every node said of itself up to a minute, oldest first."""
-    found = await connection.execute(
+
+async def node_facts(
+    connection: AsyncConnection, end_minute: int, nodes: Sequence[int] | None = None
+) -> dict[str, list[FactsChange]]:
+    """What nodes, by their numbers, said of themselves up to a minute, oldest first; None is every node."""
+    wanted = (
         select(_NODE.c.name, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in FACTS_COLUMNS))
         .join(_NODE, _NODE.c.id == _FACTS.c.node)
         .where(_FACTS.c.effective_minute < end_minute)
         .order_by(_NODE.c.name, _FACTS.c.effective_minute)
     )
+    found = await connection.execute(wanted if nodes is None else wanted.where(_NODE.c.id.in_(nodes)))
     history: dict[str, list[FactsChange]] = {}
     for node, minute, price, region, device, gpu_count, instance_type, spot in found:
         facts = Facts(price, region, device, gpu_count, instance_type, bool(spot))
@@ -64,34 +91,58 @@ async def usage(connection: AsyncConnection, start_minute: int, end_minute: int)
     count = (await connection.execute(select(func.count()).select_from(_SERIES))).scalar_one()
     step = max(1, _ROWS // max(1, count))
     for at in range(first, end, step):
-        yield await _chunk(connection, at, min(end, at + step))
+        yield await whole(connection, at, min(end, at + step))
 
 
-async def _chunk(connection: AsyncConnection, start: int, end: int) -> UsageChunk:
+async def whole(connection: AsyncConnection, start: int, end: int, nodes: Sequence[int] | None = None) -> UsageChunk:
+    """All that is known of nodes, by their numbers, from one minute until before another; None is every node."""
+
+    def chosen(wanted: Select[Any]) -> Select[Any]:
+        return wanted if nodes is None else wanted.where(_NODE.c.id.in_(nodes))
+
     models = await connection.execute(
-        select(
-            _MODEL.c.minute,
-            _NODE.c.name,
-            _SERIES.c.name,
-            _SERIES.c.version,
-            *(_MODEL.c[name] for name in ("window_micros", "requests", "errors", "inferences")),
-            *(_MODEL.c[name] for name in ("request_micros", "queue_micros", "compute_micros")),
+        chosen(
+            select(
+                _MODEL.c.minute,
+                _NODE.c.name,
+                _SERIES.c.name,
+                _SERIES.c.version,
+                *(_MODEL.c[name] for name in ("window_micros", "requests", "errors", "inferences")),
+                *(_MODEL.c[name] for name in ("request_micros", "queue_micros", "compute_micros")),
+            )
+            .join(_SERIES, _SERIES.c.id == _MODEL.c.series)
+            .join(_NODE, _NODE.c.id == _SERIES.c.node)
+            .where(_MODEL.c.minute >= start, _MODEL.c.minute < end)
         )
-        .join(_SERIES, _SERIES.c.id == _MODEL.c.series)
-        .join(_NODE, _NODE.c.id == _SERIES.c.node)
-        .where(_MODEL.c.minute >= start, _MODEL.c.minute < end)
     )
     devices = await connection.execute(
-        select(_DEVICE.c.minute, _NODE.c.name, _DEVICE.c.window_micros, _DEVICE.c.busy_micros)
-        .join(_SERIES, _SERIES.c.id == _DEVICE.c.series)
-        .join(_NODE, _NODE.c.id == _SERIES.c.node)
-        .where(_DEVICE.c.minute >= start, _DEVICE.c.minute < end)
+        chosen(
+            select(_DEVICE.c.minute, _NODE.c.name, _DEVICE.c.window_micros, _DEVICE.c.busy_micros)
+            .join(_SERIES, _SERIES.c.id == _DEVICE.c.series)
+            .join(_NODE, _NODE.c.id == _SERIES.c.node)
+            .where(_DEVICE.c.minute >= start, _DEVICE.c.minute < end)
+        )
     )
-    dropped = await connection.execute(
-        select(func.coalesce(func.sum(_LOSS.c.dropped_samples), 0)).where(_LOSS.c.minute >= start, _LOSS.c.minute < end)
+    losses = await connection.execute(
+        chosen(
+            select(_LOSS.c.minute, _NODE.c.name, _LOSS.c.unmeasured_micros, _LOSS.c.dropped_samples)
+            .join(_NODE, _NODE.c.id == _LOSS.c.node)
+            .where(_LOSS.c.minute >= start, _LOSS.c.minute < end)
+        )
+    )
+    lost = [(Gap(minute, node, unmeasured), dropped) for minute, node, unmeasured, dropped in losses]
+    callers = await connection.execute(
+        chosen(
+            select(_ASKED.c.minute, *(_ASKERS.c[name] for name in _WHO), *(_ASKED.c[name] for name in _HOW_MUCH))
+            .join(_ASKERS, _ASKERS.c.id == _ASKED.c.series)
+            .join(_NODE, _NODE.c.name == _ASKERS.c.node)
+            .where(_ASKED.c.minute >= start, _ASKED.c.minute < end)
+        )
     )
     return UsageChunk(
         models=[ModelUse(*row) for row in models],
         devices=[DeviceUse(*row) for row in devices],
-        dropped_samples=int(dropped.scalar_one()),
+        gaps=[gap for gap, _ in lost if gap.micros],
+        callers=[CallerUse(*row) for row in callers],
+        dropped_samples=sum(dropped for _, dropped in lost),
     )

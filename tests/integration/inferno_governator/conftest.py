@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.inferno_governator.postgres import PostgresServer
+from benchmarks.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 
+from benchmarks.postgres import PostgresServer
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import Broken, InfernoError, InvalidInput, NotFound, Unauthenticated, Unavailable
 from tests.integration.inferno_governator.governators import governator
 from tests.integration.inferno_governator.nodes import batch
-from tests.integration.inferno_governator.postgres import PostgresServer
 
 
 async def refusal(url: str) -> InfernoError:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferno_governator.analysis.cost import FactsChange, sums_of
+from inferno_governator.analysis.items import Item, Purpose
+from inferno_governator.analysis.sharing import CallerUse, shared
+from inferno_governator.usage import Facts
+
+FACTS = Facts(price=3_600_000)
+HISTORY = {"n": [FactsChange(0, FACTS)]}
+
+
+def work(version: str = "1", request_micros: int = 1000, requests: int = 10) -> Item:
+    return Item(
+        *(7, 1, "n", FACTS, Purpose.WORK, "m", version, "", "", 30_000_000, 30_000),
+        *(requests, 2, 40, 0, 0, request_micros, 100, 900),
+    )
+
+
+def asked(team: str, micros: int, requests: int = 4, version: str = "1") -> CallerUse:
+    return CallerUse(7, "n", "m", version, team, f"{team}-key", requests, 1, 0, micros, 50, 60)
+
+
+IDLE = Item(7, 1, "n", FACTS, Purpose.IDLE, "", "", "", "", 30_000_000, 30_000)
+
+
+def costs(items: list[Item]) -> dict[tuple[str, str], int]:
+    return {
+        (item.version, item.team): item.cost_micros
+        for item in items
+        if item.purpose is Purpose.WORK and item.cost_micros
+    }
+
+
+def test_callers_pay_by_the_time_their_requests_took_and_nobody_for_what_no_proxy_saw() -> None:
+    found = shared([work(), IDLE], [asked("red", 250), asked("blue", 500)], HISTORY)
+    assert costs(found) == {("1", "red"): 7_500, ("1", "blue"): 15_000, ("1", ""): 7_500}
+    assert IDLE in found
+    red = next(item for item in found if item.team == "red")
+    assert (red.key, red.paid_micros, red.requests, red.inferences, red.queue_micros) == (
+        "red-key",
+        7_500_000,
+        4,
+        16,
+        25,
+    )
+    assert (red.errors, red.input_tokens, red.output_tokens) == (1, 50, 60)
+
+
+def test_callers_share_all_of_it_where_proxies_saw_more_time_than_the_node() -> None:
+    assert costs(shared([work()], [asked("red", 3000), asked("blue", 6000)], HISTORY)) == {
+        ("1", "red"): 10_000,
+        ("1", "blue"): 20_000,
+    }
+
+
+def test_without_times_requests_count_and_without_either_nobody_pays_for_the_callers() -> None:
+    assert costs(shared([work(request_micros=0)], [asked("red", 0, requests=5)], HISTORY)) == {
+        ("1", ""): 15_000,
+        ("1", "red"): 15_000,
+    }
+    bare = shared([work(request_micros=0, requests=0)], [asked("red", 0, requests=0)], HISTORY)
+    assert costs(bare) == {("1", ""): 30_000}
+
+
+def test_a_request_whose_version_nobody_knows_is_of_all_versions_by_their_time() -> None:
+    found = shared([work("1", 1000), work("2", 3000)], [asked("red", 4000, version="")], HISTORY)
+    assert costs(found) == {("1", "red"): 30_000, ("2", "red"): 30_000}
+    assert sum(item.input_tokens for item in found) == 50
+
+
+def test_tokens_of_a_minute_in_which_no_node_measured_work_are_kept_without_a_cost() -> None:
+    [bare] = shared([], [asked("red", 10)], HISTORY)
+    assert (bare.cost_micros, bare.requests, bare.input_tokens, bare.facts) == (0, 0, 50, FACTS)
+
+
+_counts = st.integers(0, 10**9)
+_uses = st.lists(
+    st.builds(
+        CallerUse,
+        minute=st.sampled_from([7, 8]),
+        node=st.just("n"),
+        model=st.sampled_from(["m", "x"]),
+        version=st.sampled_from(["", "1", "2", "3"]),
+        team=st.sampled_from(["", "red", "blue"]),
+        key=st.sampled_from(["", "k"]),
+        requests=_counts,
+        client_errors=_counts,
+        server_errors=_counts,
+        request_micros=_counts,
+        input_tokens=_counts,
+        output_tokens=_counts,
+    )
+)
+_work = st.builds(work, st.just("1"), _counts, _counts)
+
+
+@given(_work, st.builds(work, st.just("2"), _counts, _counts), _uses)
+def test_shares_add_up_to_what_was_shared_and_tokens_to_what_was_asked(
+    first: Item, second: Item, uses: list[CallerUse]
+) -> None:
+    found = shared([first, second, IDLE], uses, HISTORY)
+    assert all(count >= 0 for item in found for count in sums_of(item))
+    fields = ("paid_micros", "cost_micros", "requests", "errors", "inferences")
+    for field in (*fields, "request_micros", "queue_micros", "compute_micros"):
+        for version in ("1", "2"):
+            whole = sum(getattr(item, field) for item in (first, second) if item.version == version)
+            assert sum(getattr(item, field) for item in found if item.version == version) == whole
+    for field in ("input_tokens", "output_tokens"):
+        assert sum(getattr(item, field) for item in found) == sum(getattr(use, field) for use in uses)
