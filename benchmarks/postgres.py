@@ -55,6 +55,12 @@ class PostgresServer:
         self.run(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def require_password(self, user: str) -> None:
+        """Let a user in with a password alone; everybody else is trusted."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {user} scram-sha-256\n" + rules.read_text())
+        self.run("SELECT pg_reload_conf()")
+
     def url(self, database: str, user: str = _SUPERUSER) -> str:
         """The URL of a database on this server."""
         return f"postgresql://{user}@/{database}?host={self._folder}"

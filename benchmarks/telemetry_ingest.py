@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.telemetry_ingest                       # embedded SQLite in a temporary folder
+    python -m benchmarks.telemetry_ingest                       # SQLite, then PostgreSQL 18, in temporary folders
     python -m benchmarks.telemetry_ingest --db postgresql://…   # any other database
     python -m benchmarks.telemetry_ingest --seconds 5
 
@@ -22,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,21 +35,24 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from benchmarks.environment import machine
+from benchmarks.postgres import PostgresServer
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1.telemetry_pb2 import DeviceSample, ModelSample, NodeFacts, Sample, TelemetryBatch
+from inferno_governator.store.address import parse_database
 from inferno_runtime import process, rpc
 from inferno_runtime.notify import NotifySocket
 
 _RESULTS = Path(__file__).parent / "results"
-_METHOD = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
+METHOD = "/inferno.governance.v1.GovernanceService/StreamTelemetry"
 _SERIES = 5
 _BATCH = 500
-_SECONDS_OF_BATCH = _BATCH // _SERIES
+SECONDS_OF_BATCH = _BATCH // _SERIES
 # Batches of 100 seconds are sent in milliseconds: they begin in the past to end before the future.
-_AGO = 25 * 86_400
+AGO = 25 * 86_400
 # Batches a node sends ahead of their acknowledgement.
 _UNACKNOWLEDGED = 32
-GOAL = 100_000
+# Samples a second on two cores, which the nodes that send and the PostgreSQL server need as well.
+GOALS = {"SQLite": 150_000, "PostgreSQL": 100_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Result:
     """One run."""
 
     database: str
+    goal_samples_per_second: int
     nodes: int
     samples: int
     seconds: float
@@ -123,7 +128,7 @@ class Encoder:
             head.facts.CopyFrom(NodeFacts(price_micros_per_hour=6_880_000, device="NVIDIA H100", gpu_count=2))
         # Fields of a message may come in any order and in pieces, so the head goes before the samples.
         parts = [head.SerializeToString()]
-        for second in range(_SECONDS_OF_BATCH):
+        for second in range(SECONDS_OF_BATCH):
             now = _varint(start + second + 1)
             for before, after in self._around:
                 parts += (before, now, after)
@@ -140,7 +145,7 @@ def _varint(value: int) -> bytes:
 
 
 async def _node(address: str, name: str, seconds: float) -> Sent:
-    start = int(time.time()) - _AGO
+    start = int(time.time()) - AGO
     encoder = Encoder()
     written: deque[float] = deque()
     waits: list[float] = []
@@ -157,12 +162,12 @@ async def _node(address: str, name: str, seconds: float) -> Sent:
                     answered.clear()
                     await answered.wait()
                 sequence += 1
-                request = encoder.request(name, sequence, start + sequence * _SECONDS_OF_BATCH)
+                request = encoder.request(name, sequence, start + sequence * SECONDS_OF_BATCH)
                 written.append(time.perf_counter())
                 yield request
 
         call = channel.stream_stream(
-            _METHOD, request_serializer=bytes, response_deserializer=wire.StreamTelemetryResponse.FromString
+            METHOD, request_serializer=bytes, response_deserializer=wire.StreamTelemetryResponse.FromString
         )(outgoing())
         async for answer in call:
             now = time.perf_counter()
@@ -201,8 +206,10 @@ async def measure(url: str, file: Path | None, nodes: int, seconds: float) -> Re
     samples, took = sum(each.samples for each in sent), max(each.seconds for each in sent)
     cpu = after.user + after.system - before.user - before.system
     waits = sorted(wait for each in sent for wait in each.waits)
+    database = "PostgreSQL" if file is None else "SQLite"
     return Result(
-        database="SQLite" if file is not None else "PostgreSQL",
+        database=database,
+        goal_samples_per_second=GOALS[database],
         nodes=nodes,
         samples=samples,
         seconds=round(took, 2),
@@ -229,34 +236,55 @@ async def _watched(seen: psutil.Process, address: str, nodes: int, seconds: floa
         return peak, await sending
 
 
-def markdown(result: Result, about: dict[str, Any]) -> str:
-    """The result as a table."""
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(result).items())
+@contextmanager
+def databases(url: str) -> Iterator[list[tuple[str, Path | None]]]:
+    """URLs to measure, with the file of an embedded one: the one given, or one of each kind that goes away again."""
+    if url:
+        yield [(url, parse_database(url).file)]
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="inf-bench-") as embedded,
+        tempfile.TemporaryDirectory(prefix="inf-pg-", ignore_cleanup_errors=True) as folder,
+    ):
+        file = Path(embedded) / "governator.db"
+        server = PostgresServer(Path(folder) / "data")
+        server.start()
+        try:
+            yield [(f"sqlite:///{file}", file), (server.create_database("bench"), None)]
+        finally:
+            server.stop()
+
+
+def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
+    """The results as a table, a column for each database."""
+    columns = [asdict(result) for result in results]
+    rows = "\n".join(
+        f"| {name.replace('_', ' ')} | {' | '.join(str(column[name]) for column in columns)} |" for name in columns[0]
+    )
     machine_line = ", ".join(f"{name} {value}" for name, value in about.items())
     return (
         f"# Telemetry ingest\n\nSamples from gRPC into the database, {_BATCH} a batch, counted when acknowledged "
-        f"(committed and on disk). Goal: {GOAL} a second.\n\n| | |\n|---|---|\n{rows}\n\n{machine_line}\n"
+        f"(committed and on disk).\n\n|{' |' * (len(columns) + 1)}\n|{'---|' * (len(columns) + 1)}\n{rows}\n\n"
+        f"{machine_line}\n"
     )
 
 
 def main() -> None:
-    """Measure, print and write the result."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--db", default="", help="URL of the database (default: SQLite in a temporary folder)")
+    parser.add_argument("--db", default="", help="URL of one database (default: SQLite and PostgreSQL of its own)")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--results", type=Path, default=_RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="inferno-bench-") as folder:
-        file = None if options.db else Path(folder) / "governator.db"
-        url = options.db or f"sqlite:///{file}"
-        result = asyncio.run(measure(url, file, options.nodes, options.seconds))
+    with databases(options.db) as wanted:
+        results = [asyncio.run(measure(url, file, options.nodes, options.seconds)) for url, file in wanted]
     about = machine()
     options.results.mkdir(parents=True, exist_ok=True)
-    text = markdown(result, about)
+    text = markdown(results, about)
     (options.results / "telemetry_ingest.md").write_text(text)
     (options.results / "telemetry_ingest.json").write_text(
-        json.dumps({"machine": about, "goal_samples_per_second": GOAL, **asdict(result)}, indent=2) + "\n"
+        json.dumps({"machine": about, "databases": [asdict(result) for result in results]}, indent=2) + "\n"
     )
     print(text)
 

@@ -43,6 +43,11 @@ _COUNTERS = (
 )
 
 
+# By name and version, and by kind and id: a plain tuple is made in half the time of a named one, for each sample.
+_Models = dict[tuple[str, str], list[ModelPoint]]
+_Devices = dict[tuple[Kind, str], list[DevicePoint]]
+
+
 class _Impossible(Exception):
     """A value that cannot be. ``reason`` is one of :data:`REASONS`."""
 
@@ -70,8 +75,8 @@ def decode(
         InvalidInput: The batch cannot be placed; the sentence names the batch and the field.
     """
     _refuse_unplaceable(wire, most_samples)
-    models: dict[SeriesKey, list[ModelPoint]] = {}
-    devices: dict[SeriesKey, list[DevicePoint]] = {}
+    models: _Models = {}
+    devices: _Devices = {}
     requests: dict[RequestKey, list[RequestPoint]] = {}
     refused: Counter[str] = Counter()
     refusal = ""
@@ -110,8 +115,8 @@ def decode(
     return Batch(
         stream=StreamKey(wire.node_id, wire.incarnation),
         sequence=wire.sequence,
-        models=models,
-        devices=devices,
+        models={SeriesKey("model", *key): points for key, points in models.items()},
+        devices={SeriesKey(*key, ""): points for key, points in devices.items()},
         sample_count=len(wire.samples) - refused.total() + refused["facts"],
         facts=facts,
         dropped_samples=wire.dropped_samples,
@@ -141,9 +146,9 @@ def _refuse_unplaceable(wire: telemetry_pb2.TelemetryBatch, most_samples: int) -
 def _model(
     model: telemetry_pb2.ModelSample,
     when: tuple[int, int],
-    models: dict[SeriesKey, list[ModelPoint]],
+    models: _Models,
 ) -> None:
-    key = SeriesKey("model", model.model, model.version)
+    key = (model.model, model.version)
     points = models.get(key)
     if points is None:
         _check_name("model.model", model.model, required=True)
@@ -169,12 +174,12 @@ def _model(
 def _device(
     device: telemetry_pb2.DeviceSample,
     when: tuple[int, int],
-    devices: dict[SeriesKey, list[DevicePoint]],
+    devices: _Devices,
 ) -> None:
     if device.kind not in {"cpu", "gpu"}:
         raise _Impossible("kind", "device.kind", f"{device.kind[:40]!r} is neither 'cpu' nor 'gpu'")
     kind: Kind = "gpu" if device.kind == "gpu" else "cpu"
-    key = SeriesKey(kind, device.device_id, "")
+    key = (kind, device.device_id)
     points = devices.get(key)
     if points is None:
         _check_name("device.device_id", device.device_id, required=True)

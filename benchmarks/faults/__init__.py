@@ -7,7 +7,9 @@ It judges nothing: the end-to-end tests and the fault table (:mod:`benchmarks.ch
 
 from __future__ import annotations
 
-from benchmarks.faults import rows_of_nodes, rows_of_the_proxy
+from benchmarks.faults import rows_of_nodes, rows_of_the_governator, rows_of_the_proxy
 from benchmarks.faults.fault import Fault
 
-FAULTS: tuple[Fault, ...] = tuple(sorted((*rows_of_nodes.ROWS, *rows_of_the_proxy.ROWS), key=lambda fault: fault.row))
+FAULTS: tuple[Fault, ...] = tuple(
+    sorted((*rows_of_nodes.ROWS, *rows_of_the_proxy.ROWS, *rows_of_the_governator.ROWS), key=lambda fault: fault.row)
+)

@@ -5,11 +5,7 @@ from __future__ import annotations
 from benchmarks.faults.clocks import can_move_clocks
 from benchmarks.faults.fault import Skipped
 
-_ECONOMY = "belongs to the governator's own faults, which are not built yet"
 SKIPPED: tuple[Skipped, ...] = (
-    Skipped(22, "governator down for 10 minutes", _ECONOMY),
-    Skipped(23, "telemetry flood", _ECONOMY),
-    Skipped(24, "database locked, disk full, file corrupt", _ECONOMY),
     *(
         []
         if can_move_clocks()

@@ -36,9 +36,11 @@ _LOG = logs.get("governator.prometheus")
 INCARNATION: Final = int.from_bytes(b"Prom", "big")
 # Milliseconds read at once, at most and at least: an answer that is too large is asked for again in halves.
 _SPAN, _LEAST_SPAN = 60_000, 1_000
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 10.0
 # A clock of Prometheus that is this far behind what is stored was set back.
 _BACKWARDS = 60_000
+# A node whose agent has sent telemetry within this time does not count a second time.
+_OWN_SECONDS = 600.0
 
 
 class _Handed:
@@ -102,6 +104,7 @@ class PrometheusSource:
         self._backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT)
         self._told = ""
         self._warned: set[str] = set()
+        self._told_twice: set[str] = set()
 
     async def run(self) -> None:
         """Read until cancelled; what fails is told once, and tried again."""
@@ -135,7 +138,8 @@ class PrometheusSource:
                         raise
                     span //= 2
                     continue
-                taken = meter.take(scraped, stored, read)
+                # A thousand nodes' scrapes take a third of a second, in which streams must be answered.
+                taken = await asyncio.to_thread(meter.take, scraped, stored, read)
                 await self._hand_in(taken, meter.gpus, facts, end)
                 read, span = end, min(_SPAN, span * 2)
                 self._tell(taken)
@@ -174,9 +178,13 @@ class PrometheusSource:
         self, taken: Taken, gpus: Mapping[str, Mapping[str, str]], facts: dict[str, NodeFacts], end: int
     ) -> None:
         """Store a stretch, a batch for each node, and wait until all of it is on disk."""
+        others = await self._store.told_otherwise(INCARNATION, _OWN_SECONDS)
         nodes: dict[str, list[Sample]] = {}
         for thing, windows in taken.windows.items():
-            nodes.setdefault(thing.node, []).extend(_samples(thing, windows))
+            if thing.node in others:
+                self._warn_told_twice(thing.node)
+            else:
+                nodes.setdefault(thing.node, []).extend(_samples(thing, windows))
         handed = _Handed()
         now = int(self._clock.wall() * 1_000_000)
         said: dict[str, NodeFacts] = {}
@@ -215,6 +223,15 @@ class PrometheusSource:
             instance_type=said.instance_type,
             spot=said.spot,
         )
+
+    def _warn_told_twice(self, node: str) -> None:
+        if node not in self._told_twice:
+            self._told_twice.add(node)
+            _LOG.warning(
+                "a node that sends telemetry itself is left out of what Prometheus tells; this is said once",
+                node=node,
+                setting="metrics_match",
+            )
 
     def _tell(self, taken: Taken) -> None:
         self._metrics.prometheus_gap_seconds.inc(taken.gap / 1000)

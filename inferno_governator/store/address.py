@@ -12,6 +12,10 @@ from sqlalchemy.exc import ArgumentError
 
 from inferno_runtime.errors import InvalidInput
 
+# What a PostgreSQL URL may say after the question mark, by libpq's names and asyncpg's.
+_QUERY = frozenset({"host", "port", "sslmode", "ssl", "passfile", "target_session_attrs"})
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_EXAMPLES = "sqlite:///path/to/file.db or postgresql://user:password@host:5432/name"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -37,13 +41,14 @@ def parse_database(text: str, env: Mapping[str, str] = os.environ) -> DatabaseAd
     if not text:
         file = _data_home(env) / "inferno" / "governator.db"
         return DatabaseAddress(URL.create("sqlite+aiosqlite", database=str(file)), file)
+    scheme = text.partition("://")[0]
+    if scheme not in _DRIVERS:
+        raise _unknown(text)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
-        raise _malformed(text) from error
-    driver = _DRIVERS.get(url.drivername)
-    if driver is None:
-        raise _malformed(text)
+        raise _malformed(scheme) from error
+    driver = _DRIVERS[scheme]
     if driver.startswith("sqlite"):
         if not url.database or url.database == ":memory:" or url.host:
             raise InvalidInput(
@@ -57,8 +62,25 @@ def parse_database(text: str, env: Mapping[str, str] = os.environ) -> DatabaseAd
 
 
 def _for_asyncpg(url: URL) -> URL:
-    """asyncpg calls libpq's ``sslmode`` ``ssl``."""
+    """asyncpg calls libpq's ``sslmode`` ``ssl``.
+
+    Raises:
+        InvalidInput: The URL says something that asyncpg does not know.
+    """
+    unknown = sorted(url.query.keys() - _QUERY)
+    if unknown:
+        raise InvalidInput(
+            f"The URL of the PostgreSQL database says {unknown[0]!r}, which it may not.",
+            reason="BAD_DATABASE_URL",
+            fix=f"After the question mark may stand: {', '.join(sorted(_QUERY - {'ssl'}))}.",
+        )
     mode = url.query.get("sslmode")
+    if mode is not None and mode not in _SSL_MODES:
+        raise InvalidInput(
+            f"The URL of the PostgreSQL database has an sslmode {mode!r} that there is not.",
+            reason="BAD_DATABASE_URL",
+            fix=f"Write one of: {', '.join(_SSL_MODES)}.",
+        )
     return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
 
 
@@ -68,10 +90,20 @@ def _data_home(env: Mapping[str, str]) -> Path:
     return given if given.is_absolute() else Path(env.get("HOME") or Path.home()) / ".local" / "share"
 
 
-def _malformed(text: str) -> InvalidInput:
-    # A URL that cannot be read may hold a password anywhere: only its beginning is shown.
+def _unknown(text: str) -> InvalidInput:
+    path = "://" not in text and ("/" in text or text.endswith((".db", ".sqlite", ".sqlite3")))
     return InvalidInput(
+        # A URL that cannot be read may hold a password anywhere: only its beginning is shown.
         f"{text.split(':', 1)[0]!r} does not begin the URL of a database we know.",
         reason="BAD_DATABASE_URL",
-        fix="Write sqlite:///path/to/file.db or postgresql://user:password@host:5432/name.",
+        fix=f"Write sqlite:///{text}." if path else f"Write {_EXAMPLES}.",
+    )
+
+
+def _malformed(scheme: str) -> InvalidInput:
+    return InvalidInput(
+        f"What follows {scheme}:// cannot be read: a port is a number, and in a user's name or password @ : / are "
+        "written %40 %3A %2F.",
+        reason="BAD_DATABASE_URL",
+        fix=f"Write {_EXAMPLES}.",
     )

@@ -113,5 +113,5 @@ def _broken(cause: BaseException, database: str) -> Broken:
 
 def _line(error: BaseException) -> str:
     """The first line of a driver's message, without its full stop."""
-    text = str(error) or type(error).__name__
+    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return text.splitlines()[0].removesuffix(".")

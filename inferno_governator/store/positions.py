@@ -93,6 +93,16 @@ async def of_incarnation(connection: AsyncConnection, incarnation: int) -> dict[
     return {name: sequence for name, sequence in found.all()}  # noqa: C416 - rows are no pairs to the type checker
 
 
+async def told_otherwise(connection: AsyncConnection, incarnation: int, since_micros: int) -> set[str]:
+    """Nodes of which a batch of another incarnation was stored since a time (Unix microseconds)."""
+    found = await connection.execute(
+        select(_NODE.c.name)
+        .join(_POSITION, _NODE.c.id == _POSITION.c.node)
+        .where(_POSITION.c.incarnation != incarnation, _POSITION.c.stored_micros >= since_micros)
+    )
+    return set(found.scalars())
+
+
 async def save(connection: AsyncConnection, positions: dict[StreamNumber, Position], now_micros: int) -> None:
     """Write positions in the transaction that stores their batches."""
     if not positions:

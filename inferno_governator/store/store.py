@@ -137,6 +137,16 @@ class Store:
         async with self._mended() as database, database.read() as connection:
             return await positions.of_incarnation(connection, incarnation)
 
+    async def told_otherwise(self, incarnation: int, seconds: float) -> set[str]:
+        """Nodes of which a batch of another incarnation was stored in the last so many seconds.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        since = self._now() - int(seconds * 1_000_000)
+        async with self._mended() as database, database.read() as connection:
+            return await positions.told_otherwise(connection, incarnation, since)
+
     async def note(self, notice: Notice) -> bool:
         """Store what a provider announced; when this returns it is on disk. False when it was there already.
 

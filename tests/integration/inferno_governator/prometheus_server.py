@@ -116,11 +116,12 @@ async def _answers(server: Prometheus) -> bool:
         return False
 
 
-async def scraped(server: Prometheus, name: str, value: float) -> None:
-    """Wait until some target's metric has been scraped with a value."""
+async def scraped(server: Prometheus, name: str, value: float, targets: int = 1) -> None:
+    """Wait until a metric has been scraped with a value, of so many targets."""
 
     async def seen() -> bool:
         now = await server.now()
-        return any(each.samples[-1][1] == value for each in await server.samples([name], now - 60_000, now))
+        found = await server.samples([name], now - 60_000, now)
+        return sum(each.samples[-1][1] == value for each in found) == targets
 
     await eventually(seen, 30, f"Prometheus has scraped {name} {value:g}")

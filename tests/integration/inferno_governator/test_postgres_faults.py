@@ -60,6 +60,16 @@ async def test_a_user_the_server_does_not_know_is_named(postgres_server: Postgre
     assert "stranger" in str(error)
 
 
+async def test_a_wrong_password_is_refused_and_not_repeated(postgres_server: PostgresServer) -> None:
+    user = f"keeper_{uuid4().hex}"
+    postgres_server.run(f"CREATE USER {user} PASSWORD 'right'")
+    postgres_server.require_password(user)
+    error = await refusal(postgres_server.url("postgres", user=f"{user}:hush"))
+    assert isinstance(error, Unauthenticated)
+    assert "password" in error.fix
+    assert "hush" not in error.sentence()
+
+
 async def test_a_user_who_may_not_create_tables_is_told_what_to_grant(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:

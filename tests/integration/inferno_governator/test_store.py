@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
+import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
 
@@ -63,6 +67,40 @@ async def test_the_migrations_make_the_schema_that_the_code_declares(database_ur
         async with database.read() as connection:
             assert await connection.run_sync(differences) == []
         await database.close()
+
+
+@settings(max_examples=15)
+@given(
+    # Each time the stream begins anew: from which batch on the node sends again, how many it gets through, and whether
+    # the governator was started anew before.
+    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8), st.booleans()), min_size=1, max_size=8)
+)
+def test_however_often_batches_come_again_each_counts_once(times: list[tuple[int, int, bool]]) -> None:
+    async def sums(store: Store) -> list[int]:
+        async with store.moment() as moment:
+            items = [item async for chunk in moment.items(0, NOW // 60_000_000 + 100) for item in chunk]
+        return [sum(item.requests for item in items), sum(item.compute_micros for item in items)]
+
+    async def play(url: str) -> None:
+        stored = 0
+        store = Store(parse_database(url), ManualClock())
+        async with AsyncExitStack() as running:
+            await running.enter_async_context(store)
+            for back, count, anew in times:
+                if anew:
+                    await running.aclose()
+                    store = Store(parse_database(url), ManualClock())
+                    await running.enter_async_context(store)
+                # A node sends again what it holds for unacknowledged, and then goes on.
+                first = max(1, stored + 1 - back)
+                sent = range(first, first + count)
+                outcome = await store.commit([batch(n, NOW + n * SECOND, v=n) for n in sent])
+                assert [each.new for each in outcome] == [n > stored for n in sent]
+                stored = max(stored, sent[-1])
+                assert await sums(store) == [sum(range(1, stored + 1))] * 2
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(f"sqlite:///{folder}/governator.db"))
 
 
 async def test_the_first_step_can_be_undone(database_url: str) -> None:

@@ -36,3 +36,20 @@ def test_what_is_no_database_we_know_is_refused_with_an_example(text: str) -> No
     with pytest.raises(InvalidInput) as refused:
         parse_database(text)
     assert "sqlite:///" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("postgresql://me:hu@sh:1:2@h/x", "@ : / are written %40 %3A %2F"),
+        ("postgresql://me:hush@h:port/x", "a port is a number"),
+        ("postgresql://me:hush@h/x?foo=1", "'foo'"),
+        ("postgresql://me:hush@h/x?sslmode=of-course", "'of-course'"),
+        ("/var/lib/x.db", "Write sqlite:////var/lib/x.db."),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_database(text)
+    assert says in refused.value.sentence()
+    assert "hush" not in refused.value.sentence()

@@ -40,7 +40,7 @@ class PostgresLike(Exception):
         (PostgresLike("22003"), Broken, "statement"),
         (PostgresLike(None), Broken, "statement"),
         (ConnectionRefusedError(111, "refused"), Unavailable, "cannot be reached"),
-        (TimeoutError(), Unavailable, "TimeoutError"),
+        (TimeoutError(), Unavailable, "no answer in time"),
         (PoolTimeout("no connection free"), Unavailable, "cannot be reached"),
         (NoSuchTableError("x"), Broken, "statement"),
     ],
