@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -54,6 +55,7 @@ from inferno_backend.uplink import Uplink
 from inferno_runtime import logs, notify
 from inferno_runtime.clock import Clock, SystemClock
 from inferno_runtime.errors import InfernoError
+from inferno_runtime.latest import Latest
 from inferno_runtime.lifecycle import Stop
 from inferno_runtime.mailbox import Mailbox
 
@@ -151,8 +153,9 @@ class _Agent:
         faults = FaultFile(settings.data_dir.absolute() / "gpu-faults.json")
         self._examination = Examination(identity.hardware.gpus, settings.slowed_after, faults)
         self._watch = Watch(devices.probes, clock, lambda: supervisor.triton_pid)
+        self._faults: Latest[Mapping[str, str]] = Latest({})
         self._sampler = Sampler(
-            self._meter.readings, self._watch.readings, mailbox if sent else None, settings.sample_window
+            self._meter.readings, self._watch.readings, mailbox if sent else None, settings.sample_window, self._faults
         )
         results = Results(settings.data_dir)
         self._capacities = CapacityReporting(settings.discovery_lb, identity.node_id, results, clock, membership.link)
@@ -232,7 +235,8 @@ class _Agent:
         """Tell the mesh which GPUs can do no work."""
         async for reading in self._watch.readings.watch():
             if reading is not None:
-                self._supervisor.examined(self._examination.take(reading, self._supervisor.triton_pid))
+                self._faults.set(self._examination.take(reading, self._supervisor.triton_pid))
+                self._supervisor.examined(self._faults.value)
 
     async def _watch_doors(self, sidecar: Sidecar) -> None:
         """Tell the mesh when TLS in front of Triton fails."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from inferno.governance.v1 import governance_service_pb2, telemetry_pb2
 from inferno_backend.hardware.told import device_sample
@@ -19,6 +20,7 @@ from inferno_runtime.latest import Latest
 from inferno_runtime.mailbox import Mailbox
 
 _NOTHING = Counters()
+_WELL: Mapping[str, str] = MappingProxyType({})
 # The devices are read once a second; a reading much older says nothing of the window.
 _FRESH = 5.0
 
@@ -27,7 +29,8 @@ class Sampler:
     """Puts the samples of each window into a mailbox, which counts what it cannot hold.
 
     Work is added up over every reading, so that a restart of Triton within a window loses nothing that was read.
-    ``mailbox`` None: nobody wants them, and only the last window is kept.
+    ``mailbox`` None: nobody wants them, and only the last window is kept. ``faults`` says of devices, by id, why they
+    can do no work.
     """
 
     def __init__(
@@ -36,9 +39,11 @@ class Sampler:
         devices: Latest[DeviceReading | None],
         mailbox: Mailbox[bytes] | None,
         window: float,
+        faults: Latest[Mapping[str, str]] | None = None,
     ) -> None:
         self._readings = readings
         self._devices = devices
+        self._faults: Latest[Mapping[str, str]] = Latest({}) if faults is None else faults
         self._before: dict[str, Use] = {}
         self._mailbox = mailbox
         self._window = window
@@ -87,7 +92,7 @@ class Sampler:
         wall, seconds = self._last.wall, self._last.at - self._began.at
         models = of_models(wall, seconds, self._last.counters, self._bases, self._carried)
         uses = self._uses(self._last)
-        self._newest = (*models, *of_devices(wall, seconds, uses, self._before.values()))
+        self._newest = (*models, *of_devices(wall, seconds, uses, self._before.values(), self._faults.value))
         self._see(uses)
         if self._mailbox is not None:
             for sample in self._newest:
@@ -154,15 +159,18 @@ def _ended(
         yield key, replace(carried[key], pending=0)
 
 
-def of_devices(wall: float, seconds: float, uses: Iterable[Use], before: Iterable[Use] = ()) -> Iterator[bytes]:
+def of_devices(
+    wall: float, seconds: float, uses: Iterable[Use], before: Iterable[Use] = (), faults: Mapping[str, str] = _WELL
+) -> Iterator[bytes]:
     """One sample for each device, for the window of ``seconds`` that ended at ``wall`` (Unix seconds).
 
-    ``uses`` are the devices at its end, ``before`` at its begin.
+    ``uses`` are the devices at its end, ``before`` at its begin, ``faults`` why some can do no work, by their id.
     """
     earlier = {use.device_id: use for use in before}
     for use in uses:
         request = _request(wall, seconds)
-        request.batch.samples[0].device.CopyFrom(device_sample(use, earlier.get(use.device_id)))
+        told = device_sample(use, earlier.get(use.device_id), faults.get(use.device_id, ""))
+        request.batch.samples[0].device.CopyFrom(told)
         yield request.SerializeToString()
 
 

@@ -31,6 +31,8 @@ _MAX_INT64 = 2**63 - 1
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # PostgreSQL stores no NUL, and no name worth billing holds control characters.
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f]+")
+_LONGEST_FAULT = 512
 _COUNTERS = (
     "requests",
     "errors",
@@ -77,6 +79,7 @@ def decode(
     _refuse_unplaceable(wire, most_samples)
     models: _Models = {}
     devices: _Devices = {}
+    faults: dict[str, tuple[int, str]] = {}
     requests: dict[RequestKey, list[RequestPoint]] = {}
     refused: Counter[str] = Counter()
     refusal = ""
@@ -102,6 +105,8 @@ def decode(
                 _model(sample.model, (end, window), models)
             elif measurement == "device":
                 _device(sample.device, (end, window), devices)
+                if sample.device.fault:
+                    _fault(sample.device, end, faults)
             elif measurement == "requests":
                 _requests(sample.requests, (end, window), requests)
             else:
@@ -125,6 +130,7 @@ def decode(
         last_micros=last if taken else now_micros,
         refused=refused,
         refusal=refusal,
+        faults=faults,
         consecutive=consecutive,
     )
 
@@ -195,6 +201,12 @@ def _device(
     if points is None:
         points = devices[key] = []
     points.append((*when, round(utilization * when[1]), used, total, round(energy * 1000)))
+
+
+def _fault(device: telemetry_pb2.DeviceSample, end: int, faults: dict[str, tuple[int, str]]) -> None:
+    """Keep the newest word of why a device can do no work, as one line that is not too long."""
+    said = _UNSEEN.sub(" ", device.fault[:_LONGEST_FAULT])
+    faults[device.device_id] = max(faults.get(device.device_id, (0, "")), (end, said))
 
 
 def _requests(

@@ -67,5 +67,7 @@ class Batch:
     requests: Mapping[RequestKey, list[RequestPoint]] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     refusal: str = ""
+    # Devices that can do no work, by id: when that was said last (Unix microseconds), and why.
+    faults: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     # False: ``sequence`` is a time, and there is nothing between two of them that could be missing.
     consecutive: bool = True

@@ -8,10 +8,11 @@ from inferno.governance.v1 import telemetry_pb2
 from inferno_backend.hardware.use import Use
 
 
-def device_sample(use: Use, before: Use | None) -> telemetry_pb2.DeviceSample:
+def device_sample(use: Use, before: Use | None, fault: str = "") -> telemetry_pb2.DeviceSample:
     """The sample of one device: its use at the window's end.
 
-    ``before`` is its use at the window's begin: what only grows is told by how much it grew.
+    ``before`` is its use at the window's begin: what only grows is told by how much it grew. ``fault`` says why it can
+    do no work.
     """
     return telemetry_pb2.DeviceSample(
         device_id=use.device_id,
@@ -36,6 +37,7 @@ def device_sample(use: Use, before: Use | None) -> telemetry_pb2.DeviceSample:
             for one in use.processes
         ],
         load_average=use.load_average,
+        fault=fault,
     )
 
 

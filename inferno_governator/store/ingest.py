@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis import life
 from inferno_governator.analysis.cost import DeviceUse, Gap, ModelUse
-from inferno_governator.store import books, facts, points, positions, requests
+from inferno_governator.store import books, device_faults, facts, points, positions, requests
 from inferno_governator.store.names import Names
 from inferno_governator.store.positions import Position, Step, StreamNumber
 from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, split_by_minute, upsert
@@ -77,6 +77,7 @@ async def ingest(
     ]
     if stated:
         await facts.record(connection, stated)
+    await device_faults.write(connection, [(node, batch.faults) for batch, node, _ in fresh])
     sealed = await books.sealed(connection, 1)
     asked = await requests.write(connection, names, draft, [batch.requests for batch, _, _ in fresh])
     await books.reopen_named(connection, {each for each in asked if each[0] >= sealed})

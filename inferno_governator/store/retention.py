@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.store import books
 from inferno_governator.store.alert_schema import AlertRow, AlertTold
+from inferno_governator.store.device_faults import DeviceFault
 from inferno_governator.store.item_schema import ItemDay, ItemHour
 from inferno_governator.store.items import DAY, HOUR
 from inferno_governator.store.rollups import MINUTE_MICROS
@@ -74,6 +75,7 @@ def horizons(retention: Retention, now_micros: int) -> list[Horizon]:
     # A node that comes back with batches of a life this old would be refused for their age.
     stored = (table(StreamPosition), table(ProviderNotice))
     old += [Horizon(each, each.c.stored_micros, kept) for each in stored]
+    old.append(Horizon(table(DeviceFault), table(DeviceFault).c.last_micros, kept))
     # An alert that lasts has no end, and so is never old.
     ended, told = table(AlertRow), table(AlertTold)
     return [*old, Horizon(ended, ended.c.end_micros, kept), Horizon(told, told.c.told_micros, kept)]

@@ -21,6 +21,7 @@ from inferno_governator.store import (
     alerts,
     budgets,
     capacities,
+    device_faults,
     device_figures,
     node_news,
     notices,
@@ -43,7 +44,7 @@ from inferno_governator.store.rollups import MINUTE_MICROS
 from inferno_governator.store.sqlite_file import prepare, set_aside
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
-from inferno_governator.watch.node_findings import NodeNews
+from inferno_governator.watch.node_findings import NodeNews, SickDevice
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError
 from inferno_runtime.latest import Latest
@@ -252,6 +253,15 @@ class Store:
         """
         async with self._mended() as database, database.read() as connection:
             return await node_news.read(connection, since_micros, dropped_from_minute)
+
+    async def sick_devices(self, since_micros: int) -> list[SickDevice]:
+        """Devices of which nodes said since a time (Unix microseconds) that they can do no work.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            return await device_faults.read(connection, since_micros)
 
     async def told(self, receiver: str) -> dict[tuple[str, int], Told]:
         """What a receiver was told last of each alert, by fingerprint and start.

@@ -25,9 +25,20 @@ class NodeNews(NamedTuple):
     dropped_samples: int
 
 
-def findings(notices: Iterable[StoredNotice], news: Iterable[NodeNews], now_micros: int) -> list[Finding]:
+class SickDevice(NamedTuple):
+    """A device of a node, and why it can do no work, as the node says."""
+
+    node: str
+    device: str
+    fault: str
+
+
+def findings(
+    notices: Iterable[StoredNotice], news: Iterable[NodeNews], sick: Iterable[SickDevice], now_micros: int
+) -> list[Finding]:
     """What nodes are about to lose, or have lost."""
     found = [_notice(each) for each in notices]
+    found += [_sick(each) for each in sick]
     for node, stored, dropped in news:
         if _SILENT <= now_micros - stored < _GONE:
             found.append(
@@ -36,7 +47,7 @@ def findings(notices: Iterable[StoredNotice], news: Iterable[NodeNews], now_micr
                     f"{node} silent",
                     Severity.INFO,
                     f"Node {node} has sent no telemetry since {_time(stored)}: it ended, or is cut off.",
-                    f"inferno explain {node}",
+                    f"inferno explain {node} --as node",
                     {"last stored": _time(stored)},
                 )
             )
@@ -47,11 +58,22 @@ def findings(notices: Iterable[StoredNotice], news: Iterable[NodeNews], now_micr
                     f"{node} dropped",
                     Severity.WARNING,
                     f"Node {node} dropped {dropped} samples of late: its bill is incomplete.",
-                    f"inferno explain {node}",
+                    f"inferno explain {node} --as node",
                     {"dropped samples": str(dropped)},
                 )
             )
     return found
+
+
+def _sick(device: SickDevice) -> Finding:
+    return Finding(
+        Kind.NODE,
+        f"{device.node} {device.device}",
+        Severity.WARNING,
+        f"Node {device.node}: {device.fault}",
+        f"inferno explain {device.node} --as node",
+        {"device": device.device},
+    )
 
 
 def _notice(stored: StoredNotice) -> Finding:

@@ -30,7 +30,7 @@ def findings(objective: Objective, found: Sequence[Burn]) -> list[Finding]:
             f"Model {objective.model} burns its error budget {burn.long_rate:.1f} times too fast over {window}: "
             f"{counts[leading]} of {burn.long.requests} requests {said}. At this rate the whole budget of "
             f"{objective.days} days lasts {left:.1f} h.",
-            f"inferno explain --model {objective.model}",
+            f"inferno explain {objective.model} --as model",
             {
                 "objective": f"{objective.share:.4%} good in {objective.days} d",
                 f"burn rate {window}": f"{burn.long_rate:.2f}",

@@ -33,6 +33,8 @@ _LATE = 5
 # Stretches of the past that one look catches up with after a start: an hour's.
 _CATCH_UP = 6
 _MICROS = 1_000_000
+# Seconds after which a device of which nothing is said any more is well, or its node is silent.
+_SICK = 180
 
 
 class Watcher:
@@ -153,7 +155,8 @@ class Watcher:
 
     async def _look_at_nodes(self, now: int) -> list[Finding]:
         news = await self._store.node_news((now - 7200) * _MICROS, now // 60 - STRETCH)
-        return node_findings.findings(await self._store.notices((now - 3600) * _MICROS), news, now * _MICROS)
+        sick = await self._store.sick_devices((now - _SICK) * _MICROS)
+        return node_findings.findings(await self._store.notices((now - 3600) * _MICROS), news, sick, now * _MICROS)
 
     async def _look_at_objectives(self, now: int) -> list[Finding]:
         if not self._objectives:

@@ -245,6 +245,7 @@ class DeviceSample(_message.Message):
     XIDS_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     LOAD_AVERAGE_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """"cpu", or the GPU's UUID."""
     kind: _builtins.str
@@ -277,6 +278,8 @@ class DeviceSample(_message.Message):
     """Memory errors not corrected since the device's driver was loaded. Unset: not counted."""
     load_average: _builtins.float
     """Mean number of runnable tasks over the last minute. Unset: not the CPUs, or not measured."""
+    fault: _builtins.str
+    """Why the device can do no work, as the node tells the mesh. Empty: it can."""
     @_builtins.property
     def slowdowns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What held the clocks down at the end of the window, by NVML's names, for example "hw_thermal_slowdown"."""
@@ -313,10 +316,11 @@ class DeviceSample(_message.Message):
         xids: _abc.Iterable[_builtins.int] | None = ...,
         processes: _abc.Iterable[Global___ProcessUse] | None = ...,
         load_average: _builtins.float | None = ...,
+        fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ecc_corrected", b"_ecc_corrected", "_ecc_uncorrected", b"_ecc_uncorrected", "_load_average", b"_load_average", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_utilization", b"_memory_utilization", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "ecc_corrected", b"ecc_corrected", "ecc_uncorrected", b"ecc_uncorrected", "load_average", b"load_average", "memory_clock_mhz", b"memory_clock_mhz", "memory_utilization", b"memory_utilization", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ecc_corrected", b"_ecc_corrected", "_ecc_uncorrected", b"_ecc_uncorrected", "_load_average", b"_load_average", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_utilization", b"_memory_utilization", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "device_id", b"device_id", "ecc_corrected", b"ecc_corrected", "ecc_uncorrected", b"ecc_uncorrected", "energy_joules", b"energy_joules", "kind", b"kind", "load_average", b"load_average", "memory_clock_mhz", b"memory_clock_mhz", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "memory_utilization", b"memory_utilization", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "processes", b"processes", "slowdowns", b"slowdowns", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization", "utilization_unknown", b"utilization_unknown", "xids", b"xids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ecc_corrected", b"_ecc_corrected", "_ecc_uncorrected", b"_ecc_uncorrected", "_load_average", b"_load_average", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_utilization", b"_memory_utilization", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "device_id", b"device_id", "ecc_corrected", b"ecc_corrected", "ecc_uncorrected", b"ecc_uncorrected", "energy_joules", b"energy_joules", "fault", b"fault", "kind", b"kind", "load_average", b"load_average", "memory_clock_mhz", b"memory_clock_mhz", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "memory_utilization", b"memory_utilization", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "processes", b"processes", "slowdowns", b"slowdowns", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization", "utilization_unknown", b"utilization_unknown", "xids", b"xids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ecc_corrected: _TypeAlias = _typing.Literal["ecc_corrected"]  # noqa: Y015
     _WhichOneofArgType__ecc_corrected: _TypeAlias = _typing.Literal["_ecc_corrected", b"_ecc_corrected"]  # noqa: Y015

@@ -103,3 +103,40 @@ async def test_nodes_without_a_price_are_one_alert(sqlite_url: str, clock: Manua
         alerts = [alert.finding for alert in await found(watcher, clock, START + DAY + 26)]
         (unpriced,) = [each for each in alerts if each.kind is Kind.UNPRICED]
         assert unpriced.cause == "4 nodes have no price, so the bill is too low: a, b, c, …."
+
+
+async def test_a_sick_gpu_is_an_alert_until_its_node_says_that_it_is_well(
+    database_url: str, clock: ManualClock
+) -> None:
+    async with Store(parse_database(database_url), clock) as store:
+        watcher = Watcher(store, clock, Metrics(), BudgetKeeper(store, clock, ()), (), 60)
+
+        async def said(sequence: int, faults: dict[str, str]) -> list[tuple[str, str, bool]]:
+            now = int(clock.wall())
+            point = (now * 1_000_000, 1_000_000, 0, 1, 2, 0)
+            batch = Batch(
+                StreamKey("n", 1),
+                sequence,
+                {},
+                {SeriesKey("gpu", "GPU-1", ""): [point], CPU: [point]},
+                2,
+                first_micros=(now - 1) * 1_000_000,
+                last_micros=now * 1_000_000,
+                faults={device: (now * 1_000_000, fault) for device, fault in faults.items()},
+            )
+            await store.commit([batch])
+            changed = await watcher.look()
+            await clock.advance(120)
+            of_nodes = [each for each in changed if each.finding.kind is Kind.NODE]
+            return [(each.finding.subject, each.finding.cause, each.end_micros is None) for each in of_nodes]
+
+        assert await said(1, {}) == []
+        assert await said(2, {"GPU-1": "It has reported Xid 48."}) == [
+            ("n GPU-1", "Node n: It has reported Xid 48.", True)
+        ]
+        # What was said first is known; the newest word is what stands in the list.
+        await said(3, {"GPU-1": "It has reported Xid 79."})
+        (lasts,) = await watcher.alerts(ended=False)
+        assert lasts.finding.cause == "Node n: It has reported Xid 79."
+        ended = [each for sequence in range(4, 12) for each in await said(sequence, {})]
+        assert ended == [("n GPU-1", "Node n: It has reported Xid 79.", False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -161,3 +162,17 @@ def test_a_window_tells_the_devices_as_they_were_last_seen_unless_that_is_long_a
     told = decoded(asyncio.run(mailbox.take(100, 0)))
     # Nothing for the window in which the driver hung; its energy shows in the next.
     assert [(one.time.seconds, one.device.energy_joules) for one in told] == [(1, 0.0), (2, 20.0), (9, 70.0)]
+
+
+def test_a_device_that_can_do_no_work_says_why_for_as_long() -> None:
+    mailbox: Mailbox[bytes] = Mailbox(100)
+    devices: Latest[DeviceReading | None] = Latest(None)
+    faults: Latest[Mapping[str, str]] = Latest({})
+    sampler = Sampler(Latest(None), devices, mailbox, 1.0, faults)
+    sampler.take(Reading(0, 0))
+    for at, said in ((1, {}), (2, {GPU.device_id: "It is lost."}), (3, {"another": "It is lost."})):
+        devices.set(DeviceReading(at, at, (GPU,)))
+        faults.set(said)
+        sampler.take(Reading(at, at))
+    told = decoded(asyncio.run(mailbox.take(100, 0)))
+    assert [one.device.fault for one in told] == ["", "It is lost.", ""]

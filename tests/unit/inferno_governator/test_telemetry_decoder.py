@@ -62,6 +62,16 @@ def test_a_batch_without_samples_stands_at_the_moment_it_arrived() -> None:
     assert (decoded.first_micros, decoded.last_micros, decoded.facts) == (NOW * 1_000_000, NOW * 1_000_000, None)
 
 
+def test_the_newest_word_of_a_sick_device_is_kept_as_one_line() -> None:
+    def gpu(at: int, fault: str) -> Sample:
+        return sample(at=at, device=DeviceSample(device_id="GPU-1", kind="gpu", fault=fault))
+
+    told = batch(gpu(NOW, "Xid\n79.\0"), gpu(NOW - 1, "Xid 48."), gpu(NOW, ""), device())
+    assert decode(told, NOW * 1_000_000).faults == {"GPU-1": (NOW * 1_000_000, "Xid 79. ")}
+    (_, long), *_ = decode(batch(gpu(NOW, "x" * 9999)), NOW * 1_000_000).faults.values()
+    assert len(long) == 512
+
+
 DAY = 86_400
 
 
