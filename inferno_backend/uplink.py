@@ -71,6 +71,7 @@ def facts_of(identity: Identity) -> telemetry_pb2.NodeFacts:
         gpu_count=len(gpus),
         instance_type=identity.instance_type,
         spot=identity.spot,
+        provider=identity.provider,
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -24,6 +25,9 @@ from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.metrics_page import serve_metrics
+from inferno_governator.prices.keeper import PriceKeeper
+from inferno_governator.prices.rules import Rules
+from inferno_governator.prices.sources.source import Addresses
 from inferno_governator.prometheus.source import PrometheusSource
 from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import parse_database
@@ -59,6 +63,8 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         day_micros=settings.day_retention_days * _DAY_MICROS,
     )
     async with Store(parse_database(settings.db), clock, settings.db_busy_seconds) as store:
+        prices = _prices(settings, store, clock)
+        await prices.open()
         budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
         objectives = [each.objective(model) for model, each in settings.objectives.items()]
@@ -67,13 +73,14 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
+            pricing = tasks.create_task(prices.run(settings.price_check_seconds))
             forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
             watching = tasks.create_task(watch(watcher, receivers))
             reading = tasks.create_task(source.run()) if source is not None else None
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
-                    GovernanceService(store, intake, clock, metrics, budgets, watcher) as service,
+                    GovernanceService(store, intake, clock, metrics, budgets, watcher, prices) as service,
                     _listening(settings, service) as address,
                 ):
                     _LOG.info("governator ready", address=address, db=str(store.address))
@@ -82,6 +89,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                     _LOG.info("governator stopping", reason=stop.reason)
                     notify.stopping()
             finally:
+                pricing.cancel()
                 forgetting.cancel()
                 watching.cancel()
                 if reading is not None:
@@ -93,6 +101,12 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
             except TimeoutError:
                 # Nobody was told that it is stored: the nodes send it again.
                 _LOG.warning("some telemetry that had arrived was not stored in time")
+
+
+def _prices(settings: GovernatorSettings, store: Store, clock: Clock) -> PriceKeeper:
+    rules = Rules(max_age_days=settings.price_max_age_days, jump_percent=settings.price_jump_percent)
+    file = Path(settings.prices) if settings.prices else None
+    return PriceKeeper(store, clock, rules, file, Addresses(settings.azure_prices, settings.aws_prices))
 
 
 def check_listen(listen: str, *, insecure: bool) -> None:

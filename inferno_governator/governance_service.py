@@ -21,6 +21,8 @@ from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.cost_service import CostService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
+from inferno_governator.prices.keeper import PriceKeeper
+from inferno_governator.prices.price_service import PriceCalls
 from inferno_governator.store.store import Store
 from inferno_governator.telemetry_decoder import decode
 from inferno_governator.telemetry_stream import TelemetryStream
@@ -37,12 +39,20 @@ _LOG = logs.get("governator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class GovernanceService(BudgetService, CostService, WatchService, wire_grpc.GovernanceServiceServicer):
+class GovernanceService(BudgetService, CostService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
     def __init__(
-        self, store: Store, intake: Intake, clock: Clock, metrics: Metrics, budgets: BudgetKeeper, watcher: Watcher
+        self,
+        store: Store,
+        intake: Intake,
+        clock: Clock,
+        metrics: Metrics,
+        budgets: BudgetKeeper,
+        watcher: Watcher,
+        prices: PriceKeeper,
     ) -> None:
+        PriceCalls.__init__(self, prices)
         self._budgets = budgets
         self._watcher = watcher
         self._store = store

@@ -77,3 +77,17 @@ class GovernatorSettings(ProcessSettings):
     objectives: Mapping[str, ObjectiveSettings] = option({}, help="What models promise, by the model's name.")
     alerts: Mapping[str, ReceiverSettings] = option({}, help="Who is told of alerts, by a name of your own.")
     watch_seconds: float = option(60.0, gt=0, help="Seconds between two looks for what is worth an alert.")
+    prices: str = option(
+        "", metavar="FILE", help="Your own terms: discounts, commitments, owned hardware (YAML; docs/prices.md)."
+    )
+    price_max_age_days: int = option(90, ge=1, help="Age, in days, up to which a price may be acted on.")
+    price_jump_percent: int = option(
+        30, ge=1, help="Per cent that a price may move before it waits until it is confirmed."
+    )
+    price_check_seconds: float = option(60.0, gt=0, help="Seconds between two looks at what nodes cost.")
+    azure_prices: str = option(
+        "https://prices.azure.com/api/retail/prices", metavar="URL", help="Where Azure's retail prices are asked."
+    )
+    aws_prices: str = option(
+        "https://pricing.us-east-1.amazonaws.com", metavar="URL", help="Where AWS's price lists are asked."
+    )

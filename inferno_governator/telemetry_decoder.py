@@ -227,9 +227,19 @@ def _facts(facts: telemetry_pb2.NodeFacts) -> Facts:
         raise _Impossible("facts", "facts.price_micros_per_hour", f"{price} is not between 0 and 2^48")
     if facts.gpu_count > 2**20:
         raise _Impossible("facts", "facts.gpu_count", f"{facts.gpu_count} is more than 2^20")
-    for name, text in (("region", facts.region), ("device", facts.device), ("instance_type", facts.instance_type)):
-        _check_name(f"facts.{name}", text, reason="facts")
-    return Facts(price, facts.region, facts.device, facts.gpu_count, facts.instance_type, facts.spot)
+    for name in ("region", "device", "instance_type", "provider"):
+        _check_name(f"facts.{name}", getattr(facts, name), reason="facts")
+    return Facts(
+        price,
+        facts.region,
+        facts.device,
+        facts.gpu_count,
+        facts.instance_type,
+        facts.spot,
+        facts.provider,
+        reported=price,
+        origin="reported" if price else "unpriced",
+    )
 
 
 def _check_name(field: str, text: str, *, required: bool = False, reason: str = "name") -> None:

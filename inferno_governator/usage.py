@@ -38,7 +38,11 @@ class StreamKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the bill needs to know of a node. ``price`` is in micro-dollars an hour."""
+    """What the bill needs to know of a node. Prices are in micro-dollars an hour.
+
+    ``price`` is the one it is billed at and ``origin`` where that is from (:class:`inferno_governator.prices.pricing.
+    Origin`, "unpriced" where nobody knows it and it is zero); ``reported`` is what its agent was told, 0 for nothing.
+    """
 
     price: int
     region: str = ""
@@ -46,6 +50,9 @@ class Facts:
     gpu_count: int = 0
     instance_type: str = ""
     spot: bool = False
+    provider: str = ""
+    reported: int = 0
+    origin: str = "unpriced"
 
 
 @dataclass(frozen=True, slots=True)

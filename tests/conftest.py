@@ -25,7 +25,7 @@ collect_ignore = ["models"]  # Triton's own interpreter runs these
 # Every process a test starts inherits it, however many parents it loses.
 _RUN_MARK = "INFERNO_TEST_RUN"
 # Cancelled tasks and closing processes end by themselves within this time, in seconds; a leak does not.
-_TASK_GRACE = 0.5
+_TASK_GRACE = 10.0
 _PROCESS_GRACE = 10.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -10,12 +10,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.store import books
-from inferno_governator.store.schema import NodeFacts, table
+from inferno_governator.store.schema import Node, NodeFacts, table
 from inferno_governator.usage import Facts
 
-_FACTS = table(NodeFacts)
-# In the order of the fields of Facts.
-COLUMNS = ("price_micros_per_hour", "region", "device", "gpu_count", "instance_type", "spot")
+_FACTS, _NODE = table(NodeFacts), table(Node)
+# Columns and fields, in the order of the fields of Facts.
+_FIELDS = {
+    "price_micros_per_hour": "price",
+    "region": "region",
+    "device": "device",
+    "gpu_count": "gpu_count",
+    "instance_type": "instance_type",
+    "spot": "spot",
+    "provider": "provider",
+    "reported_micros_per_hour": "reported",
+    "price_origin": "origin",
+}
+COLUMNS = tuple(_FIELDS)
 # Below both databases' bound of parameters.
 _CHUNK = 10_000
 
@@ -40,10 +51,15 @@ async def record(connection: AsyncConnection, statements: Iterable[Statement]) -
         rows[each.node, each.minute] = each.facts
         if known is None or known.minute <= each.minute:
             newest[each.node] = each
-    if not rows:
+    await overwrite(connection, [Statement(node, minute, facts) for (node, minute), facts in rows.items()])
+
+
+async def overwrite(connection: AsyncConnection, statements: Sequence[Statement]) -> None:
+    """Write facts from their minutes on, in the place of what was said from the same minute on."""
+    if not statements:
         return
-    for node, minute in rows:
-        await books.reopen_billed(connection, node, minute)
+    for each in statements:
+        await books.reopen_billed(connection, each.node, each.minute)
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     insert = make(_FACTS)
     await connection.execute(
@@ -53,18 +69,34 @@ async def record(connection: AsyncConnection, statements: Iterable[Statement]) -
         ),
         [
             {
-                "node": node,
-                "effective_minute": minute,
-                "price_micros_per_hour": facts.price,
-                "region": facts.region,
-                "device": facts.device,
-                "gpu_count": facts.gpu_count,
-                "instance_type": facts.instance_type,
-                "spot": facts.spot,
+                "node": each.node,
+                "effective_minute": each.minute,
+                **{column: getattr(each.facts, name) for column, name in _FIELDS.items()},
             }
-            for (node, minute), facts in rows.items()
+            for each in statements
         ],
     )
+
+
+async def histories(connection: AsyncConnection, end_minute: int) -> dict[int, list[Statement]]:
+    """What is known of every node until before a minute, oldest first, by its number."""
+    columns = (_FACTS.c.node, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in COLUMNS))
+    found = await connection.execute(
+        select(*columns).where(_FACTS.c.effective_minute < end_minute).order_by(*columns[:2])
+    )
+    history: dict[int, list[Statement]] = {}
+    for node, minute, *values in found:
+        history.setdefault(node, []).append(Statement(node, minute, Facts(*values)))
+    return history
+
+
+async def newest(connection: AsyncConnection) -> dict[str, Statement]:
+    """What is known now of every node, by its name."""
+    found = await connection.execute(select(_NODE.c.id, _NODE.c.name))
+    names: dict[int, str] = {row.id: row.name for row in found}
+    told = await _newest(connection, sorted(names))
+    # A node may send telemetry and say nothing of itself.
+    return {name: told.get(number, Statement(number, 0, Facts(0))) for number, name in names.items()}
 
 
 async def _newest(connection: AsyncConnection, nodes: list[int]) -> dict[int, Statement]:
@@ -81,7 +113,6 @@ async def _newest(connection: AsyncConnection, nodes: list[int]) -> dict[int, St
                 last, (_FACTS.c.node == last.c.node) & (_FACTS.c.effective_minute == last.c.minute)
             )
         )
-        for node, minute, price, region, device, gpu_count, instance_type, spot in found:
-            facts = Facts(price, region, device, gpu_count, instance_type, bool(spot))
-            newest[node] = Statement(node, minute, facts)
+        for node, minute, *values in found:
+            newest[node] = Statement(node, minute, Facts(*values))
     return newest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from inferno_governator.store.positions import Position, Step, StreamNumber
 from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, split_by_minute, upsert
 from inferno_governator.store.schema import DeviceMinute, DeviceSample, ModelMinute, ModelSample, NodeMinute, table
 from inferno_governator.store.usage_reader import UsageChunk
-from inferno_governator.usage import Batch, SeriesKey
+from inferno_governator.usage import Batch, Facts, SeriesKey
 
 _MODEL_SAMPLE, _DEVICE_SAMPLE = table(ModelSample), table(DeviceSample)
 _MODEL_MINUTE, _DEVICE_MINUTE, _NODE_MINUTE = table(ModelMinute), table(DeviceMinute), table(NodeMinute)
@@ -39,6 +39,15 @@ class Folded(NamedTuple):
     lost: list[Row]
 
 
+# A node's name, what its agent says of it, and the minute from which it does; the same with its price.
+Pricing = Callable[[str, Facts, int], Facts]
+
+
+def as_reported(_node: str, facts: Facts, _minute: int) -> Facts:
+    """The price that the agent was told, and no other."""
+    return facts
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What became of one batch: stored now, or a duplicate of one stored before."""
@@ -49,7 +58,12 @@ class Stored:
 
 
 async def ingest(
-    connection: AsyncConnection, names: Names, draft: Names, batches: Sequence[Batch], now_micros: int
+    connection: AsyncConnection,
+    names: Names,
+    draft: Names,
+    batches: Sequence[Batch],
+    now_micros: int,
+    price: Pricing = as_reported,
 ) -> list[Stored]:
     """Write batches, in order, and say for each whether it was new.
 
@@ -59,6 +73,7 @@ async def ingest(
         draft: Takes the numbers found here; to be kept once the transaction is committed.
         batches: Batches of any number of streams.
         now_micros: Unix time in microseconds.
+        price: Says what a node with such facts costs from a minute on.
     """
     nodes = await names.number_nodes(connection, (batch.stream.node_id for batch in batches), draft)
     streams = [StreamNumber(nodes[batch.stream.node_id], batch.stream.incarnation) for batch in batches]
@@ -71,8 +86,9 @@ async def ingest(
     )
     folded = await _write_samples(connection, series, fresh)
     stated = [
-        facts.Statement(node, batch.first_micros // MINUTE_MICROS, batch.facts)
+        facts.Statement(node, minute, price(batch.stream.node_id, batch.facts, minute))
         for batch, node, _ in fresh
+        for minute in (batch.first_micros // MINUTE_MICROS,)
         if batch.facts is not None
     ]
     if stated:

@@ -37,6 +37,11 @@ class NodeFacts(SQLModel, table=True):
     gpu_count: int
     instance_type: str
     spot: bool
+    provider: str
+    # What the agent was told; 0: nothing.
+    reported_micros_per_hour: int = Field(sa_type=BigInteger)
+    # Where the price is from: a value of inferno_governator.prices.pricing.Origin.
+    price_origin: str
 
 
 class StreamPosition(SQLModel, table=True):
@@ -335,6 +340,47 @@ class BudgetRow(SQLModel, table=True):
     # Percent, with commas between.
     thresholds: str
     hard: bool
+
+
+class PriceOffer(SQLModel, table=True):
+    """A machine that a cloud rents out."""
+
+    __tablename__ = "price_offer"
+    __table_args__ = (UniqueConstraint("cloud", "region", "instance_type", "spot", name="price_offer_key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    cloud: str
+    # "*": every region of the cloud.
+    region: str
+    instance_type: str
+    spot: bool
+    gpu: str
+    gpu_count: int
+    gpu_memory_gb: int
+    # 0: unknown.
+    vcpus: int
+    memory_gb: int
+
+
+class OfferPrice(SQLModel, table=True):
+    """A price of an offer, from a minute on until the next; rows are never deleted."""
+
+    __tablename__ = "offer_price"
+    __table_args__ = (Index("offer_price_offer", "offer"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    offer: int = Field(foreign_key="price_offer.id")
+    from_minute: int = Field(sa_type=BigInteger)
+    price_micros_per_hour: int = Field(sa_type=BigInteger)
+    # The last day for which somebody said so, as days since 1970-01-01, and who.
+    as_of_day: int
+    source: str
+    # When it was stored first.
+    seen_micros: int = Field(sa_type=BigInteger)
+    # Set aside until it is confirmed.
+    waits: bool
+    # When a correction, or a confirmed price, took its place. None: it counts.
+    replaced_micros: int | None = Field(sa_type=BigInteger)
 
 
 def table(model: type[SQLModel]) -> Table:

@@ -34,7 +34,7 @@ from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.books import settle_days, settle_hours
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
-from inferno_governator.store.ingest import Stored, ingest
+from inferno_governator.store.ingest import Pricing, Stored, as_reported, ingest
 from inferno_governator.store.item_reader import ItemReader
 from inferno_governator.store.items import Subjects
 from inferno_governator.store.migration import migrate
@@ -91,6 +91,8 @@ class Store:
         self._clock = clock
         self._busy_seconds = busy_seconds
         self._database = Database(address, busy_seconds)
+        # What nodes cost, by their facts; the agent's own word until somebody knows better.
+        self.pricing: Pricing = as_reported
         self._most_names = names
         self._names = Names(most=names)
         self._subjects = Subjects()
@@ -125,7 +127,7 @@ class Store:
         """
         names, draft = self._names, Names()
         async with self._mended() as database, database.write() as connection:
-            stored = await ingest(connection, names, draft, batches, self._now())
+            stored = await ingest(connection, names, draft, batches, self._now(), self.pricing)
         names.keep(draft)
         return stored
 
@@ -280,6 +282,26 @@ class Store:
         """
         async with self._mended() as database, database.write() as connection:
             await alerts.note_told(connection, receiver, known, self._now())
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction of whoever keeps tables of his own; committed at the end, on disk when this returns.
+
+        Raises:
+            Unavailable: Nothing of it is stored; it may be tried again.
+        """
+        async with self._mended() as database, database.write() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """The same for who reads: one state of the database.
+
+        Raises:
+            Unavailable: It cannot be read now.
+        """
+        async with self._mended() as database, database.read() as connection:
+            yield connection
 
     async def forget(self, kept: Retention) -> int:
         """Delete what is older than is kept, in short transactions; returns how many rows went.

@@ -64,9 +64,8 @@ async def node_facts(
     )
     found = await connection.execute(wanted if nodes is None else wanted.where(_NODE.c.id.in_(nodes)))
     history: dict[str, list[FactsChange]] = {}
-    for node, minute, price, region, device, gpu_count, instance_type, spot in found:
-        facts = Facts(price, region, device, gpu_count, instance_type, bool(spot))
-        history.setdefault(node, []).append(FactsChange(minute, facts))
+    for node, minute, *values in found:
+        history.setdefault(node, []).append(FactsChange(minute, Facts(*values)))
     return history
 
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
+from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
@@ -105,6 +106,36 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/AcknowledgeAlert',
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.FromString,
+                _registered_method=True)
+        self.ListPrices = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListPrices',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesResponse.FromString,
+                _registered_method=True)
+        self.ListPriceHistory = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListPriceHistory',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListNodePrices = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListNodePrices',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesResponse.FromString,
+                _registered_method=True)
+        self.SetPrice = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/SetPrice',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceResponse.FromString,
+                _registered_method=True)
+        self.ImportPrices = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ImportPrices',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesResponse.FromString,
+                _registered_method=True)
+        self.RefreshPrices = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/RefreshPrices',
+                request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
                 _registered_method=True)
 
 
@@ -228,6 +259,51 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPrices(self, request, context):
+        """ListPrices says what machines of clouds cost, by the price of one GPU, cheapest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceHistory(self, request, context):
+        """ListPriceHistory says what one offer cost when, and what was said of it but never counted. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNodePrices(self, request, context):
+        """ListNodePrices says what each node costs now and why, and how commitments are used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPrice(self, request, context):
+        """SetPrice sets one price; answered means on disk. With a start it corrects the past and bills it again. Fails with
+        INVALID_ARGUMENT for what can be no price.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportPrices(self, request, context):
+        """ImportPrices takes a table of prices in: good rows are stored, all of them in one transaction, bad ones are named
+        by line. Fails with INVALID_ARGUMENT when the text is no such table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshPrices(self, request, context):
+        """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
+        asked is named in the answer; prices it gave before stay, with their age.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -300,6 +376,36 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeAlert,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.SerializeToString,
+            ),
+            'ListPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrices,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesResponse.SerializeToString,
+            ),
+            'ListPriceHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceHistory,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryResponse.SerializeToString,
+            ),
+            'ListNodePrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNodePrices,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesResponse.SerializeToString,
+            ),
+            'SetPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPrice,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceResponse.SerializeToString,
+            ),
+            'ImportPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportPrices,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesResponse.SerializeToString,
+            ),
+            'RefreshPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshPrices,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -681,6 +787,168 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/AcknowledgeAlert',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.AcknowledgeAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListPrices',
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListPriceHistory',
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListPriceHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNodePrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListNodePrices',
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.ListNodePricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/SetPrice',
+            inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.SetPriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ImportPrices',
+            inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.ImportPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/RefreshPrices',
+            inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
+from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -89,6 +90,24 @@ class GovernanceServiceStub:
     """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
     NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
     """
+    ListPrices: _grpc.UnaryUnaryMultiCallable[_price_pb2.ListPricesRequest, _price_pb2.ListPricesResponse]
+    """ListPrices says what machines of clouds cost, by the price of one GPU, cheapest first."""
+    ListPriceHistory: _grpc.UnaryUnaryMultiCallable[_price_pb2.ListPriceHistoryRequest, _price_pb2.ListPriceHistoryResponse]
+    """ListPriceHistory says what one offer cost when, and what was said of it but never counted. Fails with NOT_FOUND."""
+    ListNodePrices: _grpc.UnaryUnaryMultiCallable[_price_pb2.ListNodePricesRequest, _price_pb2.ListNodePricesResponse]
+    """ListNodePrices says what each node costs now and why, and how commitments are used."""
+    SetPrice: _grpc.UnaryUnaryMultiCallable[_price_pb2.SetPriceRequest, _price_pb2.SetPriceResponse]
+    """SetPrice sets one price; answered means on disk. With a start it corrects the past and bills it again. Fails with
+    INVALID_ARGUMENT for what can be no price.
+    """
+    ImportPrices: _grpc.UnaryUnaryMultiCallable[_price_pb2.ImportPricesRequest, _price_pb2.ImportPricesResponse]
+    """ImportPrices takes a table of prices in: good rows are stored, all of them in one transaction, bad ones are named
+    by line. Fails with INVALID_ARGUMENT when the text is no such table.
+    """
+    RefreshPrices: _grpc.UnaryUnaryMultiCallable[_price_pb2.RefreshPricesRequest, _price_pb2.RefreshPricesResponse]
+    """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
+    asked is named in the answer; prices it gave before stay, with their age.
+    """
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -149,6 +168,24 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     AcknowledgeAlert: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.AcknowledgeAlertRequest, _governance_service_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
     """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
     NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+    """
+    ListPrices: _aio.UnaryUnaryMultiCallable[_price_pb2.ListPricesRequest, _price_pb2.ListPricesResponse]  # type: ignore[assignment]
+    """ListPrices says what machines of clouds cost, by the price of one GPU, cheapest first."""
+    ListPriceHistory: _aio.UnaryUnaryMultiCallable[_price_pb2.ListPriceHistoryRequest, _price_pb2.ListPriceHistoryResponse]  # type: ignore[assignment]
+    """ListPriceHistory says what one offer cost when, and what was said of it but never counted. Fails with NOT_FOUND."""
+    ListNodePrices: _aio.UnaryUnaryMultiCallable[_price_pb2.ListNodePricesRequest, _price_pb2.ListNodePricesResponse]  # type: ignore[assignment]
+    """ListNodePrices says what each node costs now and why, and how commitments are used."""
+    SetPrice: _aio.UnaryUnaryMultiCallable[_price_pb2.SetPriceRequest, _price_pb2.SetPriceResponse]  # type: ignore[assignment]
+    """SetPrice sets one price; answered means on disk. With a start it corrects the past and bills it again. Fails with
+    INVALID_ARGUMENT for what can be no price.
+    """
+    ImportPrices: _aio.UnaryUnaryMultiCallable[_price_pb2.ImportPricesRequest, _price_pb2.ImportPricesResponse]  # type: ignore[assignment]
+    """ImportPrices takes a table of prices in: good rows are stored, all of them in one transaction, bad ones are named
+    by line. Fails with INVALID_ARGUMENT when the text is no such table.
+    """
+    RefreshPrices: _aio.UnaryUnaryMultiCallable[_price_pb2.RefreshPricesRequest, _price_pb2.RefreshPricesResponse]  # type: ignore[assignment]
+    """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
+    asked is named in the answer; prices it gave before stay, with their age.
     """
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -291,6 +328,60 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_governance_service_pb2.AcknowledgeAlertResponse, _abc.Awaitable[_governance_service_pb2.AcknowledgeAlertResponse]]:
         """AcknowledgeAlert silences an alert for a time: it lasts, and nobody is told of it. Answered means on disk. Fails with
         NOT_FOUND where no such alert lasts, and INVALID_ARGUMENT for a time that is none.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPrices(
+        self,
+        request: _price_pb2.ListPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.ListPricesResponse, _abc.Awaitable[_price_pb2.ListPricesResponse]]:
+        """ListPrices says what machines of clouds cost, by the price of one GPU, cheapest first."""
+
+    @_abc_1.abstractmethod
+    def ListPriceHistory(
+        self,
+        request: _price_pb2.ListPriceHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.ListPriceHistoryResponse, _abc.Awaitable[_price_pb2.ListPriceHistoryResponse]]:
+        """ListPriceHistory says what one offer cost when, and what was said of it but never counted. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListNodePrices(
+        self,
+        request: _price_pb2.ListNodePricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.ListNodePricesResponse, _abc.Awaitable[_price_pb2.ListNodePricesResponse]]:
+        """ListNodePrices says what each node costs now and why, and how commitments are used."""
+
+    @_abc_1.abstractmethod
+    def SetPrice(
+        self,
+        request: _price_pb2.SetPriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.SetPriceResponse, _abc.Awaitable[_price_pb2.SetPriceResponse]]:
+        """SetPrice sets one price; answered means on disk. With a start it corrects the past and bills it again. Fails with
+        INVALID_ARGUMENT for what can be no price.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportPrices(
+        self,
+        request: _price_pb2.ImportPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.ImportPricesResponse, _abc.Awaitable[_price_pb2.ImportPricesResponse]]:
+        """ImportPrices takes a table of prices in: good rows are stored, all of them in one transaction, bad ones are named
+        by line. Fails with INVALID_ARGUMENT when the text is no such table.
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshPrices(
+        self,
+        request: _price_pb2.RefreshPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_pb2.RefreshPricesResponse, _abc.Awaitable[_price_pb2.RefreshPricesResponse]]:
+        """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
+        asked is named in the answer; prices it gave before stay, with their age.
         """
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -82,8 +82,9 @@ class NodeFacts(_message.Message):
     GPU_COUNT_FIELD_NUMBER: _builtins.int
     INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
     SPOT_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     price_micros_per_hour: _builtins.int
-    """Price of an hour, in millionths of a US dollar."""
+    """Price of an hour that the agent was told, in millionths of a US dollar. Zero: the governator finds it."""
     region: _builtins.str
     """Cloud region. Empty: unknown."""
     device: _builtins.str
@@ -94,6 +95,8 @@ class NodeFacts(_message.Message):
     """Provider's instance type. Empty: unknown."""
     spot: _builtins.bool
     """True for a spot node."""
+    provider: _builtins.str
+    """Cloud provider's name ("aws", "gcp", "azure" or whatever the node's settings say). Empty: unknown."""
     def __init__(
         self,
         *,
@@ -103,10 +106,11 @@ class NodeFacts(_message.Message):
         gpu_count: _builtins.int = ...,
         instance_type: _builtins.str = ...,
         spot: _builtins.bool = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "gpu_count", b"gpu_count", "instance_type", b"instance_type", "price_micros_per_hour", b"price_micros_per_hour", "region", b"region", "spot", b"spot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "gpu_count", b"gpu_count", "instance_type", b"instance_type", "price_micros_per_hour", b"price_micros_per_hour", "provider", b"provider", "region", b"region", "spot", b"spot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

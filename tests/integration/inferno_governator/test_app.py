@@ -24,6 +24,8 @@ from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
+from inferno_governator.prices.keeper import PriceKeeper
+from inferno_governator.prices.rules import Rules
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_governator.watch.watcher import Watcher
@@ -120,9 +122,9 @@ async def test_old_telemetry_is_forgotten_by_itself_also_after_a_database_that_w
         await client.store([batch(1, at=clock.wall(), facts=FACTS)])
         clock.jump_wall(2 * 3600)
         async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
-            await eventually(lambda: clock.sleepers == 2, 20, "the next looks are planned")
+            await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
             await clock.advance(60)
-            await eventually(lambda: clock.sleepers == 2, 20, "it looked in vain")
+            await eventually(lambda: clock.sleepers == 3, 20, "it looked in vain")
             assert await forgotten() == 0
             other.execute("ROLLBACK")
         await clock.advance(60)
@@ -229,7 +231,7 @@ async def test_a_database_that_refuses_our_statements_ends_it_with_the_reason(
 
     async def lose_a_table() -> None:
         async with governator(sqlite_url, socket_dir, clock=clock) as client:
-            await eventually(lambda: clock.sleepers == 2, 20, "the next looks are planned")
+            await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
             async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
                 other.execute("DROP TABLE device_minute")
                 other.execute("COMMIT")
@@ -249,7 +251,15 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
     async with Store(parse_database(sqlite_url), clock) as store:
         budgets = BudgetKeeper(store, clock, ())
         watcher = Watcher(store, clock, metrics, budgets, (), 60)
-        service = GovernanceService(store, Intake(store.commit, 1000, clock, metrics), clock, metrics, budgets, watcher)
+        service = GovernanceService(
+            store,
+            Intake(store.commit, 1000, clock, metrics),
+            clock,
+            metrics,
+            budgets,
+            watcher,
+            PriceKeeper(store, clock, Rules()),
+        )
         async with service, served(service, socket_dir) as client:
             service.stop()
             async with client.stream() as stream:

@@ -53,7 +53,7 @@ def test_a_batch_becomes_points_by_series() -> None:
         (end, 1_000_000, 0, 0, 0, 0),
     ]
     assert (decoded.sample_count, decoded.dropped_samples, decoded.sequence) == (5, 4, 3)
-    assert decoded.facts == Facts(5, "r", "d", 2, "t", spot=True)
+    assert decoded.facts == Facts(5, "r", "d", 2, "t", spot=True, reported=5, origin="reported")
     assert (decoded.first_micros, decoded.last_micros) == (end - 1_000_000, end + 9_000_000)
 
 
