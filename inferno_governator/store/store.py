@@ -104,7 +104,7 @@ class Store:
         if self.address.file is not None:
             await asyncio.to_thread(prepare, self.address.file)
         try:
-            await self._open()
+            await self._open(self._database)
         except BaseException:
             await self._database.close()
             raise
@@ -115,8 +115,8 @@ class Store:
     ) -> None:
         await self._database.close()
 
-    async def _open(self) -> None:
-        async with self._database.write() as connection:
+    async def _open(self, database: Database) -> None:
+        async with database.write() as connection:
             await connection.run_sync(migrate, str(self.address))
 
     async def commit(self, batches: Sequence[Batch]) -> list[Stored]:
@@ -372,6 +372,10 @@ class Store:
             await asyncio.to_thread(set_aside, file, damage)
             self._names = Names(most=self._most_names)
             self._subjects = Subjects()
-            self._database = Database(self.address, self._busy_seconds)
-            await self._open()
+            fresh = Database(self.address, self._busy_seconds)
+            try:
+                # Nobody may see it before its tables are there: that would look like a database of somebody else's.
+                await self._open(fresh)
+            finally:
+                self._database = fresh
             self.replacements.set(self.replacements.value + 1)
