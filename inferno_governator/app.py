@@ -20,7 +20,9 @@ from grpc_reflection.v1alpha import reflection
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import governance_service_pb2_grpc as wire_grpc
 from inferno_governator.alerts.receiver import Receiver
+from inferno_governator.budgets.hard import enforce
 from inferno_governator.budgets.keeper import BudgetKeeper
+from inferno_governator.caps import Caps
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -66,6 +68,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         prices = _prices(settings, store, clock)
         await prices.open()
         budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
+        caps = Caps()
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
         objectives = [each.objective(model) for model, each in settings.objectives.items()]
         watcher = Watcher(store, clock, metrics, budgets, objectives, settings.watch_seconds)
@@ -76,11 +79,12 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
             pricing = tasks.create_task(prices.run(settings.price_check_seconds))
             forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
             watching = tasks.create_task(watch(watcher, receivers))
+            enforcing = tasks.create_task(enforce(budgets, caps, clock))
             reading = tasks.create_task(source.run()) if source is not None else None
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
-                    GovernanceService(store, intake, clock, metrics, budgets, watcher, prices) as service,
+                    GovernanceService(store, intake, clock, metrics, budgets, watcher, prices, caps) as service,
                     _listening(settings, service) as address,
                 ):
                     _LOG.info("governator ready", address=address, db=str(store.address))
@@ -92,6 +96,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                 pricing.cancel()
                 forgetting.cancel()
                 watching.cancel()
+                enforcing.cancel()
                 if reading is not None:
                     reading.cancel()
                 intake.close()

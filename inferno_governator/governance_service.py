@@ -18,6 +18,8 @@ from inferno_governator.analysis.periods import period
 from inferno_governator.billing import Report, report
 from inferno_governator.budgets.budget_service import BudgetService
 from inferno_governator.budgets.keeper import BudgetKeeper
+from inferno_governator.cap_service import CapService
+from inferno_governator.caps import Caps
 from inferno_governator.cost_service import CostService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -39,7 +41,9 @@ _LOG = logs.get("governator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class GovernanceService(BudgetService, CostService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer):
+class GovernanceService(
+    BudgetService, CapService, CostService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer
+):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
     def __init__(
@@ -51,11 +55,13 @@ class GovernanceService(BudgetService, CostService, WatchService, PriceCalls, wi
         budgets: BudgetKeeper,
         watcher: Watcher,
         prices: PriceKeeper,
+        caps: Caps,
     ) -> None:
         PriceCalls.__init__(self, prices)
         self._budgets = budgets
         self._watcher = watcher
         self._store = store
+        self._caps = caps
         self._intake = intake
         self._clock = clock
         self._metrics = metrics
@@ -81,6 +87,7 @@ class GovernanceService(BudgetService, CostService, WatchService, PriceCalls, wi
         """End every stream once what it has handed in is settled, and refuse new ones. Safe to call again."""
         self._stopping = _reconnect("The governator is stopping.", "STOPPING")
         self._end_streams(self._stopping)
+        self._caps.close()
 
     async def _follow_replacements(self) -> None:
         """End every stream whenever the store has begun a new database: a stream says its node's facts only once."""

@@ -36,6 +36,7 @@ from inferno_proxy.identity.membership import Membership
 from inferno_proxy.identity.presence import Presence
 from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
+from inferno_proxy.orders.caps import Capping
 from inferno_proxy.orders.desk import Kept, OrderDesk
 from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Publisher, Sources
@@ -145,7 +146,7 @@ async def serve(
         lambda chosen: recipe_of(chosen, listen, layout, governator, member),
         kept.book,
     )
-    desk = OrderDesk(kept, reloader, clock, events)
+    desk, target = OrderDesk(kept, reloader, clock, events), _target(governator)
     decisions = Decisions(
         registry.view,
         lambda: publisher.planned,
@@ -214,6 +215,7 @@ async def serve(
             group.create_task(_show_life(clock), name="signs-of-life"),
             group.create_task(keep_collections_short(clock), name="garbage"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
+            *([group.create_task(Capping(target, desk, audit, clock).run(), name="caps")] if target else []),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
             group.create_task(follow(registry.view, kept.steering, open_to_calls), name="offered"),
@@ -236,7 +238,7 @@ async def serve(
         async with AsyncExitStack() as doors:
             await doors.enter_async_context(listen_grpc(services, gate, layout.control_grpc))
             await doors.enter_async_context(listen_http(pages, layout.control_http))
-            await doors.enter_async_context(Usage(layout, registry.view, recipes, governator, listen, clock))
+            await doors.enter_async_context(Usage(layout, registry.view, recipes, target, listen, clock))
             await _wait_for_agents(layout.directory, registry, settings.lease_duration, stop)
             desk.forget(await reloader.begin(HandOver.proven(layout.proven)))
             tasks += [
@@ -299,6 +301,11 @@ async def _governator(where: str) -> Address | str | None:
     except InfernoError as error:
         _LOG.error("no route to the governator", reason=error.sentence())
         return None
+
+
+def _target(governator: Address | str | None) -> str:
+    """What gRPC dials; empty when there is no governator."""
+    return f"unix:{governator}" if isinstance(governator, str) else str(governator or "")
 
 
 async def _remember(memory: Memory, registry: Registry, discovery: Discovery) -> None:

@@ -10,7 +10,7 @@ import rich_click as click
 from inferno_cli import output
 from inferno_cli.asking import Asked, asking, ordering
 
-_KINDS = ("node-weight", "node-quarantine", "split", "limit", "model-quarantine")
+_KINDS = ("node-weight", "node-quarantine", "split", "limit", "model-quarantine", "cap")
 
 
 @click.group("mesh")

@@ -105,9 +105,7 @@ def _where(model: str, route: ModelRoute | None, found: Sequence[Candidate]) -> 
 
 def _rules(route: ModelRoute, scene: Scene) -> Iterator[str]:
     traffic, name = route.traffic, route.name
-    for key, order in scene.book.items():
-        if key[1] == name and not key[0].of_node and key[0] is not Kind.SPLIT:
-            yield f"{order.sentence()}."
+    yield from _ordered(route, scene)
     if name in scene.held:
         yield f"A data plane refused its configuration: {scene.held[name].step.effect}."
     if traffic.split is not None:
@@ -131,6 +129,14 @@ def _rules(route: ModelRoute, scene: Scene) -> Iterator[str]:
         yield f"A call without an answer after {1000 * route.hedge_after:.0f} ms goes to a second node as well."
     if route.quarantined:
         yield f"{len(route.quarantined)} requests that end nodes are refused by their fingerprints."
+
+
+def _ordered(route: ModelRoute, scene: Scene) -> Iterator[str]:
+    for key, order in scene.book.items():
+        if key[1] == route.name and not key[0].of_node and key[0] is not Kind.SPLIT:
+            yield f"{order.sentence()}."
+    for cap in route.caps:
+        yield f"{cap.sentence[0].upper()}{cap.sentence[1:]}."
 
 
 def _rate(rate: Rate) -> str:

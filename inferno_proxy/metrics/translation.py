@@ -123,7 +123,7 @@ def _refusal(said: Mapping[str, str]) -> Labels:
 def _route(said: Mapping[str, str]) -> tuple[str, str]:
     route = said["route"]
     kind, _, model = route.partition(" ")
-    if kind in ("model", "quarantine"):
+    if kind in ("model", "quarantine", "capped"):
         return model, kind
     return "", route if route != "-" else "none"
 

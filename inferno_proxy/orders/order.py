@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from inferno_proxy.routing.caps import Cap
 from inferno_proxy.routing.steering import Steering
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -21,6 +23,7 @@ class Kind(StrEnum):
     SPLIT = "split"
     LIMIT = "limit"
     MODEL_QUARANTINE = "model quarantine"
+    CAP = "cap"
 
     @property
     def patches(self) -> bool:
@@ -29,7 +32,7 @@ class Kind(StrEnum):
 
     @property
     def of_node(self) -> bool:
-        """True when its subject is a node, otherwise it is a model."""
+        """True when its subject is a node, otherwise it is a model or, of a cap, whose calls they are."""
         return self in (Kind.NODE_WEIGHT, Kind.NODE_QUARANTINE)
 
 
@@ -38,10 +41,12 @@ Key = tuple[Kind, str]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order. There is one of each kind for a ``subject`` (a node_id or a model): a later one takes its place.
+    """One order. There is one of each kind for a ``subject`` (a node_id, a model, or whose calls a cap is about): a
+    later one takes its place.
 
     ``at`` and ``expires`` are Unix seconds; one that never expires has None. ``factor`` is that of NODE_WEIGHT.
-    ``patch`` is what SPLIT and LIMIT lay over ``proxy.models.SUBJECT`` in the settings, in the settings' own words.
+    ``patch`` is what SPLIT and LIMIT lay over ``proxy.models.SUBJECT`` in the settings, in the settings' own words; of
+    a CAP it holds the ``team``, ``key`` and ``model``.
     """
 
     kind: Kind
@@ -78,6 +83,8 @@ class Order:
                 return f"shares by {split['by'].removeprefix('label:')}: {shares}"
             case Kind.LIMIT:
                 return " and ".join(_limits(self.patch))
+            case Kind.CAP:
+                return "that its calls are refused"
             case _:
                 return "that it takes no calls"
 
@@ -114,4 +121,14 @@ def steering(book: Book) -> Steering:
     factors = {name: order.factor for (kind, name), order in book.items() if kind is Kind.NODE_WEIGHT}
     nodes = frozenset(name for kind, name in book if kind is Kind.NODE_QUARANTINE)
     models = frozenset(name for kind, name in book if kind is Kind.MODEL_QUARANTINE)
-    return Steering(MappingProxyType(factors), nodes, models)
+    caps = tuple(sorted(cap(order) for (kind, _), order in book.items() if kind is Kind.CAP))
+    return Steering(MappingProxyType(factors), nodes, models, caps)
+
+
+def cap(order: Order) -> Cap:
+    """What a CAP says to the plan."""
+    until = order.expires or order.at
+    moment = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    why = f": {order.reason}" if order.reason else ""
+    sentence = f"calls of {order.subject} are refused until {moment}{why}"
+    return Cap(order.patch["team"], order.patch["key"], order.patch["model"], sentence, until)

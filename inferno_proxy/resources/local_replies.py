@@ -65,8 +65,11 @@ def local_replies(*, clients: bool = False) -> LocalReplyConfig:
     for status, sentence in ((504, _OUT_OF_TIME), (429, _TOO_OFTEN)):
         found = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
         mappers += [_mapper(sentence, (), found, grpc=True), _mapper(sentence, (), found)]
-    of_clients = ((CLIENT_RATE_STATUS, CLIENT_TOO_OFTEN), (CLIENT_BUDGET_STATUS, "%LOCAL_REPLY_BODY%"))
-    for status, sentence in of_clients if clients else ():
+    # A spent budget may be everybody's; a client's rate needs clients.
+    of_clients = [(CLIENT_BUDGET_STATUS, "%LOCAL_REPLY_BODY%")]
+    if clients:
+        of_clients.insert(0, (CLIENT_RATE_STATUS, CLIENT_TOO_OFTEN))
+    for status, sentence in of_clients:
         limited = AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=_equal(status)))
         for grpc in (True, False):
             of_client = _mapper(sentence, (), limited, grpc=grpc)

@@ -14,9 +14,6 @@ from functools import lru_cache
 
 from envoy_data_plane.envoy.config.core.v3 import (
     DataSource,
-    HeaderValue,
-    HeaderValueOption,
-    HeaderValueOptionHeaderAppendAction,
     Metadata,
     SubstitutionFormatString,
 )
@@ -45,6 +42,7 @@ from inferno_proxy.publishing.snapshot import Resource
 from inferno_proxy.resources.access import access_routes, client_limits, client_table, operators_only
 from inferno_proxy.resources.aliases import alias_metadata
 from inferno_proxy.resources.calls import GRPC_STREAM, call_deadline, hash_policies, mirror_policies
+from inferno_proxy.resources.caps import cap_routes
 from inferno_proxy.resources.doors import door_header
 from inferno_proxy.resources.global_rates import global_rate
 from inferno_proxy.resources.names import (
@@ -63,10 +61,12 @@ from inferno_proxy.resources.packing import delimited, packed, seconds
 from inferno_proxy.resources.priorities import by_priority
 from inferno_proxy.resources.quarantine import fingerprint_metadata, quarantine_routes
 from inferno_proxy.resources.rate_limits import RATE_FILTER, rate_limit
+from inferno_proxy.resources.refusals import grpc_status, safe_for_browsers
 from inferno_proxy.resources.retries import grpc_retries, hedge, hedges, http_retries, service_retries
 from inferno_proxy.resources.settings import ResourceSettings
 from inferno_proxy.resources.size_limits import SIZE_FILTER, limit_metadata, size_limit
 from inferno_proxy.routing.aliases import Alias
+from inferno_proxy.routing.caps import Barred, barred
 from inferno_proxy.routing.plan import ModelRoute, RoutePlan
 from inferno_runtime.identity.caller import Door
 
@@ -111,7 +111,13 @@ def route_resource(plan: RoutePlan, settings: ResourceSettings) -> Resource:
     paths[_MODEL_PATHS] = _run(_rest_wide(door), nowhere)
     paths["/v2/models/stats"] = _run(_service(CONTROL_HTTP, door))
     for route in map(ModelRoute.without_endpoints, plan.models.values()):
-        own = _rest_model(route, settings.healing, settings.message_limit, settings.priority_header)
+        own = _rest_model(
+            route,
+            settings.healing,
+            settings.message_limit,
+            settings.priority_header,
+            barred(route.caps, settings.clients),
+        )
         paths[f"{_MODEL_PATHS}{path_segment(route.name)}"] = _run(_rest_wide(door), *own, nowhere)
     for name, alias in plan.aliases.items():
         paths.setdefault(f"{_MODEL_PATHS}{name}", _run(_rest_alias(name, alias, plan), nowhere))
@@ -159,7 +165,13 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
     """
     models = {
         header_value(route.name): _run(
-            *_grpc_model(route, settings.healing, settings.message_limit, settings.priority_header)
+            *_grpc_model(
+                route,
+                settings.healing,
+                settings.message_limit,
+                settings.priority_header,
+                barred(route.caps, settings.clients),
+            )
         )
         for route in map(ModelRoute.without_endpoints, plan.models.values())
     }
@@ -172,7 +184,9 @@ def _by_model(plan: RoutePlan, settings: ResourceSettings, known: str) -> Matche
 
 
 @lru_cache(maxsize=4096)
-def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: str) -> tuple[bytes, ...]:
+def _grpc_model(
+    route: ModelRoute, healing: bool, retry_buffer: int, priority: str, caps: tuple[Barred, ...]
+) -> tuple[bytes, ...]:
     """The route of all calls, after one for streams where they are treated otherwise, each after one for calls that
     the header ``priority`` marks."""
 
@@ -194,11 +208,14 @@ def _grpc_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
     every = one(RouteMatch(prefix="/"), route.traffic.timeout, mirror_policies(route, grpc_cluster(route.name)))
     if _streams_differ(route) or route.traffic.max_request_bytes != route.traffic.max_stream_bytes:
         every = one(RouteMatch(path=GRPC_STREAM), route.traffic.stream_timeout) + every
-    return access_routes(route, _call_filter(route)) + quarantine_routes(route) + every
+    refusals = access_routes(route, _call_filter(route)) + cap_routes(route.name, caps, _call_filter(route))
+    return refusals + quarantine_routes(route) + every
 
 
 @lru_cache(maxsize=4096)
-def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: str) -> tuple[bytes, ...]:
+def _rest_model(
+    route: ModelRoute, healing: bool, retry_buffer: int, priority: str, caps: tuple[Barred, ...]
+) -> tuple[bytes, ...]:
     """The route of all calls, after one for streams where they are treated otherwise, each after one for calls that
     the header ``priority`` marks."""
 
@@ -216,7 +233,7 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
         if match.safe_regex is None:
             hedge(route, action)
         made = _model_route(route, action, match, retry_buffer)
-        made.response_headers_to_add = _safe_for_browsers()
+        made.response_headers_to_add = safe_for_browsers()
         if route.watched:
             made.metadata = fingerprint_metadata(route, made.metadata)
         return by_priority(made, priority)
@@ -227,7 +244,8 @@ def _rest_model(route: ModelRoute, healing: bool, retry_buffer: int, priority: s
     if _streams_differ(route):
         streams = RouteMatch(safe_regex=RegexMatcher(regex=f"{re.escape(path)}{_REST_STREAM}"))
         every = one(streams, route.traffic.stream_timeout) + every
-    return access_routes(route, _call_filter(route), path) + quarantine_routes(route, path) + every
+    refusals = access_routes(route, _call_filter(route), path) + cap_routes(route.name, caps, _call_filter(route), path)
+    return refusals + quarantine_routes(route, path) + every
 
 
 def _streams_differ(route: ModelRoute) -> bool:
@@ -282,7 +300,7 @@ def _service_route(cluster: str, match: RouteMatch, door: Door) -> Route:
         match=match,
         route=RouteAction(cluster=cluster, timeout=seconds(0), idle_timeout=seconds(0), retry_policy=service_retries()),
         request_headers_to_add=[door_header(door)],
-        response_headers_to_add=_safe_for_browsers() if cluster == CONTROL_HTTP else [],
+        response_headers_to_add=safe_for_browsers() if cluster == CONTROL_HTTP else [],
         typed_per_filter_config=_unread(door),
     )
 
@@ -314,7 +332,7 @@ def _nowhere(sentence: str, *, grpc: bool = False, metadata: Metadata | None = N
             name="no-such-model",
             match=RouteMatch(prefix="/"),
             direct_response=DirectResponseAction(status=404, body_format=_format(sentence)),
-            response_headers_to_add=[_grpc_status(5)] if grpc else _safe_for_browsers(),
+            response_headers_to_add=[grpc_status(5)] if grpc else safe_for_browsers(),
             metadata=metadata,
             typed_per_filter_config={} if grpc else dict(_UNREAD),
         )
@@ -331,24 +349,6 @@ def _no_such_path(door: Door) -> bytes:
             ),
             typed_per_filter_config=_unread(door),
         )
-    )
-
-
-def _safe_for_browsers() -> list[HeaderValueOption]:
-    """An answer over REST is taken for what it says it is, and kept by no cache on the way."""
-    return [
-        HeaderValueOption(
-            header=HeaderValue(key=key, value=value),
-            append_action=HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
-        )
-        for key, value in (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
-    ]
-
-
-def _grpc_status(code: int) -> HeaderValueOption:
-    return HeaderValueOption(
-        header=HeaderValue(key="grpc-status", value=str(code)),
-        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
 
 

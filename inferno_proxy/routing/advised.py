@@ -14,7 +14,7 @@ from inferno_proxy.feedback.advice import Advice
 from inferno_proxy.fleet import FleetView
 from inferno_proxy.routing.ledger import Ledger
 from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, RoutingSettings, without_gaps
-from inferno_proxy.routing.steering import FREE, Steering, steered, weighed, withheld
+from inferno_proxy.routing.steering import FREE, Steering, capped, steered, weighed, withheld
 
 
 class Planner:
@@ -51,7 +51,8 @@ class Planner:
             return before
         alone = withheld(RoutePlan(MappingProxyType({route.name: route})), view, steering)
         learned = _overlaid(alone, {route.name: own} if own else {})
-        return _Laid(route, own, steering, weighed(learned, view, steering).models[route.name])
+        made = capped(weighed(learned, view, steering), steering)
+        return _Laid(route, own, steering, made.models[route.name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.fleet import Address, FleetView, Member, Model, Phase, Source
 from inferno_proxy.routing.access import AccessTable
 from inferno_proxy.routing.aliases import Alias, in_force
+from inferno_proxy.routing.caps import Cap
 from inferno_proxy.routing.grouping import Placed, grouped
 from inferno_proxy.routing.places import REGIONS, Place, band
 from inferno_proxy.routing.traffic import ORDINARY, Mirror, Traffic, TrafficTable
@@ -102,7 +103,7 @@ class ModelRoute:
     ``hopeless``: every endpoint fails, and a second try would only add to the load.
     ``quarantined`` are fingerprints of requests that are refused; ``watched``: every call is fingerprinted, not only
     gRPC calls that name the model in the message. ``callers``: the accesses of clients that may call the model (see
-    :mod:`inferno_proxy.routing.access`), None for everybody.
+    :mod:`inferno_proxy.routing.access`), None for everybody. ``caps``: whose calls are refused.
     """
 
     name: str
@@ -121,6 +122,7 @@ class ModelRoute:
     quarantined: frozenset[str] = frozenset()
     watched: bool = False
     callers: tuple[str, ...] | None = None
+    caps: tuple[Cap, ...] = ()
 
     @property
     def mirror(self) -> Mirror | None:

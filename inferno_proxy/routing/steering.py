@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from inferno_proxy.fleet import FleetView
+from inferno_proxy.routing.caps import Cap
 from inferno_proxy.routing.plan import Endpoint, ModelRoute, RoutePlan, without_gaps
 
 Endpoints = tuple[Endpoint, ...]
@@ -15,11 +16,13 @@ Endpoints = tuple[Endpoint, ...]
 @dataclass(frozen=True, slots=True)
 class Steering:
     """``factors``: by node_id, how many times the weight it would have; 0 is no new calls. ``nodes`` and ``models``
-    take no new calls at all. A node or model that is not there now is steered when it comes."""
+    take no new calls at all. ``caps`` say whose calls are refused. A node or model that is not there now is
+    steered when it comes."""
 
     factors: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     nodes: frozenset[str] = frozenset()
     models: frozenset[str] = frozenset()
+    caps: tuple[Cap, ...] = ()
 
     @property
     def withheld(self) -> frozenset[str]:
@@ -32,7 +35,9 @@ FREE = Steering()
 
 def steered(view: FleetView, steering: Steering) -> frozenset[str]:
     """The models whose routes orders change."""
-    return _models(view, steering.nodes | steering.factors.keys()) | steering.models
+    named = _models(view, steering.nodes | steering.factors.keys()) | steering.models
+    capped = {each.model for each in steering.caps}
+    return named | (_models(view, view.members) if "" in capped else capped)
 
 
 def withheld(planned: RoutePlan, view: FleetView, steering: Steering) -> RoutePlan:
@@ -53,6 +58,17 @@ def weighed(planned: RoutePlan, view: FleetView, steering: Steering) -> RoutePla
         planned,
         _models(view, factors),
         lambda route: route if route.keyed else _through(route, lambda them: _all_weighed(them, factors)),
+    )
+
+
+def capped(planned: RoutePlan, steering: Steering) -> RoutePlan:
+    """The plan with the caps on the models that they cover."""
+    if not steering.caps:
+        return planned
+    return _over(
+        planned,
+        planned.models,
+        lambda route: replace(route, caps=tuple(each for each in steering.caps if each.covers(route.name))),
     )
 
 

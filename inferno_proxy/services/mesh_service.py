@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -325,13 +325,16 @@ class MeshService(stubs.MeshServiceServicer):
     def _orders(self, orders: Iterable[Order]) -> list[wire.Order]:
         members = self._mesh.registry.view.value.members
         models = {model.name for member in members.values() for model in member.node.models} | {"*"}
-        return [
-            to.order_view(order, idle=order.subject not in (members if order.kind.of_node else models))
-            for order in orders
-        ]
+        return [to.order_view(order, idle=_idle(order, members, models)) for order in orders]
 
     def _order(self, order: Order) -> wire.Order:
         return self._orders([order])[0]
+
+
+def _idle(order: Order, members: Container[str], models: Container[str]) -> bool:
+    if order.kind is Kind.CAP:
+        return bool(order.patch["model"]) and order.patch["model"] not in models
+    return order.subject not in (members if order.kind.of_node else models)
 
 
 def _detail(order: Order) -> str:

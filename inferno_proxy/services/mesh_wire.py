@@ -45,6 +45,7 @@ _KIND = {
     Kind.SPLIT: wire.ORDER_KIND_SPLIT,
     Kind.LIMIT: wire.ORDER_KIND_LIMIT,
     Kind.MODEL_QUARANTINE: wire.ORDER_KIND_MODEL_QUARANTINE,
+    Kind.CAP: wire.ORDER_KIND_CAP,
 }
 KIND_FROM_WIRE = {number: kind for kind, number in _KIND.items()}
 _SHORT = {kind.value: kind.short for kind in ResourceType}

@@ -172,4 +172,4 @@ def how_ended(grpc: str, http: str) -> Ended:
 
 def _model(route: str) -> str:
     kind, _, model = route.partition(" ")
-    return model if kind in ("model", "quarantine", "forbidden") else ""
+    return model if kind in ("model", "quarantine", "forbidden", "capped") else ""

@@ -27,7 +27,7 @@ _LAST = 1.0
 class Usage:
     """An async context manager: it reads, keeps and sends from entering on, and once more, with haste, at the end.
 
-    ``governator`` is an address, or the path of a Unix socket; None: there is nobody to tell, and nothing is done.
+    ``governator`` is what gRPC dials; empty: there is nobody to tell, and nothing is done.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Usage:
         layout: Layout,
         view: Latest[FleetView],
         recipes: Latest[Recipe],
-        governator: Address | str | None,
+        governator: str,
         listen: Address,
         clock: Clock,
     ) -> None:
@@ -48,9 +48,8 @@ class Usage:
 
         self._reading = Reading(layout.directory, self._book, name, clock)
         self._sending = None
-        if governator is not None:
-            target = str(governator) if isinstance(governator, Address) else f"unix:{governator}"
-            self._sending = Sending(target, sender(listen), self._book, self._reading.turns, clock)
+        if governator:
+            self._sending = Sending(governator, sender(listen), self._book, self._reading.turns, clock)
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()

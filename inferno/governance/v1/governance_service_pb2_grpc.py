@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from inferno.governance.v1 import cap_pb2 as inferno_dot_governance_dot_v1_dot_cap__pb2
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
@@ -136,6 +137,11 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/RefreshPrices',
                 request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
+                _registered_method=True)
+        self.WatchCaps = channel.unary_stream(
+                '/inferno.governance.v1.GovernanceService/WatchCaps',
+                request_serializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.FromString,
                 _registered_method=True)
 
 
@@ -304,6 +310,14 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchCaps(self, request, context):
+        """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
+        after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -406,6 +420,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.RefreshPrices,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.SerializeToString,
+            ),
+            'WatchCaps': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCaps,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -949,6 +968,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/RefreshPrices',
             inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCaps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/WatchCaps',
+            inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from inferno.governance.v1 import cap_pb2 as _cap_pb2
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
 from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
@@ -108,6 +109,10 @@ class GovernanceServiceStub:
     """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
     asked is named in the answer; prices it gave before stay, with their age.
     """
+    WatchCaps: _grpc.UnaryStreamMultiCallable[_cap_pb2.WatchCapsRequest, _cap_pb2.WatchCapsResponse]
+    """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
+    after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
+    """
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -186,6 +191,10 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     RefreshPrices: _aio.UnaryUnaryMultiCallable[_price_pb2.RefreshPricesRequest, _price_pb2.RefreshPricesResponse]  # type: ignore[assignment]
     """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
     asked is named in the answer; prices it gave before stay, with their age.
+    """
+    WatchCaps: _aio.UnaryStreamMultiCallable[_cap_pb2.WatchCapsRequest, _cap_pb2.WatchCapsResponse]  # type: ignore[assignment]
+    """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
+    after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
     """
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -382,6 +391,16 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_price_pb2.RefreshPricesResponse, _abc.Awaitable[_price_pb2.RefreshPricesResponse]]:
         """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
         asked is named in the answer; prices it gave before stay, with their age.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchCaps(
+        self,
+        request: _cap_pb2.WatchCapsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cap_pb2.WatchCapsResponse], _abc.AsyncIterator[_cap_pb2.WatchCapsResponse]]:
+        """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
+        after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
         """
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -136,6 +136,8 @@ class _OrderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderKind.V
     """A model is called only so often."""
     ORDER_KIND_MODEL_QUARANTINE: _OrderKind.ValueType  # 5
     """A model gets no calls."""
+    ORDER_KIND_CAP: _OrderKind.ValueType  # 6
+    """Requests of a team, a key or a model are refused: its hard budget is spent. The governator orders it."""
 
 class OrderKind(_OrderKind, metaclass=_OrderKindEnumTypeWrapper):
     """OrderKind tells what is ordered."""
@@ -152,6 +154,8 @@ ORDER_KIND_LIMIT: OrderKind.ValueType  # 4
 """A model is called only so often."""
 ORDER_KIND_MODEL_QUARANTINE: OrderKind.ValueType  # 5
 """A model gets no calls."""
+ORDER_KIND_CAP: OrderKind.ValueType  # 6
+"""Requests of a team, a key or a model are refused: its hard budget is spent. The governator orders it."""
 Global___OrderKind: _TypeAlias = OrderKind  # noqa: Y015
 
 @_typing.final
@@ -969,7 +973,7 @@ class Order(_message.Message):
     kind: Global___OrderKind.ValueType
     """What is ordered. There is one order of a kind about a subject; a later one takes its place."""
     subject: _builtins.str
-    """A node_id or a model."""
+    """A node_id or a model; of a cap whose requests are refused, such as "team search, model chat"."""
     summary: _builtins.str
     """What it says, in words."""
     by: _builtins.str

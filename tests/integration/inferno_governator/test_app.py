@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from inferno_governator.app import SERVICE, check_listen
 from inferno_governator.budgets.keeper import BudgetKeeper
+from inferno_governator.caps import Caps
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -251,14 +252,9 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
     async with Store(parse_database(sqlite_url), clock) as store:
         budgets = BudgetKeeper(store, clock, ())
         watcher = Watcher(store, clock, metrics, budgets, (), 60)
+        intake = Intake(store.commit, 1000, clock, metrics)
         service = GovernanceService(
-            store,
-            Intake(store.commit, 1000, clock, metrics),
-            clock,
-            metrics,
-            budgets,
-            watcher,
-            PriceKeeper(store, clock, Rules()),
+            store, intake, clock, metrics, budgets, watcher, PriceKeeper(store, clock, Rules()), Caps()
         )
         async with service, served(service, socket_dir) as client:
             service.stop()
