@@ -53,6 +53,11 @@ proxy:
       slow_start: 1
       split: {by: version, weights: {"1": 1}}
 """
+# With a governator every call is counted by who asked what; whether anybody is there makes no difference to a call.
+COUNTED = """
+proxy:
+  governator: 127.0.0.1:9
+"""
 # Two clients, by API key: one that may call everything, and one that is held to its models.
 KEYS = {"any model": "inf_benchmark_of_everything", "its models": "inf_benchmark_of_some_models"}
 CLIENTS = f"""
@@ -250,6 +255,7 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
 
         plain = await stack.enter_async_context(proxy(scratch / "plain", [upstream], [MODEL], ""))
         known = await stack.enter_async_context(proxy(scratch / "known", [upstream], [MODEL], CLIENTS, by("any model")))
+        counted = await stack.enter_async_context(proxy(scratch / "counted", [upstream], [MODEL], COUNTED))
         full = await stack.enter_async_context(proxy(scratch / "full", [upstream], [MODEL], FULL))
         # Read by the gRPC library when the first xds channel is made.
         control = Address(*parse_address(plain["endpoint"]))
@@ -260,6 +266,7 @@ async def ways(scratch: Path) -> AsyncIterator[list[Way]]:
             Way("proxyless (xds)", f"xds:///{MODEL}"),
             *static,
             Way("Inferno, model in header", plain["endpoint"], HEADER, plain["envoy_pids"][0]),
+            Way("Inferno, usage counted, header", counted["endpoint"], HEADER, counted["envoy_pids"][0]),
             Way("Inferno, model in message", plain["endpoint"], (), plain["envoy_pids"][0]),
             *(
                 Way(f"Inferno, key for {client}, {how}", known["endpoint"], by(client) + named, known["envoy_pids"][0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,5 +76,9 @@ class Reading:
         return await asyncio.to_thread(read, page)
 
     def _left(self) -> dict[str, tuple[dict[Counter, int], Path]]:
-        files = self._folder.glob(f"*-admin-*{LAST_USAGE}")
-        return {file.name.removesuffix(LAST_USAGE): (read(file.read_text(encoding="utf-8")), file) for file in files}
+        left = {}
+        for file in self._folder.glob(f"*-admin-*{LAST_USAGE}"):
+            # A proxy that starts clears its folder.
+            with contextlib.suppress(FileNotFoundError):
+                left[file.name.removesuffix(LAST_USAGE)] = read(file.read_text(encoding="utf-8")), file
+        return left
