@@ -46,7 +46,7 @@ async def passing(clock: ManualClock, check: Callable[[], object], what: str) ->
     """Let time go on, as fast as everybody in the governator keeps up, until something is so."""
 
     async def step() -> object:
-        if not check() and clock.sleepers == 4:
+        if not check() and clock.sleepers == 5:
             await clock.advance(10)
         return check()
 
@@ -60,7 +60,7 @@ async def test_a_receiver_hears_once_of_what_begins_grows_worse_and_ends_also_ac
     async with hook() as receiver:
         settings: dict[str, Any] = {"budgets": BUDGETS, "alerts": webhook(receiver.url), "clock": clock}
         async with governator(database_url, socket_dir, **settings) as client:
-            await eventually(lambda: clock.sleepers == 4, 20, "it has looked for the first time")
+            await eventually(lambda: clock.sleepers == 5, 20, "it has looked for the first time")
             await client.store([batch(1, at=clock.wall(), facts=FACTS)])
             await passing(clock, lambda: receiver.heard, "half of the budget is told")
             assert receiver.heard == [("all", "firing", "warning")]
@@ -112,7 +112,7 @@ async def test_alerts_are_listed_silenced_and_counted(database_url: str, socket_
         notice.reclaim_time.seconds = int(clock.wall()) + 120
         await client.store([batch(1, at=clock.wall(), facts=FACTS), batch(2, at=clock.wall(), dropped=7)])
         await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=20)
-        await eventually(lambda: clock.sleepers == 4, 20, "it rests")
+        await eventually(lambda: clock.sleepers == 5, 20, "it rests")
         await clock.advance(60)
         found = {each.subject: each for each in await eventually(alerts, 20, "there are three")}
         assert found.keys() == {"all", "node-1 reclaim", "node-1 dropped"}
@@ -125,7 +125,7 @@ async def test_alerts_are_listed_silenced_and_counted(database_url: str, socket_
         assert await unknown.code() is grpc.StatusCode.NOT_FOUND
         for_ever = wire.AcknowledgeAlertRequest(fingerprint=found["all"].fingerprint, silence_seconds=10**9)
         assert await stub.AcknowledgeAlert(for_ever, timeout=20).code() is grpc.StatusCode.INVALID_ARGUMENT
-        await eventually(lambda: clock.sleepers == 4, 20, "it rests")
+        await eventually(lambda: clock.sleepers == 5, 20, "it rests")
         await clock.advance(60)
         assert receiver.heard == [], "the only critical one is silenced"
         async with aiohttp.ClientSession() as session, session.get(f"http://{listen}/metrics") as page:
@@ -146,7 +146,7 @@ async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, 
             found = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=20)).alerts
             return [each for each in found if each.kind == "objective"]
 
-        await eventually(lambda: clock.sleepers == 3, 20, "it rests")
+        await eventually(lambda: clock.sleepers == 4, 20, "it rests")
         await clock.advance(60)
         (alert,) = await eventually(burning, 20, "it burns")
         assert alert.subject == "model m"

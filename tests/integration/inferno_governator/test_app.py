@@ -123,9 +123,9 @@ async def test_old_telemetry_is_forgotten_by_itself_also_after_a_database_that_w
         await client.store([batch(1, at=clock.wall(), facts=FACTS)])
         clock.jump_wall(2 * 3600)
         async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
-            await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
+            await eventually(lambda: clock.sleepers == 4, 20, "the next looks are planned")
             await clock.advance(60)
-            await eventually(lambda: clock.sleepers == 3, 20, "it looked in vain")
+            await eventually(lambda: clock.sleepers == 4, 20, "it looked in vain")
             assert await forgotten() == 0
             other.execute("ROLLBACK")
         await clock.advance(60)
@@ -232,7 +232,7 @@ async def test_a_database_that_refuses_our_statements_ends_it_with_the_reason(
 
     async def lose_a_table() -> None:
         async with governator(sqlite_url, socket_dir, clock=clock) as client:
-            await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
+            await eventually(lambda: clock.sleepers == 4, 20, "the next looks are planned")
             async with locked(sqlite_url.removeprefix("sqlite:///")) as other:
                 other.execute("DROP TABLE device_minute")
                 other.execute("COMMIT")

@@ -235,9 +235,9 @@ async def test_one_s_own_terms_change_what_nodes_cost_while_it_runs(
         assert await costs() == half | other
         reservation = "{name: r, cloud: aws, count: 1, usd_per_hour: 12}"
         file.write_text(f"reservations: [{reservation}]\nnodes: [{{nodes: cpu, usd_per_hour: 0.1}}]\n", "utf-8")
-        await eventually(lambda: clock.sleepers == 3, 5, "the next look is planned")
+        await eventually(lambda: clock.sleepers == 4, 5, "the next look is planned")
         await clock.advance(60)
-        await eventually(lambda: clock.sleepers == 3, 5, "it has looked")
+        await eventually(lambda: clock.sleepers == 4, 5, "it has looked")
         assert await costs() == {
             "a": (12_000_000, "reservation"),
             "b": (LIST, "catalogue"),
@@ -250,7 +250,7 @@ async def test_one_s_own_terms_change_what_nodes_cost_while_it_runs(
         # What is wrong now leaves what was right in force.
         file.write_text("nodes: [", "utf-8")
         await clock.advance(60)
-        await eventually(lambda: clock.sleepers == 3, 5, "it has looked again")
+        await eventually(lambda: clock.sleepers == 4, 5, "it has looked again")
         assert (await costs())["cpu"] == (100_000, "node")
 
 
