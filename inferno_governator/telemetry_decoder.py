@@ -200,7 +200,8 @@ def _device(
         raise _Impossible("value", "device.memory_total_bytes", f"{max(used, total)} is more than 2^48")
     if points is None:
         points = devices[key] = []
-    points.append((*when, round(utilization * when[1]), used, total, round(energy * 1000)))
+    busy = -1 if device.utilization_unknown else round(utilization * when[1])
+    points.append((*when, busy, used, total, round(energy * 1000)))
 
 
 def _fault(device: telemetry_pb2.DeviceSample, end: int, faults: dict[str, tuple[int, str]]) -> None:

@@ -17,7 +17,7 @@ Kind = Literal["model", "cpu", "gpu"]
 # end and window (Unix microseconds, microseconds), requests, errors, inferences, executions, request_micros,
 # queue_micros, compute_micros, pending
 ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int]
-# end, window, busy_micros, memory_used_bytes, memory_total_bytes, energy_millijoules
+# end, window, busy_micros (negative: unknown), memory_used_bytes, memory_total_bytes, energy_millijoules
 DevicePoint = tuple[int, int, int, int, int, int]
 
 

@@ -51,6 +51,8 @@ class DeviceUse(NamedTuple):
     node: str
     window_micros: int
     busy_micros: int
+    # The part of the window of which it is known how busy the device was.
+    known_micros: int
 
 
 class Gap(NamedTuple):
@@ -89,7 +91,7 @@ def minute_items(
     measured: dict[NodeMinute, int] = {}
     for use in models:
         work.setdefault(use[:2], []).append(use)
-    for minute, node, window, _ in devices:
+    for minute, node, window, *_ in devices:
         measured[minute, node] = max(measured.get((minute, node), 0), window)
     unmeasured: dict[NodeMinute, int] = {}
     for minute, node, micros in gaps:

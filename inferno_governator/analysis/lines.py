@@ -14,7 +14,7 @@ IDLE = ""
 
 @dataclass(slots=True)
 class Tally:
-    """Sums of one line; ``window_micros`` is the time its series cover together."""
+    """Sums of one line; ``known_micros`` is the time of which it is known how busy devices were."""
 
     cost_micros: int = 0
     requests: int = 0
@@ -23,7 +23,7 @@ class Tally:
     request_micros: int = 0
     queue_micros: int = 0
     busy_micros: int = 0
-    window_micros: int = 0
+    known_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Lines:
         for device in devices:
             idle = self._tally(device.node, IDLE)
             idle.busy_micros += device.busy_micros
-            idle.window_micros += device.window_micros
+            idle.known_micros += device.known_micros
 
     def lines(self) -> list[Line]:
         """Lines in the order of node and model, the idle line of a node first."""
@@ -77,7 +77,7 @@ class Lines:
 
     def _line(self, node: str, model: str, tally: Tally) -> Line:
         paid = self._paid.get(node, 0)
-        whole = tally.window_micros if model == IDLE else paid
+        whole = tally.known_micros if model == IDLE else paid
         return Line(
             node=node,
             model=model,

@@ -18,12 +18,12 @@ from inferno_governator.store.positions import Position, Step, StreamNumber
 from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, split_by_minute, upsert
 from inferno_governator.store.schema import DeviceMinute, DeviceSample, ModelMinute, ModelSample, NodeMinute, table
 from inferno_governator.store.usage_reader import UsageChunk
-from inferno_governator.usage import Batch, Facts, SeriesKey
+from inferno_governator.usage import Batch, DevicePoint, Facts, SeriesKey
 
 _MODEL_SAMPLE, _DEVICE_SAMPLE = table(ModelSample), table(DeviceSample)
 _MODEL_MINUTE, _DEVICE_MINUTE, _NODE_MINUTE = table(ModelMinute), table(DeviceMinute), table(NodeMinute)
 _MODEL_SUMS = [column.name for column in _MODEL_MINUTE.columns][2:-1]
-_DEVICE_SUMS = ["window_micros", "busy_micros", "energy_millijoules"]
+_DEVICE_SUMS = ["window_micros", "busy_micros", "energy_millijoules", "known_micros"]
 _DEVICE_MAXIMA = ["max_memory_used_bytes", "max_memory_total_bytes"]
 _NODE_SUMS = ["dropped_samples", "missing_batches", "unmeasured_micros"]
 
@@ -135,11 +135,16 @@ async def _write_samples(
         for key, device_points in batch.devices.items():
             number = series[node, key]
             device_rows += [(number, *point) for point in device_points]
-            # Sums first, maxima last: energy comes before memory in the roll-up.
-            device_fold.add(number, [(*point[:3], point[5], point[3], point[4]) for point in device_points])
+            device_fold.add(number, [_summable(point) for point in device_points])
     await points.append(connection, _MODEL_SAMPLE, model_rows)
     await points.append(connection, _DEVICE_SAMPLE, device_rows)
     return Folded(model_fold.rows(), device_fold.rows(), _lost(fresh))
+
+
+def _summable(point: DevicePoint) -> Row:
+    """A device's point as its minute adds it up: sums first, maxima last, and nothing of a use that is unknown."""
+    end, window, busy, used, total, energy = point
+    return (end, window, max(0, busy), energy, window if busy >= 0 else 0, used, total)
 
 
 def _lost(fresh: Sequence[Fresh]) -> list[Row]:
@@ -193,7 +198,7 @@ def _model_use(nodes: Mapping[int, str], subjects: Mapping[int, tuple[int, Serie
 
 def _device_use(nodes: Mapping[int, str], subjects: Mapping[int, tuple[int, SeriesKey]], row: Row) -> DeviceUse:
     """A row of a device's minute as a value."""
-    return DeviceUse(row[0], nodes[subjects[row[1]][0]], row[2], row[3])
+    return DeviceUse(row[0], nodes[subjects[row[1]][0]], row[2], row[3], row[5])
 
 
 async def _add(

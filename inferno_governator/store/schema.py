@@ -108,6 +108,7 @@ class DeviceSample(SQLModel, table=True):
     series: int
     time_micros: int = Field(sa_type=BigInteger)
     window_micros: int = Field(sa_type=BigInteger)
+    # Negative: unknown.
     busy_micros: int = Field(sa_type=BigInteger)
     memory_used_bytes: int = Field(sa_type=BigInteger)
     memory_total_bytes: int = Field(sa_type=BigInteger)
@@ -144,6 +145,8 @@ class DeviceMinute(SQLModel, table=True):
     window_micros: int = Field(sa_type=BigInteger)
     busy_micros: int = Field(sa_type=BigInteger)
     energy_millijoules: int = Field(sa_type=BigInteger)
+    # The part of the windows of which it is known how busy the device was.
+    known_micros: int = Field(sa_type=BigInteger)
     max_memory_used_bytes: int = Field(sa_type=BigInteger)
     max_memory_total_bytes: int = Field(sa_type=BigInteger)
 

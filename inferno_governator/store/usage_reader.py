@@ -32,6 +32,7 @@ _ASKED, _ASKERS = table(RequestMinute), table(RequestSeries)
 # In the order of the fields of CallerUse, after the minute.
 _WHO = ("node", "model", "version", "team", "key")
 _HOW_MUCH = ("requests", "client_errors", "server_errors", "request_micros", "input_tokens", "output_tokens")
+_DEVICE_SUMS = ("window_micros", "busy_micros", "known_micros")
 # Rows held at once: adding them up keeps the event loop for some 50 ms.
 _ROWS = 20_000
 
@@ -116,7 +117,9 @@ async def whole(connection: AsyncConnection, start: int, end: int, nodes: Sequen
     )
     devices = await connection.execute(
         chosen(
-            select(_DEVICE.c.minute, _NODE.c.name, _DEVICE.c.window_micros, _DEVICE.c.busy_micros)
+            select(
+                _DEVICE.c.minute, _NODE.c.name, _DEVICE.c.window_micros, _DEVICE.c.busy_micros, _DEVICE.c.known_micros
+            )
             .join(_SERIES, _SERIES.c.id == _DEVICE.c.series)
             .join(_NODE, _NODE.c.id == _SERIES.c.node)
             .where(_DEVICE.c.minute >= start, _DEVICE.c.minute < end)

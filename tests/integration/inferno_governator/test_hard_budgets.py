@@ -35,7 +35,7 @@ async def test_proxies_are_told_of_a_hard_budget_once_it_is_spent_and_when_it_be
         told: Any = GovernanceServiceStub(client.channel).WatchCaps(WatchCapsRequest(), timeout=60)
         assert not (await told.read()).caps
         await client.store([batch(1, at=clock.wall(), facts=FACTS)])
-        await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
+        await eventually(lambda: clock.sleepers == 4, 20, "the next looks are planned")
         end = window("day", int(clock.wall()) // 60).end_minute * 60
         await clock.advance(10)
         (cap,) = (await told.read()).caps
@@ -45,7 +45,7 @@ async def test_proxies_are_told_of_a_hard_budget_once_it_is_spent_and_when_it_be
         # Whoever asks later is told at once.
         again: Any = GovernanceServiceStub(client.channel).WatchCaps(WatchCapsRequest(), timeout=60)
         assert (await again.read()).caps == [spent]
-        await eventually(lambda: clock.sleepers == 3, 20, "the next looks are planned")
+        await eventually(lambda: clock.sleepers == 4, 20, "the next looks are planned")
         clock.jump_wall(86_400)
         await clock.advance(10)
         assert not (await told.read()).caps

@@ -191,6 +191,15 @@ async def test_samples_go_before_roll_ups_and_both_go_in_time(database_url: str)
         assert await store.forget(kept) == 0
 
 
+async def test_windows_of_which_it_is_not_known_how_busy_a_device_was_do_not_count_as_idle(database_url: str) -> None:
+    points = [(NOW, SECOND, SECOND // 2, 1, 1, 1), (NOW + SECOND, SECOND, -1, 1, 1, 1)]
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        await store.commit([replace(batch(1), devices={GPU: points})])
+        [chunk] = await usage(store)
+    [use] = chunk.devices
+    assert (use.window_micros, use.busy_micros, use.known_micros) == (2 * SECOND, SECOND // 2, SECOND)
+
+
 async def test_sums_stop_at_the_ceiling_instead_of_overflowing(database_url: str) -> None:
     async with Store(parse_database(database_url), ManualClock()) as store:
         for sequence in (1, 2):

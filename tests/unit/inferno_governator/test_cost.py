@@ -21,7 +21,7 @@ def model(minute: int, node: str, name: str, compute: int, window: int = MINUTE,
 
 
 def device(minute: int, node: str, window: int = MINUTE) -> DeviceUse:
-    return DeviceUse(minute, node, window, 0)
+    return DeviceUse(minute, node, window, 0, window)
 
 
 def priced(price: int, minute: int = 0) -> FactsChange:
@@ -129,7 +129,14 @@ _models = st.lists(
     )
 )
 _devices = st.lists(
-    st.builds(DeviceUse, minute=_minutes, node=_nodes, window_micros=st.integers(1, 90_000_000), busy_micros=_counts)
+    st.builds(
+        DeviceUse,
+        minute=_minutes,
+        node=_nodes,
+        window_micros=st.integers(1, 90_000_000),
+        busy_micros=_counts,
+        known_micros=_counts,
+    )
 )
 _gaps = st.lists(st.builds(Gap, minute=_minutes, node=_nodes, micros=st.integers(1, MINUTE)))
 _histories = st.dictionaries(

@@ -18,9 +18,10 @@ def lines(models: list[ModelUse], devices: list[DeviceUse]) -> dict[str, Line]:
     return {line.model: line for line in bill.lines()}
 
 
-def test_a_line_tells_a_models_share_of_the_time_and_the_idle_line_how_busy_the_devices_were() -> None:
+def test_a_line_tells_a_models_share_of_the_time_and_the_idle_line_how_busy_the_devices_were_known_to_be() -> None:
     found = lines(
-        [model(m, "a", MINUTE // 2) for m in range(2)], [DeviceUse(m, "n", MINUTE, 6_000_000) for m in (0, 1)]
+        [model(m, "a", MINUTE // 2) for m in range(2)],
+        [DeviceUse(0, "n", MINUTE, 6_000_000, MINUTE), DeviceUse(1, "n", MINUTE, 0, 0)],
     )
     assert (found["a"].utilization, found["a"].cost_micros) == (0.5, 4000)
     assert (found[IDLE].utilization, found[IDLE].cost_micros) == (0.1, 4000)

@@ -57,6 +57,11 @@ def test_a_batch_becomes_points_by_series() -> None:
     assert (decoded.first_micros, decoded.last_micros) == (end - 1_000_000, end + 9_000_000)
 
 
+def test_a_use_that_a_device_does_not_tell_is_unknown_and_not_zero() -> None:
+    [points] = decode(batch(device(utilization_unknown=True)), NOW * 1_000_000).devices.values()
+    assert points[0][2] == -1
+
+
 def test_a_batch_without_samples_stands_at_the_moment_it_arrived() -> None:
     decoded = decode(batch(), NOW * 1_000_000)
     assert (decoded.first_micros, decoded.last_micros, decoded.facts) == (NOW * 1_000_000, NOW * 1_000_000, None)
