@@ -18,6 +18,9 @@ from inferno_runtime.errors import Exhausted
 REQUESTS_OF_BATCH = 3 * 37 * SECONDS_OF_BATCH
 # Batches sent ahead: with those of the other nodes more than a governator lets wait.
 _AHEAD = 64
+_HOUR = 3600
+# What grpcio makes of a message that is written in the moment in which the other side ends the stream.
+_CUT = "Internal error from Core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class _Node:
                     self.acknowledged = max(self.acknowledged, answer.acknowledged_sequence)
                     self._answered.set()
             except grpc.aio.AioRpcError as error:
+                if error.details() == _CUT:
+                    continue
                 failed = rpc.error_from_rpc(error, "the governator")
                 if not isinstance(failed, Exhausted) or failed.retry_after is None:
                     raise failed from error
@@ -76,7 +81,8 @@ class _Node:
 
 def flood(address: str, nodes: int, seconds: float) -> Flooded:
     """Flood a governator, or a proxy in front of it, for some seconds; for a process of its own."""
-    start = int(time.time()) - AGO
+    # Whole hours: minutes as old as these are not kept for long.
+    start = (int(time.time()) - AGO) // _HOUR * _HOUR
     flooding = asyncio.run(_all([f"flood-{number}" for number in range(nodes)], start, address, seconds))
     delays = [delay for node in flooding for delay in node.delays]
     return Flooded(
@@ -86,7 +92,7 @@ def flood(address: str, nodes: int, seconds: float) -> Flooded:
         least_delay=min(delays, default=0),
         most_delay=max(delays, default=0),
         start=start,
-        end=start + (max(node.written for node in flooding) + 2) * SECONDS_OF_BATCH,
+        end=start + ((max(node.written for node in flooding) + 2) * SECONDS_OF_BATCH // _HOUR + 1) * _HOUR,
     )
 
 
