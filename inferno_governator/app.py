@@ -76,11 +76,14 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
-            pricing = tasks.create_task(prices.run(settings.price_check_seconds))
-            forgetting = tasks.create_task(_forget(store, kept, settings.retention_seconds, clock, metrics))
-            watching = tasks.create_task(watch(watcher, receivers))
-            enforcing = tasks.create_task(enforce(budgets, caps, clock))
-            reading = tasks.create_task(source.run()) if source is not None else None
+            loops = [
+                prices.run(settings.price_check_seconds),
+                _forget(store, kept, settings.retention_seconds, clock, metrics),
+                watch(watcher, receivers),
+                enforce(budgets, caps, clock),
+                *([source.run()] if source is not None else []),
+            ]
+            looping = [tasks.create_task(loop) for loop in loops]
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
@@ -93,12 +96,11 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                     _LOG.info("governator stopping", reason=stop.reason)
                     notify.stopping()
             finally:
-                pricing.cancel()
-                forgetting.cancel()
-                watching.cancel()
-                enforcing.cancel()
-                if reading is not None:
-                    reading.cancel()
+                for task in looping:
+                    # The group has cancelled it when another has failed. A second time would reach SQLAlchemy while it
+                    # closes the connection that the first time broke off, and its thread would wait for ever.
+                    if not task.cancelling():
+                        task.cancel()
                 intake.close()
             try:
                 async with asyncio.timeout(_LAST_SECONDS):
