@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -137,12 +138,25 @@ def _sqlite(address: DatabaseAddress, busy_seconds: float, *, writes: bool) -> A
         if writes:
             connection.run_async(lambda driver: _use_wal(driver, busy_seconds))
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def on_invalidate(connection: Any, _: object, __: object) -> None:
+        # Whoever was in the middle of a statement was cancelled. SQLite closes a connection only when its last cursor
+        # is collected, and until then the file would stay locked.
+        connection.run_async(_undo)
+
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
         # IMMEDIATE: a transaction that reads before it writes could not wait for another writer to finish.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+async def _undo(connection: aiosqlite.Connection) -> None:
+    """End the transaction of a connection that is given up, if it has one."""
+    # It may have been closed already, or be what has failed: then there is nothing to undo.
+    with contextlib.suppress(ValueError, sqlite3.Error):
+        await connection.rollback()
 
 
 async def _use_wal(connection: aiosqlite.Connection, busy_seconds: float) -> None:
