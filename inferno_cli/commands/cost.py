@@ -56,7 +56,8 @@ def command(
     "dimensions",
     default="model",
     metavar="DIMENSION,...",
-    help="Lines: node, model, version, team, key, region, gpu, instance, spot, purpose, day, hour (default model).",
+    help="Lines: node, model, version, team, key, provider, region, gpu, instance, spot, purpose, day, hour "
+    "(default model).",
 )
 @click.option(
     "--where", "filters", multiple=True, metavar="DIMENSION=VALUE", help="Count only this; may be given several times."

@@ -30,6 +30,7 @@ class Dimension(Enum):
     PURPOSE = "purpose"
     DAY = "day"
     HOUR = "hour"
+    PROVIDER = "provider"
 
 
 # Idleness and overhead have none of these: they are lines of their own where a bill is grouped by one.
@@ -64,6 +65,7 @@ _VALUES: Mapping[Dimension, Callable[[Item], str]] = {
     Dimension.PURPOSE: lambda item: item.purpose.value,
     Dimension.DAY: _day,
     Dimension.HOUR: _hour,
+    Dimension.PROVIDER: attrgetter("facts.provider"),
 }
 
 

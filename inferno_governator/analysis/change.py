@@ -32,8 +32,8 @@ from fractions import Fraction
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.usage import Facts
 
-# Region, device, GPUs, instance type, spot.
-_Nature = tuple[str, str, int, str, bool]
+# Provider, region, device, GPUs, instance type, spot.
+_Nature = tuple[str, str, str, int, str, bool]
 _Cell = tuple[str, _Nature]
 # Which period each cause is taken from, 0 or 1.
 _Choice = tuple[int, ...]
@@ -249,4 +249,4 @@ def _share(part: int, whole: int) -> Fraction | None:
 
 
 def _nature(facts: Facts) -> _Nature:
-    return facts.region, facts.device, facts.gpu_count, facts.instance_type, facts.spot
+    return facts.provider, facts.region, facts.device, facts.gpu_count, facts.instance_type, facts.spot

@@ -148,7 +148,10 @@ def _always(value: Value) -> Callable[[Item], Value]:
 
 def columns(origin: Origin) -> tuple[Column, ...]:
     """The columns, in the order of their names."""
-    provider = _always(origin.provider)
+
+    def provider(item: Item) -> str:
+        return item.facts.provider or origin.provider
+
     return (
         Column("BilledCost", Type.MONEY, _cost),
         Column("BillingAccountId", Type.TEXT, _always(origin.account)),

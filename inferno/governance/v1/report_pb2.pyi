@@ -53,6 +53,8 @@ class _CostDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostDim
     """Day in UTC, as 2026-11-23."""
     COST_DIMENSION_HOUR: _CostDimension.ValueType  # 12
     """Hour in UTC, as 2026-11-23T02:00Z."""
+    COST_DIMENSION_PROVIDER: _CostDimension.ValueType  # 13
+    """Cloud provider."""
 
 class CostDimension(_CostDimension, metaclass=_CostDimensionEnumTypeWrapper):
     """CostDimension is what a bill may be grouped by and filtered by."""
@@ -83,6 +85,8 @@ COST_DIMENSION_DAY: CostDimension.ValueType  # 11
 """Day in UTC, as 2026-11-23."""
 COST_DIMENSION_HOUR: CostDimension.ValueType  # 12
 """Hour in UTC, as 2026-11-23T02:00Z."""
+COST_DIMENSION_PROVIDER: CostDimension.ValueType  # 13
+"""Cloud provider."""
 Global___CostDimension: _TypeAlias = CostDimension  # noqa: Y015
 
 class _CostPurpose:
@@ -720,7 +724,7 @@ class CostItem(_message.Message):
 
     @_builtins.property
     def facts(self) -> _telemetry_pb2.NodeFacts:
-        """What the node was: its price, region, devices."""
+        """What the node was: region, devices, and the price it is billed at."""
 
     def __init__(
         self,

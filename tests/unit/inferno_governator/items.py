@@ -12,7 +12,9 @@ from inferno_governator.usage import Facts
 HOUR_MICROS = 3_600_000_000
 DAY = 29_700_000 // 1440  # 2026-06-21, in days
 MINUTE = DAY * 1440
-H100 = Facts(price=6_880_000, region="us-east-1", device="NVIDIA H100", gpu_count=1, instance_type="p5.4xlarge")
+H100 = Facts(
+    price=6_880_000, region="us-east-1", device="NVIDIA H100", gpu_count=1, instance_type="p5.4xlarge", provider="aws"
+)
 L4 = Facts(price=805_000, region="eu-west-1", device="NVIDIA L4", gpu_count=1, instance_type="g6.xlarge", spot=True)
 
 

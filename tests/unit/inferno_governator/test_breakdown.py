@@ -33,11 +33,13 @@ def test_a_line_of_a_node_tells_its_idleness_and_overhead_as_parts() -> None:
 
 def test_several_dimensions_at_once_the_dearest_line_first() -> None:
     bill = [item("b", L4, team="search", key="k1"), item("a", H100, team="search", key="k2"), item("b", L4, team="ads")]
-    lines = break_down(bill, [Dimension.TEAM, Dimension.GPU, Dimension.SPOT, Dimension.INSTANCE, Dimension.REGION])
+    lines = break_down(
+        bill, [Dimension.TEAM, Dimension.GPU, Dimension.SPOT, Dimension.INSTANCE, Dimension.REGION, Dimension.PROVIDER]
+    )
     assert [line.values for line in lines] == [
-        ("search", "NVIDIA H100", "on-demand", "p5.4xlarge", "us-east-1"),
-        ("ads", "NVIDIA L4", "spot", "g6.xlarge", "eu-west-1"),
-        ("search", "NVIDIA L4", "spot", "g6.xlarge", "eu-west-1"),
+        ("search", "NVIDIA H100", "on-demand", "p5.4xlarge", "us-east-1", "aws"),
+        ("ads", "NVIDIA L4", "spot", "g6.xlarge", "eu-west-1", ""),
+        ("search", "NVIDIA L4", "spot", "g6.xlarge", "eu-west-1", ""),
     ]
 
 

@@ -142,7 +142,7 @@ def test_work_says_whose_it_is_and_what_for() -> None:
     assert [found[f"x_{name}"] for name in ("Requests", "Errors", "Inferences", "InputTokens", "OutputTokens")] == [
         7, 1, 9, 5, 6,
     ]  # fmt: skip
-    assert (found["BillingAccountId"], found["ProviderName"]) == ("acct-1", "Example Cloud")
+    assert (found["BillingAccountId"], found["ProviderName"]) == ("acct-1", "aws")
     assert found["SkuPriceDetails"] == '{"GpuCount": 1, "InstanceType": "p5.4xlarge", "x_Device": "NVIDIA H100"}'
 
 
@@ -150,6 +150,7 @@ def test_idleness_and_overhead_are_usage_of_the_node_without_a_model() -> None:
     for each in (idle("n", L4), item("n", L4, purpose=Purpose.OVERHEAD)):
         found = fields(each)
         assert (found["ChargeCategory"], found["x_Model"], found["ResourceId"]) == ("Usage", None, "n")
+        assert found["ProviderName"] == "Example Cloud"
         # A spot price is the provider's and may change: "Dynamic".
         assert found["PricingCategory"] == "Dynamic"
 
