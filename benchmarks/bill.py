@@ -150,7 +150,7 @@ async def _ask(url: str, label: str) -> list[Report]:
                 began, count = time.perf_counter(), 0
                 bill = Breakdown((Dimension.TEAM, Dimension.MODEL))
                 async with store.moment() as moment:
-                    async for chunk in moment.items(start, end):
+                    async for chunk in moment.items(start, end, together=True):
                         bill.add(chunk)
                         count += len(chunk)
                 assert len(bill.lines()) >= len(_TEAMS) + 1

@@ -28,7 +28,7 @@ async def report(store: Store, over: Period) -> Report:
     dropped = 0
     async with store.moment() as moment:
         bill = Lines()
-        async for items in moment.items(over.start_minute, over.end_minute):
+        async for items in moment.items(over.start_minute, over.end_minute, together=True):
             bill.add(items)
         async for chunk in moment.usage(over.start_minute, over.end_minute):
             bill.add((), chunk.devices)

@@ -25,10 +25,11 @@ async def explain(store: Store, question: Question) -> CostReport:
     reporter = Reporter(question)
     async with store.moment() as moment:
         for piece in pieces(question.period, question.grain):
-            async for items in moment.items(piece.start_minute, piece.end_minute):
+            async for items in moment.items(piece.start_minute, piece.end_minute, together=question.timeless):
                 reporter.add(items)
         if question.compare:
-            async for items in moment.items(question.compare.start_minute, question.compare.end_minute):
+            before = question.compare
+            async for items in moment.items(before.start_minute, before.end_minute, together=True):
                 reporter.add_before(items)
     return reporter.report()
 

@@ -52,6 +52,11 @@ class Question:
         return next((step for step in _STEPS if self.period.minutes <= _MOST_BUCKETS * step), _STEPS[-1])
 
     @property
+    def timeless(self) -> bool:
+        """True when it says nothing of when anything was."""
+        return not self.timeline and OF_TIME.isdisjoint(self.by)
+
+    @property
     def grain(self) -> int:
         """The longest time, in minutes, that an item may span."""
         grain = self.step if self.timeline else _DAY

@@ -29,7 +29,8 @@ class Item(NamedTuple):
     the time the node is billed for, and ``cost_micros`` to its bill, exactly.
     """
 
-    # Unix minutes: from ``start_minute``, ``minutes`` long (1, 60 or 1440; shorter at the edges of a question).
+    # Unix minutes: from ``start_minute``, ``minutes`` long (1, 60 or 1440; shorter at the edges of a question, longer
+    # where nobody asks when it was).
     start_minute: int
     minutes: int
     node: str

@@ -35,11 +35,15 @@ def runs(first: int, last: int, length: int, opened: Mapping[int, Set[int]]) -> 
 
 
 class ItemReader:
-    """Reads items in one transaction; what is open is made from what is finer."""
+    """Reads items in one transaction; what is open is made from what is finer.
 
-    def __init__(self, connection: AsyncConnection, subjects: Subjects) -> None:
+    ``together``: nobody asks when it was, so days, and hours, that follow one another are added up.
+    """
+
+    def __init__(self, connection: AsyncConnection, subjects: Subjects, *, together: bool = False) -> None:
         self._connection = connection
         self._subjects = subjects
+        self._whole = items.read_together if together else items.read
         # By length and first minute: the numbers of nodes of which the stretch is open.
         self._open: dict[int, dict[int, set[int]]] = {}
         self._sealed: dict[int, int] = {}
@@ -67,7 +71,7 @@ class ItemReader:
 
     async def _days(self, first: int, last: int) -> Chunks:
         for start, end, opened in runs(first, last, DAY, self._open[DAY]):
-            async for chunk in self._rows(DAY, start, end, _but(opened)):
+            async for chunk in self._whole(self._connection, self._subjects, DAY, start, end, _but(opened)):
                 yield chunk
             if opened:
                 async for chunk in self._hours(start, end, opened.__contains__):
@@ -75,7 +79,7 @@ class ItemReader:
 
     async def _hours(self, first: int, last: int, wanted: Wanted | None = None) -> Chunks:
         for start, end, opened in runs(first, last, HOUR, self._open[HOUR]):
-            async for chunk in self._rows(HOUR, start, end, _but(opened, wanted)):
+            async for chunk in self._whole(self._connection, self._subjects, HOUR, start, end, _but(opened, wanted)):
                 yield chunk
             asked = {node for node in opened if wanted is None or wanted(node)}
             if asked:
@@ -96,11 +100,8 @@ class ItemReader:
         """The part of what a coarser level has."""
         if first >= last:
             return
-        async for chunk in self._rows(length, first - first % length, last):
+        async for chunk in items.read(self._connection, self._subjects, length, first - first % length, last):
             yield [part for item in chunk if (part := cut(item, first, last)) is not None]
-
-    def _rows(self, length: int, first: int, last: int, wanted: Wanted | None = None) -> Chunks:
-        return items.read(self._connection, self._subjects, length, first, last, wanted)
 
     async def _opened(self, length: int, start: int, end: int) -> dict[int, set[int]]:
         opened = books.OPEN[length]

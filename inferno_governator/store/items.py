@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Table, select, tuple_
+from sqlalchemy import BigInteger, Select, Table, cast, func, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -79,9 +79,35 @@ async def read(
 ) -> AsyncIterator[list[Item]]:
     """The items of a level that begin from one minute until before another; of ``wanted`` nodes, None is every node."""
     source = LEVELS[level]
-    found = await connection.stream(
-        select(source).where(source.c.minute >= start, source.c.minute < end).order_by(source.c.minute, source.c.series)
+    within = source.c.minute >= start, source.c.minute < end
+    asked = select(source).where(*within).order_by(source.c.minute, source.c.series)
+    async for chunk in _made(connection, subjects, asked, level, wanted):
+        yield chunk
+
+
+async def read_together(
+    connection: AsyncConnection, subjects: Subjects, level: int, start: int, end: int, wanted: Wanted | None = None
+) -> AsyncIterator[list[Item]]:
+    """As :func:`read`, with one item as long as the whole stretch for all that are alike but for their time.
+
+    The database adds them up: a month of 1,000 nodes is 100,000 rows otherwise.
+    """
+    source = LEVELS[level]
+    sums = [cast(func.sum(source.c[name]), BigInteger) for name in SUMS]
+    asked = (
+        select(literal(start), source.c.series, source.c.facts, *sums)
+        .where(source.c.minute >= start, source.c.minute < end)
+        .group_by(source.c.series, source.c.facts)
     )
+    async for chunk in _made(connection, subjects, asked, end - start, wanted):
+        yield chunk
+
+
+async def _made(
+    connection: AsyncConnection, subjects: Subjects, asked: Select[Any], minutes: int, wanted: Wanted | None
+) -> AsyncIterator[list[Item]]:
+    """Rows of first minute, series, facts and sums as items, each so many minutes long."""
+    found = await connection.stream(asked)
     heads, facts = subjects.series, subjects.facts
     # Around the named tuple's own constructor, which takes as long as all the rest: a month is 100,000 of them.
     new = tuple.__new__
@@ -90,7 +116,7 @@ async def read(
         items: list[Item] = []
         for minute, number, known, *sums in rows:
             _, name, use = heads[number]
-            items.append(new(Item, (minute, level, name, facts[known], *use, *sums)))
+            items.append(new(Item, (minute, minutes, name, facts[known], *use, *sums)))
         yield items
 
 

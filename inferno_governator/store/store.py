@@ -61,10 +61,11 @@ class Moment:
         """What every node said of itself up to a minute, its price for one, oldest first."""
         return await usage_reader.node_facts(self._connection, end_minute)
 
-    def items(self, start_minute: int, end_minute: int) -> AsyncIterator[list[Item]]:
+    def items(self, start_minute: int, end_minute: int, *, together: bool = False) -> AsyncIterator[list[Item]]:
         """What is billed from one minute until before another, in chunks that bound memory: by day for whole days
-        (UTC), by hour for whole hours, by minute at the edges and where an hour is not settled yet."""
-        return ItemReader(self._connection, self._subjects).read(start_minute, end_minute)
+        (UTC), by hour for whole hours, by minute at the edges and where an hour is not settled yet. ``together``:
+        nobody asks when it was, so days, and hours, that follow one another are added up."""
+        return ItemReader(self._connection, self._subjects, together=together).read(start_minute, end_minute)
 
     def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
         """What nodes did from one minute until before another, in chunks of whole minutes that are still kept."""

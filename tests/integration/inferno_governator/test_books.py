@@ -94,9 +94,14 @@ def clock_at(minutes: float) -> ManualClock:
 
 
 async def items(store: Store, start: int = 0, end: int = 3 * 1440) -> list[Item]:
-    """What is billed from one minute of :data:`DAY` until before another."""
+    """What is billed from one minute of :data:`DAY` until before another; the database adds it up to the same."""
     async with store.moment() as moment:
-        return [item async for chunk in moment.items(DAY + start, DAY + end) for item in chunk]
+        found, together = [
+            [item async for chunk in moment.items(DAY + start, DAY + end, together=each) for item in chunk]
+            for each in (False, True)
+        ]
+    assert bill(together) == bill(found)
+    return found
 
 
 def bill(found: Iterable[Item]) -> dict[tuple[object, ...], tuple[int, ...]]:
@@ -183,6 +188,19 @@ async def test_minutes_are_deleted_only_once_their_hour_holds_them_and_hours_onc
         clock.jump_wall(400 * 86_400)
         await store.forget(KEPT)
         assert await items(store) == []
+
+
+async def test_days_of_which_nobody_asks_when_they_were_are_one_item_of_a_kind(database_url: str) -> None:
+    async with Store(parse_database(database_url), clock_at(4 * 1440)) as store:
+        await Fleet(store).send(*an_hour("n", 0), *an_hour("n", 30), *an_hour("n", 50, 1))
+        await store.settle()
+        async with store.moment() as moment:
+            found = [item async for chunk in moment.items(DAY, DAY + 3 * 1440, together=True) for item in chunk]
+        assert [(item.start_minute, item.minutes, item.purpose) for item in found] == [
+            (DAY, 3 * 1440, Purpose.WORK),
+            (DAY, 3 * 1440, Purpose.IDLE),
+        ]
+        assert cost(found) == 121 * 4000
 
 
 async def test_what_comes_for_a_sealed_hour_is_billed_and_added(database_url: str) -> None:
