@@ -173,7 +173,8 @@ class EnvoyProcess:
         self.life.set(None)
         for each in tuple(self._lives):
             if each.process.returncode is None:
-                await self._leave_figures(each)
+                # Its figures end with it: the next Envoy of this name begins anew.
+                await self._leave(each, last_usage(each.admin))
             await self._end(each)
 
     async def _ended(self, life: Life) -> bool:
@@ -225,14 +226,15 @@ class EnvoyProcess:
                 # Whoever calls now and then is sent away too.
                 await self._clock.sleep(_DRAIN + 0.5)
                 await self._until_idle(old)
-        await self._leave_figures(old)
+        # What it counted counts on: the control plane adds it to what the others count.
+        await self._leave(old, old.admin.with_suffix(LAST_FIGURES), last_usage(old.admin))
         await self._end(old)
 
-    async def _leave_figures(self, life: Life) -> None:
-        """What it counted counts on: the control plane adds it to what the others count."""
+    async def _leave(self, life: Life, *files: Path) -> None:
+        """Keep an Envoy's last word, if it has one."""
         with contextlib.suppress(Unavailable, OSError):
             last = await admin.figures(life.admin)
-            for file in (life.admin.with_suffix(LAST_FIGURES), last_usage(life.admin)):
+            for file in files:
                 await asyncio.to_thread(file.write_text, last, encoding="utf-8")
 
     async def _again(self, backoff: Backoff) -> Life:
