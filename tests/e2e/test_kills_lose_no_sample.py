@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 IDENTITY = Identity("n1", 1, Hardware(1, 1), "0.1.0")
 MODELS = 40
 KILLS = 4
+# Samples are kept for an hour, longer than the half hour that lies behind what is made.
+KEPT = ("--raw-retention-minutes", "60")
 # Seconds. They are made ten times as fast, and must not overtake the clock: a bill ends now.
 WINDOW = 0.1
 # Less than what is made while a governator starts: some is dropped.
@@ -101,9 +103,9 @@ async def test_every_sample_is_stored_once_or_counted_as_dropped_however_often_t
     tmp_path: Path,
 ) -> None:
     database, address = tmp_path / "governator.db", f"127.0.0.1:{free_port()}"
-    governator = (f"sqlite:///{database}", "--listen", address)
+    governator = (f"sqlite:///{database}", "--listen", address, *KEPT)
     moments = random.Random(5)
-    # Samples are kept for an hour, and refused when they lie more than a day ahead.
+    # Samples that lie more than a day ahead are refused.
     since = int(time.time()) - 1_800
     agent = Agent(address, 1, since)
     async with working(agent) as running:
@@ -148,7 +150,7 @@ async def test_every_sample_is_stored_once_or_counted_as_dropped_however_often_t
 async def test_a_flood_is_held_back_by_a_real_governator_and_all_of_it_is_stored_or_counted(tmp_path: Path) -> None:
     database = tmp_path / "governator.db"
     # It has room for four batches, and 20 are sent ahead.
-    async with governator_process(f"sqlite:///{database}", "--queue-samples", "2000") as governator:
+    async with governator_process(f"sqlite:///{database}", "--queue-samples", "2000", *KEPT) as governator:
         address, since = json.loads(governator.facts)["address"], int(time.time()) - 1_800
         agent = Agent(address, 1, since, room=10_000)
         while len(agent.mailbox) < 10_000:
