@@ -153,7 +153,14 @@ async def test_without_a_guard_a_killed_triton_leaves_both(healing_cloud: Cloud,
 
 
 def _leftovers(pids: set[int]) -> list[int]:
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [pid for pid in pids if _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _files(owned: set[str]) -> set[str]:
