@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.store import books
-from inferno_governator.store.schema import Node, NodeFacts, table
+from inferno_governator.store.schema import Node, NodeFacts, Series, table
 from inferno_governator.usage import Facts
 
-_FACTS, _NODE = table(NodeFacts), table(Node)
+_FACTS, _NODE, _SERIES = table(NodeFacts), table(Node), table(Series)
 # Columns and fields, in the order of the fields of Facts.
 _FIELDS = {
     "price_micros_per_hour": "price",
@@ -91,8 +91,9 @@ async def histories(connection: AsyncConnection, end_minute: int) -> dict[int, l
 
 
 async def newest(connection: AsyncConnection) -> dict[str, Statement]:
-    """What is known now of every node, by its name."""
-    found = await connection.execute(select(_NODE.c.id, _NODE.c.name))
+    """What is known now of every node, by its name; proxies, which tell of requests alone, are none."""
+    said, measured = (select(each.c.node).where(each.c.node == _NODE.c.id).exists() for each in (_FACTS, _SERIES))
+    found = await connection.execute(select(_NODE.c.id, _NODE.c.name).where(said | measured))
     names: dict[int, str] = {row.id: row.name for row in found}
     told = await _newest(connection, sorted(names))
     # A node may send telemetry and say nothing of itself.

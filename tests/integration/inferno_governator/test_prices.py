@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import price_pb2 as wire
 from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
-from inferno.governance.v1.telemetry_pb2 import NodeFacts
+from inferno.governance.v1.telemetry_pb2 import NodeFacts, TelemetryBatch
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Denied, InvalidInput, NotFound
 from inferno_runtime.identity.caller import CERTIFICATE, DOOR
@@ -176,6 +176,8 @@ async def test_a_node_costs_what_its_machine_costs_and_the_past_stays_what_it_wa
             return reports[0].total_cost_micros, reports[1].total_cost_micros
 
         await second(1, 0)
+        # A proxy tells of requests alone, and costs nothing.
+        await client.store([TelemetryBatch(node_id="proxy", incarnation=1, sequence=1)])
         (node,) = (await prices("ListNodePrices", wire.ListNodePricesRequest())).nodes
         assert (node.node_id, node.price_micros_per_hour, node.origin, node.running) == (
             *("node-1", LIST, "catalogue", True),
