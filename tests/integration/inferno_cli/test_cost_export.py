@@ -45,7 +45,7 @@ def test_a_file_is_written_whole_and_its_sum_told(run: Run, billed: FakeMesh, tm
     assert result.stderr == f"Wrote 31 rows, $207.2, to {out}\n"
     table = parquet.read_table(out)
     assert sum(table["BilledCost"].to_pylist()) * 1_000_000 == sum(each.cost_micros for each in BILL)
-    assert set(table["ProviderName"].to_pylist()) == {"Example"}
+    assert set(table["ProviderName"].to_pylist()) == {"Example", "aws"}
     assert billed.seen[-1].hourly
 
 
