@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -180,11 +180,6 @@ def counts(outcomes: Iterable[Outcome], bad: int = 0) -> wire.PriceCounts:
 def minute_of(time: Timestamp) -> int:
     """The Unix minute of a time, rounded down."""
     return int(time.ToDatetime(UTC).timestamp() // 60)
-
-
-def day_of(wall: float) -> date:
-    """The day of a Unix time, in UTC."""
-    return datetime.fromtimestamp(wall, UTC).date()
 
 
 def _bad(why: str, fix: str = "") -> InvalidInput:
