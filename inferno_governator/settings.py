@@ -9,6 +9,8 @@ import pydantic
 
 from inferno_governator.alerts.settings import ReceiverSettings
 from inferno_governator.budgets.settings import BudgetSettings, checked
+from inferno_governator.pools.settings import PoolSettings
+from inferno_governator.pools.settings import checked as checked_pools
 from inferno_governator.prometheus.settings import ScrapedNodeSettings
 from inferno_governator.watch.settings import ObjectiveSettings
 from inferno_runtime.settings import ProcessSettings, option
@@ -73,6 +75,9 @@ class GovernatorSettings(ProcessSettings):
     )
     budgets: Annotated[Mapping[str, BudgetSettings], pydantic.AfterValidator(checked)] = option(
         {}, help="What may be spent, by the budget's name."
+    )
+    pools: Annotated[Mapping[str, PoolSettings], pydantic.AfterValidator(checked_pools)] = option(
+        {}, help="Nodes of one kind that a provider can start and stop, by the pool's name."
     )
     objectives: Mapping[str, ObjectiveSettings] = option({}, help="What models promise, by the model's name.")
     alerts: Mapping[str, ReceiverSettings] = option({}, help="Who is told of alerts, by a name of your own.")

@@ -1,0 +1,1 @@
+"""Pools: nodes of one kind that a provider can start and stop."""
