@@ -23,8 +23,6 @@ _FOLDERS = {
     "chaos": "end to end",
     "e2e": "end to end",
 }
-# Whole clouds on two busy cores need longer than anything smaller.
-_E2E_TIMEOUT = 240
 
 
 def level_of(item: pytest.Item) -> str:
@@ -52,8 +50,6 @@ class LevelReport:
             self._sizes[level] += 1
             if level == "end to end":
                 item.add_marker("e2e")
-                if item.get_closest_marker("timeout") is None:
-                    item.add_marker(pytest.mark.timeout(_E2E_TIMEOUT))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 INTERVAL = 0.01
 # Seconds that anything is given: a shared machine may stand still for some, and no test judges by wall time.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 @overload
@@ -30,7 +30,7 @@ async def eventually(check: Callable[[], T | Awaitable[T]], within: float, what:
     """Call ``check`` until what it returns is true, and return that.
 
     An AssertionError inside ``check`` counts as "not yet". ``check`` may be asynchronous. Raises AssertionError after
-    ``within`` seconds, and never before 20, saying ``what`` was waited for and what was seen last.
+    ``within`` seconds, and never before 60, saying ``what`` was waited for and what was seen last.
     """
     deadline = time.monotonic() + max(within, _PATIENCE)
     while True:

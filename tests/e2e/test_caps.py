@@ -27,7 +27,7 @@ from tests.integration.inferno_proxy.proxies import Proxy, proxy
 from tests.integration.inferno_proxy.tritons import Served, Triton, triton
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 KEYS = {name: new_key() for name in ("boss", "ci", "app", "ads")}
 CLIENTS = f"""

@@ -24,7 +24,7 @@ from benchmarks.faults.view import envoy_path, mesh_of, proxyless_path
 from inferno_runtime.process import free_port
 from tests.e2e.conftest import Repository
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 # Rows of which more is asserted than that no request fails, each in a test of its own.
 _OWN_TEST = {13, 36}
 ROWS = {fault.row: fault for fault in FAULTS}

@@ -28,7 +28,7 @@ from inferno_runtime.process import free_port
 from tests.integration.inferno_governator.governators import governator_process
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 IDENTITY = Identity("n1", 1, Hardware(1, 1), "0.1.0")
 MODELS = 40

@@ -101,7 +101,7 @@ def test_a_decoupled_model_answers_many_times_over_the_stream(client: Any) -> No
     client.async_stream_infer("repeat", _count(5), request_id="r", enable_empty_final_response=True)
     indices = []
     while True:
-        answer = answers.get(timeout=10)
+        answer = answers.get(timeout=60)
         assert not isinstance(answer, InferenceServerException), answer
         if answer.get_response().parameters["triton_final_response"].bool_param:
             break
@@ -117,7 +117,7 @@ def test_generate_and_generate_stream_answer_over_rest(protocol_cloud: Cloud) ->
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return str(answer.read().decode())
 
     streamed = post("/v2/models/repeat/generate_stream", {"count": 3})
@@ -158,7 +158,7 @@ def test_a_streamed_sequence_stays_on_one_node(client: Any) -> None:
         )
     sums = []
     for _ in range(5):
-        answer = answers.get(timeout=10)
+        answer = answers.get(timeout=60)
         assert not isinstance(answer, InferenceServerException), answer
         sums.append(int(answer.as_numpy("sum").ravel()[0]))
     client.stop_stream()
@@ -283,7 +283,7 @@ def _grpcurl(endpoint: str, *arguments: str, data: str = "") -> str:
     binary = Path(sys.executable).with_name("grpcurl")
     argv = [str(binary), "-plaintext", "-max-time", "10"]
     argv += ["-d", data] if data else []
-    done = subprocess.run([*argv, endpoint, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*argv, endpoint, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -311,7 +311,7 @@ async def test_the_standard_health_service_can_be_watched(protocol_cloud: Cloud)
     async with grpc.aio.insecure_channel(protocol_cloud.endpoint) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest(service="whoami"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             first = await watch.read()
         assert first.status == health_pb2.HealthCheckResponse.SERVING
         watch.cancel()

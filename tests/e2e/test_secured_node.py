@@ -15,7 +15,7 @@ from tests.e2e.conftest import Repository
 from tests.integration.inferno_backend.agent import agent, infer
 from tests.integration.inferno_proxy.proxies import proxy
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 
 async def test_a_node_joins_with_a_token_and_serves_behind_tls_only(

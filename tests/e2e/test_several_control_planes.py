@@ -17,14 +17,14 @@ from tests.e2e.test_telemetry import billed, requests
 from tests.integration.inferno_proxy.proxies import proxy
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 SERVING, DRAINING = mesh.NODE_PHASE_SERVING, mesh.NODE_PHASE_DRAINING
 
 
 async def seen(channel: grpc.aio.Channel) -> Any:
     """What a proxy makes of the node; None while it does not know it."""
-    listed = await mesh_stubs.MeshServiceStub(channel).ListNodes(mesh.ListNodesRequest(), timeout=5)
+    listed = await mesh_stubs.MeshServiceStub(channel).ListNodes(mesh.ListNodesRequest(), timeout=60)
     return next((each for each in listed.nodes if each.node.node_id == "n"), None)
 
 
@@ -56,10 +56,10 @@ async def test_each_serves_a_drain_is_the_nodes_and_one_that_is_killed_costs_the
         ):
             await shown(SERVING, first, second.channel)
             stub: Any = mesh_stubs.MeshServiceStub(second.channel)
-            await stub.DrainNode(mesh.DrainNodeRequest(node_id="n"), timeout=5)
+            await stub.DrainNode(mesh.DrainNodeRequest(node_id="n"), timeout=60)
             other, _ = await shown(DRAINING, first, second.channel)
             assert other.reason == f"The proxy at {second.endpoint} asked for it."
-            await stub.UndrainNode(mesh.UndrainNodeRequest(node_id="n"), timeout=5)
+            await stub.UndrainNode(mesh.UndrainNodeRequest(node_id="n"), timeout=60)
             await shown(SERVING, first, second.channel)
             async with load(running.endpoint, rate=50) as traffic:
                 async with load(second.endpoint, rate=50) as more:

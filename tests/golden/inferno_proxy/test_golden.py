@@ -105,7 +105,7 @@ def validate(*arguments: str, directory: Path | None = None) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
         cwd=directory,
     )
     assert ran.returncode == 0, ran.stderr

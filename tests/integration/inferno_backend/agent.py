@@ -20,6 +20,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from inferno_runtime.notify import NotifySocket
 from tests.waiting import eventually
 
+# Characters of its log that a failure shows.
+_LAST_WORDS = 6000
 MODELS = Path(__file__).parents[2] / "models"
 
 
@@ -77,7 +79,7 @@ class Agent:
         """What it printed so far."""
         return (self.data_dir / "agent.log").read_text()
 
-    async def end(self, how: signal.Signals = signal.SIGTERM, within: float = 12) -> int:
+    async def end(self, how: signal.Signals = signal.SIGTERM, within: float = 60) -> int:
         """Send a signal and wait for the end; return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(how)
@@ -103,6 +105,9 @@ async def agent(data_dir: Path, *arguments: str, pass_fds: Sequence[int] = ()) -
         running = Agent(process, data_dir, notified)
         try:
             yield running
+        except AssertionError as error:
+            error.add_note(f"The agent said last:\n{running.said()[-_LAST_WORDS:]}")
+            raise
         finally:
             await running.end()
             with contextlib.suppress(FileNotFoundError, psutil.Error):
@@ -129,6 +134,6 @@ async def control(address: str, model: str, *, load: bool) -> None:
     async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         if load:
-            await stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=30)
+            await stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=60)
         else:
-            await stub.RepositoryModelUnload(service_pb2.RepositoryModelUnloadRequest(model_name=model), timeout=30)
+            await stub.RepositoryModelUnload(service_pb2.RepositoryModelUnloadRequest(model_name=model), timeout=60)

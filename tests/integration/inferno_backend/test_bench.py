@@ -29,8 +29,6 @@ from tests.integration.inferno_backend.agent import shared_memory
 from tests.integration.inferno_backend.mesh import mesh
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @asynccontextmanager
 async def bench(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:

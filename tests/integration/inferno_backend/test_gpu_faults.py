@@ -51,7 +51,7 @@ async def test_a_gpu_takes_its_models_out_and_the_last_one_the_node(healing: boo
                 supervisor.examined(examination.take(await watch.read(), supervisor.triton_pid))
 
             async def told(check: Callable[[NodeState], bool]) -> NodeState:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     return (await supervisor.state.wait_for(lambda one: check(one.state))).state
 
             await told(lambda state: state.condition is Condition.SERVING)

@@ -63,7 +63,6 @@ async def shown(url: str) -> dict[str, Any]:
         return document
 
 
-@pytest.mark.timeout(120)
 async def test_a_node_shows_what_the_document_says_in_both_forms_and_through_a_crash(
     tmp_path: Path, repository: Callable[..., Path]
 ) -> None:

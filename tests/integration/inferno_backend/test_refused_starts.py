@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
 Repository = Callable[..., Path]
 
 
@@ -46,7 +45,7 @@ async def test_a_start_that_cannot_work_is_refused(
         *("--data-dir", str(tmp_path / "node"), *arguments.format(tmp_path, taken).split()),
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         _, said = await process.communicate()
     text = " ".join(said.decode().split())
     assert sentence.format(tmp_path, taken) in text

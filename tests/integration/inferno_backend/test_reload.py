@@ -7,15 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from inferno.registration.v1 import node_pb2
 from inferno.registration.v1 import registration_service_pb2 as registration
 from tests.integration.inferno_backend.agent import agent, infer
 from tests.integration.inferno_backend.mesh import Mesh, mesh
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
 Repository = Callable[..., Path]
 READY = node_pb2.MODEL_STATE_READY
 

@@ -156,7 +156,6 @@ async def test_an_error_of_the_server_is_one_of_ours(tmp_path: Path) -> None:
             await client.infer("m", [ONE])
 
 
-@pytest.mark.timeout(120)
 async def test_a_real_triton_keeps_the_answers_of_the_model_that_stands_the_audit(
     tmp_path: Path, repository: Repository
 ) -> None:

@@ -74,7 +74,7 @@ async def shown_by(address: str, identity: IdentityFolder) -> str:
 async def infer(address: str) -> str:
     async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = await stub.ModelInfer(pb.ModelInferRequest(model_name="magika"), timeout=20)
+        answer = await stub.ModelInfer(pb.ModelInferRequest(model_name="magika"), timeout=60)
     return str(answer.parameters["node"].string_param)
 
 

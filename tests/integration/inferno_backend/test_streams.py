@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from inferno.registration.v1 import node_pb2
@@ -17,8 +16,6 @@ from inferno_backend.triton import streams
 from tests.integration.inferno_backend.agent import agent
 from tests.integration.inferno_backend.mesh import mesh
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.timeout(120)
 
 
 class Talk:

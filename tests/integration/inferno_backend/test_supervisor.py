@@ -52,7 +52,7 @@ async def again(stand_in: StandIn, method: str) -> None:
 
 
 async def condition(supervisor: Supervisor, wanted: Condition) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         revised = await supervisor.state.wait_for(lambda one: one.state.condition is wanted)
     return revised.state.reason
 
@@ -73,7 +73,7 @@ async def test_a_server_that_cannot_be_started_again_is_tried_until_it_can() -> 
         async with supervising(FakeServer(first, failure, failure, FakeLife(address))) as supervisor:
             await condition(supervisor, Condition.SERVING)
             first.end("Triton was killed by SIGSEGV.")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await supervisor.state.wait_for(lambda one: "The disk is full." in one.state.reason)
             await condition(supervisor, Condition.SERVING)
 
@@ -86,7 +86,7 @@ async def test_a_crash_loop_is_counted_in_the_reason() -> None:
                 await condition(supervisor, Condition.SERVING)
                 life.end("Triton was killed by SIGSEGV.")
                 await condition(supervisor, Condition.FAILED)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await supervisor.state.wait_for(lambda one: "Crash loop: it has ended 3 times" in one.state.reason)
             await condition(supervisor, Condition.SERVING)
 
@@ -144,7 +144,7 @@ async def test_a_server_that_answers_little_by_little_is_waited_for() -> None:
         await condition(supervisor, Condition.SERVING)
         assert supervisor.state.value.state.models == (), "whether they are stateful is not known yet"
         stand_in.failing.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await supervisor.state.wait_for(lambda one: len(one.state.models) == 2)
 
 
@@ -159,7 +159,7 @@ async def test_a_look_that_fails_changes_nothing_and_configurations_are_read_aga
         await again(stand_in, "RepositoryIndex")
         assert supervisor.state.value == before
         stand_in.failing.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await supervisor.state.wait_for(lambda one: len(one.state.models) == 2)
 
 
@@ -169,7 +169,7 @@ async def test_a_model_that_fails_later_is_told_once() -> None:
         await condition(supervisor, Condition.SERVING)
         with capture_logs() as told:
             stand_in.models["other"] = "UNAVAILABLE"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await supervisor.state.wait_for(lambda one: not all(model.ready for model in one.state.models))
             await again(stand_in, "RepositoryIndex")
         failures = [line for line in told if line["event"] == "a model cannot serve"]
@@ -242,7 +242,7 @@ async def test_a_stop_during_a_start_ends_what_was_started() -> None:
     await starting.wait()
     await supervisor.stop()
     go_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running
     assert life.cause == "It was stopped."
 
@@ -305,6 +305,6 @@ async def test_a_model_that_is_not_there_is_told_to_whoever_asked_for_it_and_the
         assert reason_of(supervisor, "nothing") == "Not now."
         with pytest.raises(Unavailable):
             await supervisor.load("m")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await supervisor.state.wait_for(lambda one: [model.name for model in one.state.models] == ["m"])
         assert "To load it again failed: Not now." in reason_of(supervisor, "m"), "that one is still so"

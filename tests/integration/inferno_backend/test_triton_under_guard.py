@@ -18,7 +18,6 @@ from tests.integration.inferno_backend.conftest import FAILING
 from tests.integration.inferno_backend.mesh import mesh
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
 Repository = Callable[..., Path]
 
 SERVING, FAILED = node_pb2.NODE_CONDITION_SERVING, node_pb2.NODE_CONDITION_FAILED
@@ -285,7 +284,7 @@ async def test_a_port_that_is_taken_is_refused_with_its_holder(tmp_path: Path, r
         port = server.sockets[0].getsockname()[1]
         arguments = ("--model-repository", str(repository("whoami")), "--grpc-port", str(port))
         async with agent(tmp_path / "node", *arguments) as node:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await node.process.wait() == 4
             assert f"127.0.0.1:{port} is used by pid {os.getpid()}" in node.said()
 
@@ -296,7 +295,7 @@ async def test_a_triton_that_cannot_start_is_refused_with_what_it_said(tmp_path:
     program.chmod(0o755)
     arguments = ("--model-repository", str(repository("whoami")), "--triton-binary", str(program))
     async with agent(tmp_path / "node", *arguments) as node:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await node.process.wait() == 4
         assert "Triton does not start. Triton ended with status 3: error: no license for this moon." in node.said()
 
@@ -325,7 +324,7 @@ async def test_an_unknown_key_is_refused_with_the_nearest_one_and_its_line(tmp_p
     file = tmp_path / "inferno.yaml"
     file.write_text("backend:\n  model_repositry: /models\n")
     async with agent(tmp_path / "node", "--config", str(file)) as node:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await node.process.wait() == 2
         assert f"{file}:2: unknown key 'backend.model_repositry'" in node.said()
         assert "'model_repository'" in node.said()

@@ -26,8 +26,6 @@ from inferno_runtime.errors import InfernoError, InvalidInput, NotFound, Unavail
 from inferno_runtime.lifecycle import Stop
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(180)
-
 
 async def tune(*arguments: str, until: Callable[[], object] = lambda: False) -> tuple[int | None, str, str]:
     """``inferno-backend tune`` as its users start it, interrupted once ``until`` is true; exit code and output."""

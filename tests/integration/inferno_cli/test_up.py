@@ -250,7 +250,7 @@ def rest() -> Iterator[tuple[str, list[str]]]:
 
 async def test_a_mesh_is_open_once_every_model_answers(rest: tuple[str, list[str]]) -> None:
     endpoint, asked = rest
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await opening.wait_until_open(endpoint, (), ["a", "b"], SystemClock())
     assert asked == ["/v2/models/a/ready"] * 2 + ["/v2/models/b/ready"] * 2
 

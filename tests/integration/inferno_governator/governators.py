@@ -49,7 +49,7 @@ async def governator(
         tasks.create_task(serve(GovernatorSettings(db=database_url, listen=address, **settings), stop, clock))
         async with connected(address) as client:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await client.channel.channel_ready()
                 yield StoppableClient(client.channel, stop)
             finally:
@@ -87,12 +87,12 @@ class Governator:
 async def governator_process(database_url: str, *options: str) -> AsyncIterator[Governator]:
     """``inferno-governator`` as a process of its own on a free port."""
     argv = [sys.executable, "-m", "inferno_governator.cli", "--db", database_url, "--listen", "127.0.0.1:0", *options]
-    async with NotifySocket() as told, asyncio.timeout(50):
+    async with NotifySocket() as told, asyncio.timeout(60):
         child = await process.spawn(
             argv, env={**os.environ, "NOTIFY_SOCKET": told.path}, die_with_parent=signal.SIGKILL
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 _, fields = await told.receive()
             facts = fields["X_INFERNO"]
             async with connected(_address(facts)) as client:

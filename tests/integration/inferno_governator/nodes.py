@@ -124,7 +124,7 @@ class Client:
     async def store(self, batches: Iterable[TelemetryBatch]) -> None:
         """Send batches and wait until the last is acknowledged."""
         sent = list(batches)
-        async with self.stream() as stream, asyncio.timeout(20):
+        async with self.stream() as stream, asyncio.timeout(60):
             await stream.send(*sent)
             await stream.acknowledged(sent[-1].sequence)
 
@@ -135,7 +135,7 @@ class Client:
         if end is not None:
             request.end.FromMilliseconds(int(end * 1000))
         try:
-            answer = await self._stub.GetCostReport(request, timeout=20)
+            answer = await self._stub.GetCostReport(request, timeout=60)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the governator") from error
         assert isinstance(answer, wire.GetCostReportResponse)

@@ -105,13 +105,13 @@ async def test_alerts_are_listed_silenced_and_counted(database_url: str, socket_
         stub: Any = GovernanceServiceStub(client.channel)
 
         async def alerts() -> Any:
-            lasting = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=20)).alerts
+            lasting = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=60)).alerts
             return lasting if len(lasting) == 3 else None
 
         notice = ProviderNotice(node_id="node-1", incarnation=1, kind=NOTICE_KIND_RECLAIM, action="terminate")
         notice.reclaim_time.seconds = int(clock.wall()) + 120
         await client.store([batch(1, at=clock.wall(), facts=FACTS), batch(2, at=clock.wall(), dropped=7)])
-        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=20)
+        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=60)
         await eventually(lambda: clock.sleepers == 5, 20, "it rests")
         await clock.advance(60)
         found = {each.subject: each for each in await eventually(alerts, 20, "there are three")}
@@ -119,12 +119,12 @@ async def test_alerts_are_listed_silenced_and_counted(database_url: str, socket_
         assert "takes the machine back at" in found["node-1 reclaim"].cause
         assert "dropped 7 samples" in found["node-1 dropped"].cause
         request = wire.AcknowledgeAlertRequest(fingerprint=found["all"].fingerprint, silence_seconds=3600)
-        answer = await stub.AcknowledgeAlert(request, timeout=20)
+        answer = await stub.AcknowledgeAlert(request, timeout=60)
         assert answer.alert.silenced_until.seconds == int(clock.wall()) + 3600
-        unknown = stub.AcknowledgeAlert(wire.AcknowledgeAlertRequest(fingerprint="0"), timeout=20)
+        unknown = stub.AcknowledgeAlert(wire.AcknowledgeAlertRequest(fingerprint="0"), timeout=60)
         assert await unknown.code() is grpc.StatusCode.NOT_FOUND
         for_ever = wire.AcknowledgeAlertRequest(fingerprint=found["all"].fingerprint, silence_seconds=10**9)
-        assert await stub.AcknowledgeAlert(for_ever, timeout=20).code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await stub.AcknowledgeAlert(for_ever, timeout=60).code() is grpc.StatusCode.INVALID_ARGUMENT
         await eventually(lambda: clock.sleepers == 5, 20, "it rests")
         await clock.advance(60)
         assert receiver.heard == [], "the only critical one is silenced"
@@ -143,7 +143,7 @@ async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, 
         await client.store([batch(1, at=clock.wall(), requests=40, facts=FACTS)])
 
         async def burning() -> Any:
-            found = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=20)).alerts
+            found = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=60)).alerts
             return [each for each in found if each.kind == "objective"]
 
         await eventually(lambda: clock.sleepers == 4, 20, "it rests")
@@ -151,7 +151,7 @@ async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, 
         (alert,) = await eventually(burning, 20, "it burns")
         assert alert.subject == "model m"
         assert "40 of 40 requests took longer than 2 ms" in alert.cause
-        (watch,) = (await stub.ListWatches(wire.ListWatchesRequest(), timeout=20)).watches
+        (watch,) = (await stub.ListWatches(wire.ListWatchesRequest(), timeout=60)).watches
         assert [each.bad for each in watch.burn_rates] == [40, 40, 40]
         assert round(watch.burn_rates[0].long_rate) == 100
 

@@ -163,13 +163,13 @@ async def test_a_signal_ends_it_in_order_once_what_it_took_is_stored(sqlite_url:
             running.process.send_signal(received)
             with pytest.raises(Unavailable, match="stopping"):
                 await stream.rest()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await running.process.wait() == 0
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "inferno_governator.cli", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_port_that_is_taken_is_named_with_who_has_it(sqlite_url: str) -> None:

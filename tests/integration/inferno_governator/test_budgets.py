@@ -40,10 +40,10 @@ class Budgets:
 
     async def set(self, name: str, micros: int, period: str = "day", **scope: str) -> None:
         budget = Budget(name=name, amount_micros=micros, period=period, scope=BudgetScope(**scope))
-        await self._stub.SetBudget(wire.SetBudgetRequest(budget=budget), timeout=20)
+        await self._stub.SetBudget(wire.SetBudgetRequest(budget=budget), timeout=60)
 
     async def rm(self, name: str) -> None:
-        await self._stub.DeleteBudget(wire.DeleteBudgetRequest(name=name), timeout=20)
+        await self._stub.DeleteBudget(wire.DeleteBudgetRequest(name=name), timeout=60)
 
     async def error(self, call: Any) -> InfernoError:
         with pytest.raises(grpc.aio.AioRpcError) as failed:

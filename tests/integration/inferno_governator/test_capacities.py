@@ -63,23 +63,23 @@ class Client:
     async def send(self, *reports: CapacityReport, headers: Sequence[tuple[str, str]] = ()) -> None:
         request = wire.ReportCapacityRequest(reports=reports)
         try:
-            await self._stub.ReportCapacity(request, timeout=20, metadata=headers)
+            await self._stub.ReportCapacity(request, timeout=60, metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the governator") from error
 
     async def send_figures(self, *figures: DeviceFigure, headers: Sequence[tuple[str, str]] = ()) -> None:
         request = wire.ReportCapacityRequest(devices=figures)
         try:
-            await self._stub.ReportCapacity(request, timeout=20, metadata=headers)
+            await self._stub.ReportCapacity(request, timeout=60, metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the governator") from error
 
     async def figures(self, node: str = "", model: str = "") -> list[DeviceFigure]:
-        answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=20)
+        answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=60)
         return list(answer.devices)
 
     async def found(self, node: str = "", model: str = "") -> list[CapacityReport]:
-        answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=20)
+        answer = await self._stub.GetCapacity(wire.GetCapacityRequest(node_id=node, model=model), timeout=60)
         return list(answer.reports)
 
 

@@ -26,7 +26,7 @@ CHEAPER = NodeFacts(price_micros_per_hour=1_800_000, region="eu-1", device="cpu"
 async def explain(client: Client, **asked: Any) -> report_pb2.ExplainCostResponse:
     make: Any = governance_service_pb2_grpc.GovernanceServiceStub
     try:
-        answer = await make(client.channel).ExplainCost(report_pb2.ExplainCostRequest(**asked), timeout=20)
+        answer = await make(client.channel).ExplainCost(report_pb2.ExplainCostRequest(**asked), timeout=60)
     except grpc.aio.AioRpcError as error:
         raise error_from_rpc(error, "the governator") from error
     assert isinstance(answer, report_pb2.ExplainCostResponse)

@@ -54,7 +54,7 @@ async def test_proxies_are_told_of_a_hard_budget_once_it_is_spent_and_when_it_be
 async def test_a_client_of_the_public_port_is_not_told(sqlite_url: str, socket_dir: Path) -> None:
     async with governator(sqlite_url, socket_dir) as client:
         stub: Any = GovernanceServiceStub(client.channel)
-        told = stub.WatchCaps(WatchCapsRequest(), metadata=((DOOR, "public"),), timeout=20)
+        told = stub.WatchCaps(WatchCapsRequest(), metadata=((DOOR, "public"),), timeout=60)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await told.read()
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

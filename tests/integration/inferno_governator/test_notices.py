@@ -21,18 +21,18 @@ async def test_a_providers_notice_is_on_disk_when_it_is_answered_and_counts_once
     notice.reclaim_time.GetCurrentTime()
     async with governator(database_url, socket_dir) as client:
         stub: Any = GovernanceServiceStub(client.channel)
-        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=20)
-        stored = (await stub.ListNotices(wire.ListNoticesRequest(), timeout=20)).notices[0].stored_time
+        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=60)
+        stored = (await stub.ListNotices(wire.ListNoticesRequest(), timeout=60)).notices[0].stored_time
     async with governator(database_url, socket_dir) as client:
         stub = GovernanceServiceStub(client.channel)
         notice.reclaim_time.seconds -= 30
-        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=20)
-        (found,) = (await stub.ListNotices(wire.ListNoticesRequest(), timeout=20)).notices
+        await stub.ReportNotice(wire.ReportNoticeRequest(notice=notice), timeout=60)
+        (found,) = (await stub.ListNotices(wire.ListNoticesRequest(), timeout=60)).notices
         assert found.notice.reclaim_time.seconds == notice.reclaim_time.seconds, "an earlier end is taken note of"
         assert (found.notice.spot, found.stored_time) == (True, stored)
         later = wire.ListNoticesRequest(start=stored)
         later.start.seconds += 1
-        assert not (await stub.ListNotices(later, timeout=20)).notices
+        assert not (await stub.ListNotices(later, timeout=60)).notices
         for caller, code in (
             ("node/other", grpc.StatusCode.PERMISSION_DENIED),
             ("node/node-1", grpc.StatusCode.OK),

@@ -42,7 +42,7 @@ class Prices:
 
     async def __call__(self, method: str, request: Any) -> Any:
         try:
-            return await getattr(self._stub, method)(request, timeout=30, metadata=self._headers)
+            return await getattr(self._stub, method)(request, timeout=60, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the governator") from error
 
@@ -317,7 +317,7 @@ async def test_grpcurl_lists_and_sets_prices(sqlite_url: str, socket_dir: Path) 
         async def ask(method: str, request: object) -> Any:
             command = [*call, json.dumps(request), service[0], f"{service[1]}/{method}"]
             done = await asyncio.to_thread(
-                subprocess.run, command, capture_output=True, text=True, timeout=30, check=True
+                subprocess.run, command, capture_output=True, text=True, timeout=60, check=True
             )
             return json.loads(done.stdout)
 

@@ -24,7 +24,6 @@ from tests.waiting import eventually
 __all__ = ["prometheus_program"]
 
 # Prometheus is fetched and started, and asked again after up to ten seconds.
-pytestmark = pytest.mark.timeout(120)
 
 SUCCESS = "nv_inference_request_success"
 QUICK = ("--metrics-seconds", "0.2", "--metrics-delay-seconds", "0.5", "--metrics-node-label", "node")

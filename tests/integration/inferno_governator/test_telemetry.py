@@ -158,7 +158,7 @@ async def test_a_flood_is_told_to_slow_down_and_nothing_acknowledged_is_lost(
                     slowed.append(slow_down.retry_after)
 
     async with governator(database_url, socket_dir, queue_samples=500) as client:
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             for node in range(20):
                 tasks.create_task(insist(client, f"node-{node}"))
         assert set(slowed) == {1.0}

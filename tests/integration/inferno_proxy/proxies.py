@@ -65,7 +65,7 @@ async def proxy(folder: Path, *flags: str, log: Path | None = None) -> AsyncIter
             stderr=output,
         )
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 ready: dict[str, str] = {}
                 while ready.get("READY") != "1":
                     _, ready = await listening.receive()

@@ -103,7 +103,7 @@ class Running:
         """Begin a call with a key or token."""
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
         said = [("authorization", f"Bearer {credential}")]
-        return stub.ModelInfer(pb.ModelInferRequest(model_name=model, **more), timeout=5, metadata=said)
+        return stub.ModelInfer(pb.ModelInferRequest(model_name=model, **more), timeout=60, metadata=said)
 
     async def outcome(self, model: str, credential: str) -> grpc.StatusCode:
         """How such a call ends."""

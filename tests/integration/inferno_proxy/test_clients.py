@@ -46,8 +46,8 @@ async def nothing_claimed_counts(mesh: Running) -> None:
     for key, code in ((mesh.made.keys["team"], DENIED), ("", UNKNOWN)):
         own = (("authorization", f"Bearer {key}"),) if key else ()
         for call in (
-            create(asked, metadata=(*CLAIMS, *own), timeout=5),
-            infer(pb.ModelInferRequest(model_name="other"), metadata=(*CLAIMS, *own), timeout=5),
+            create(asked, metadata=(*CLAIMS, *own), timeout=60),
+            infer(pb.ModelInferRequest(model_name="other"), metadata=(*CLAIMS, *own), timeout=60),
         ):
             assert await call.code() is code
 

@@ -44,7 +44,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 channel = grpc.secure_channel("xds:///m", grpc.xds_channel_credentials())
 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 try:
-    print(stub.ModelInfer(service_pb2.ModelInferRequest(model_name="m"), timeout=20).model_name)
+    print(stub.ModelInfer(service_pb2.ModelInferRequest(model_name="m"), timeout=60).model_name)
 except grpc.RpcError as error:
     print(error.code().name, error.details())
 """
@@ -119,7 +119,7 @@ async def served(address: str) -> bool:
     async with rpc.channel(address) as channel:
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         try:
-            answer = await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=5)
+            answer = await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=60)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.model_name == "m")

@@ -75,7 +75,7 @@ class World:
 
     async def told(self, kind: str) -> str:
         """Wait for an event of a kind; its message."""
-        async with asyncio.timeout(10), rpc.channel(f"unix:{self.folder}/control.sock") as local:
+        async with asyncio.timeout(60), rpc.channel(f"unix:{self.folder}/control.sock") as local:
             events: Any = mesh_stubs.MeshServiceStub(local).WatchEvents(mesh_wire.WatchEventsRequest())
             async for answer in events:
                 if answer.event.kind == kind:
@@ -114,13 +114,13 @@ async def live(channel: grpc.aio.Channel) -> grpc.StatusCode:
 async def status(channel: grpc.aio.Channel, method: str) -> grpc.StatusCode:
     """How a call without a body ends."""
     make: Any = channel.unary_unary(method)
-    code: grpc.StatusCode = await make(b"", timeout=5).code()
+    code: grpc.StatusCode = await make(b"", timeout=60).code()
     return code
 
 
 async def nodes(channel: grpc.aio.Channel) -> grpc.StatusCode:
     """How a call that reads the state of the mesh ends."""
-    call: Any = mesh_stubs.MeshServiceStub(channel).ListNodes(mesh_wire.ListNodesRequest(), timeout=5)
+    call: Any = mesh_stubs.MeshServiceStub(channel).ListNodes(mesh_wire.ListNodesRequest(), timeout=60)
     code: grpc.StatusCode = await call.code()
     return code
 

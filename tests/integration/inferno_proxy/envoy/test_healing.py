@@ -48,7 +48,7 @@ class World:
         request = pb.ModelInferRequest(model_name=name)
         if sequence:
             request.parameters["sequence_id"].int64_param = sequence
-        answer = await self.stub.ModelInfer(request, timeout=20)
+        answer = await self.stub.ModelInfer(request, timeout=60)
         return str(answer.parameters["node"].string_param)
 
     async def rest(self) -> int:

@@ -88,7 +88,7 @@ class World:
                     task.cancel()
 
     async def infer(self) -> str:
-        answer = await self.stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=20)
+        answer = await self.stub.ModelInfer(pb.ModelInferRequest(model_name="m"), timeout=60)
         return str(answer.parameters["node"].string_param)
 
     async def answers(self, count: int) -> Counter[str]:

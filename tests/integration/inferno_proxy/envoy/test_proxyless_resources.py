@@ -49,7 +49,7 @@ stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 request = service_pb2.ModelInferRequest(model_name=name)
 for _ in range(calls):
     try:
-        print(stub.ModelInfer(request, metadata=metadata, timeout=20).parameters["node"].string_param)
+        print(stub.ModelInfer(request, metadata=metadata, timeout=60).parameters["node"].string_param)
     except grpc.RpcError as error:
         print(error.code().name)
 """

@@ -45,7 +45,7 @@ class Client:
 
     async def infer(self, name: str, sequence: int | str = 0, metadata: Any = (), size: int = 0) -> str:
         """The node that answered."""
-        answer = await self.stub.ModelInfer(request(name, sequence, size), metadata=metadata, timeout=20)
+        answer = await self.stub.ModelInfer(request(name, sequence, size), metadata=metadata, timeout=60)
         return str(answer.parameters["node"].string_param)
 
 
@@ -331,7 +331,7 @@ async def test_rest_is_routed_by_path_with_or_without_a_version(client: Client) 
 async def test_a_rest_stream_passes_word_by_word(client: Client) -> None:
     async with client.http.post(f"{client.url}/v2/models/magika/generate_stream", json={}) as response:
         for word in (b"one", b"two"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await response.content.readline() == b"data: " + word + b"\n"
                 await response.content.readline()
             for server in client.servers:

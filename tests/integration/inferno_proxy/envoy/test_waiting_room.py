@@ -68,7 +68,7 @@ async def lost(channel: grpc.aio.Channel) -> None:
 
 
 async def infer(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
-    await stub.ModelInfer(pb.ModelInferRequest(model_name="magika"), timeout=5)
+    await stub.ModelInfer(pb.ModelInferRequest(model_name="magika"), timeout=60)
 
 
 def kill(envoy: EnvoyProcess) -> None:
@@ -94,7 +94,7 @@ async def test_a_stream_opened_while_no_envoy_lives_is_answered_by_the_next_one(
         kill(envoy)
         await envoy.life.wait_for(lambda life: life is None)
         await lost(channel)
-        stream = stub.ModelStreamInfer(iter([pb.ModelInferRequest(model_name="magika")]), timeout=5)
+        stream = stub.ModelStreamInfer(iter([pb.ModelInferRequest(model_name="magika")]), timeout=60)
         assert [answer async for answer in stream]
 
 

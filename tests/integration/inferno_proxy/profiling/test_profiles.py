@@ -29,7 +29,7 @@ def asked(subject: wire.Subject.ValueType, seconds: float = 0.1) -> wire.RecordR
 
 
 async def record(plane: Control, subject: wire.Subject.ValueType) -> bytes:
-    call = stubs.ProfileServiceStub(plane.channel).Record(asked(subject), timeout=20)
+    call = stubs.ProfileServiceStub(plane.channel).Record(asked(subject), timeout=60)
     return b"".join([piece.chunk async for piece in call])
 
 

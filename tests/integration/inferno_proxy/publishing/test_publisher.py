@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +89,7 @@ class Stage:
             task.cancel()
 
     async def published(self, serial: int) -> Snapshot:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             newest = await self.publisher.snapshots.wait_for(lambda m: bool(m) and m[Dialect.ENVOY].serial >= serial)
         return newest[Dialect.ENVOY]
 
@@ -150,18 +149,18 @@ async def test_what_spares_a_fleet_in_distress_does_not_wait_for_other_advice(ur
 
 
 async def test_a_single_change_is_published_at_once_and_a_burst_as_one() -> None:
-    stage = Stage(pace=Pace(quiet=0.3, longest=0.6))
+    clock = ManualClock()
+    stage = Stage(pace=Pace(quiet=0.3, longest=0.6), clock=clock)
     async with stage.running():
         await stage.published(1)
-        alone = time.monotonic() + 0.65
-        await eventually(lambda: time.monotonic() > alone, 2.0, "the next change stands alone")
-        before = time.monotonic()
+        await clock.advance(0.7)
         stage.fleet.set(view(1, member(1)))
         await stage.published(2)
-        assert time.monotonic() - before < 0.3
         for serial in range(2, 30):
             stage.fleet.set(view(serial, member(serial)))
             await asyncio.sleep(0)
+        assert stage.announced == [1, 2]
+        await clock.advance(0.6)
         made = await stage.published(3)
         assert made.revisions == {"n29": (1, 1)}
         assert stage.announced == [1, 2, 3]
@@ -172,7 +171,7 @@ async def test_a_burst_without_a_pause_is_published_all_the_same() -> None:
     async with stage.running():
         await stage.published(1)
         serial = 1
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             while stage.announced[-1] < 3:
                 serial += 1
                 stage.fleet.set(view(serial, member(serial)))
@@ -210,7 +209,7 @@ async def test_a_snapshot_that_contradicts_itself_is_refused_and_the_last_good_o
     async with stage.running() as publisher:
         await stage.published(1)
         stage.fleet.set(view(2, member(1, 1, "unsound")))
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             reason = await publisher.refusal.wait_for(bool)
         assert reason == (
             "The fleet's newest state contradicts itself: envoy: eds 'other' is filed under 'filed wrongly'."
@@ -226,7 +225,7 @@ async def test_a_fleet_that_cannot_be_built_is_refused_and_the_last_good_one_sta
     async with stage.running() as publisher:
         await stage.published(1)
         stage.fleet.set(view(2, member(1, 1, "unbuildable")))
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             assert await publisher.refusal.wait_for(bool) == "The fleet's newest state cannot be built: a defect"
         assert stage.names() == {"m"}
 

@@ -25,7 +25,7 @@ async def hang_up(running: Proxy, kind: str, count: int = 1) -> list[str]:
 async def events(running: Proxy, kind: str, count: int = 1) -> list[str]:
     """The messages of the events of that kind, once there are so many."""
     stub: Any = mesh_stubs.MeshServiceStub(running.channel)
-    watched = stub.WatchEvents(mesh.WatchEventsRequest(), timeout=15)
+    watched = stub.WatchEvents(mesh.WatchEventsRequest(), timeout=60)
     found: list[str] = []
     async for each in watched:
         found += [str(each.event.message)] if each.event.kind == kind else []

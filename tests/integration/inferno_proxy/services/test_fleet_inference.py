@@ -126,7 +126,7 @@ async def test_statistics_add_up_over_the_nodes(plane: Control) -> None:
 async def test_a_node_that_does_not_answer_is_named_and_the_others_count(plane: Control) -> None:
     async with two_tritons(plane) as (one, _):
         one.fails["ModelStatistics"] = grpc.StatusCode.UNAVAILABLE
-        call = stub(plane).ModelStatistics(wire.ModelStatisticsRequest(name="m"), timeout=5)
+        call = stub(plane).ModelStatistics(wire.ModelStatisticsRequest(name="m"), timeout=60)
         assert (await call).model_stats[0].inference_count == 1
         assert dict(await call.trailing_metadata())["inferno-missing-nodes"] == "a"
         async with plane.http.get("/v2/models/m/stats") as answer:
@@ -238,7 +238,7 @@ async def test_a_model_is_loaded_on_every_agent_and_the_call_returns_when_it_is_
         async with asyncio.TaskGroup() as group:
             group.create_task(one.act(model("m", ModelState.LOADING), model("m")))
             group.create_task(two.act(model("m", ModelState.LOADING), model("m")))
-            await stub(plane).RepositoryModelLoad(wire.RepositoryModelLoadRequest(model_name="m"), timeout=5)
+            await stub(plane).RepositoryModelLoad(wire.RepositoryModelLoadRequest(model_name="m"), timeout=60)
         assert plane.fleet.ready
 
 
@@ -258,7 +258,7 @@ async def test_a_model_that_loads_somewhere_is_loaded_and_one_that_loads_nowhere
             group.create_task(one.act(other))
             group.create_task(two.act(other))
             code, sentence = await refusal(
-                stub(plane).RepositoryModelLoad(wire.RepositoryModelLoadRequest(model_name="n"), timeout=5)
+                stub(plane).RepositoryModelLoad(wire.RepositoryModelLoadRequest(model_name="n"), timeout=60)
             )
         assert (code, "no config.pbtxt" in sentence) == (grpc.StatusCode.UNAVAILABLE, True)
 
@@ -277,11 +277,11 @@ async def test_a_loaded_model_is_loaded_anew_once_each_agent_has_counted_it_and_
         async with asyncio.TaskGroup() as group:
             group.create_task(one.act(model("m", loads=3), generation=2))
             group.create_task(two.act(model("m", loads=5), generation=2))
-            await load(request, timeout=5)
+            await load(request, timeout=60)
         async with asyncio.TaskGroup() as group:
             group.create_task(one.act(model("m", loads=4), generation=3))
             group.create_task(two.act(model("m", loads=6, load_failure="no weights"), generation=3))
-            code, sentence = await refusal(load(request, timeout=5))
+            code, sentence = await refusal(load(request, timeout=60))
         assert code is grpc.StatusCode.UNAVAILABLE
         assert "'m' could not be loaded anew on 1 of 2 nodes; they serve it as it was (b: no weights)." in sentence
 
@@ -294,7 +294,7 @@ async def test_a_model_is_unloaded_once_no_node_has_it(socket_dir: Path) -> None
             status, _, _ = await post(plane, "/v2/repository/models/m/unload", {})
         assert status == 200
         assert not plane.fleet.ready
-        await stub(plane).RepositoryModelUnload(wire.RepositoryModelUnloadRequest(model_name="m"), timeout=5)
+        await stub(plane).RepositoryModelUnload(wire.RepositoryModelUnloadRequest(model_name="m"), timeout=60)
 
 
 async def test_model_control_that_cannot_be_done_says_why(socket_dir: Path) -> None:

@@ -27,7 +27,7 @@ channel = grpc.insecure_channel(sys.argv[1])
 call = channel.unary_unary("/test.Echo/Who")
 while True:
     try:
-        print("ok", call(b"", timeout=20, wait_for_ready=True).decode(), flush=True)
+        print("ok", call(b"", timeout=60, wait_for_ready=True).decode(), flush=True)
     except grpc.RpcError as error:
         print("failed", error.code().name, (error.details() or "").replace("\\n", " "), flush=True)
     time.sleep(0.005)

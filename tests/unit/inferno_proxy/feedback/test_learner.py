@@ -276,7 +276,7 @@ def test_thousands_that_hang_at_once_are_judged_in_a_moment() -> None:
         learner.counts(Counts("envoy", MODEL, where, 2, 0, 0, 4, 0.5, at) for where in places.values())
     began = time.process_time()
     assert learner.advise(view, 1002.0).stuck == {}
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < 6
 
 
 def test_one_long_call_is_no_evidence() -> None:
