@@ -107,7 +107,9 @@ def import_(asked: Asked, file: Path, confirm: bool) -> None:
 
 
 @command.command("refresh")
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="gpuhunt, azure or aws (default: all).")
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="gpuhunt, azure, aws or aws-spot (default: all)."
+)
 @click.option("--cloud", "clouds", multiple=True, metavar="NAME", help="Only this cloud; may be given again.")
 @click.option("--confirm", is_flag=True, help="What they say is right, however far it is from the prices in force.")
 @asking

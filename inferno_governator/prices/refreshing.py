@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.sources.aws_source import AwsSource
+from inferno_governator.prices.sources.aws_spot_source import AwsSpotSource
 from inferno_governator.prices.sources.azure_source import AzureSource
 from inferno_governator.prices.sources.gpuhunt_source import GpuhuntSource
 from inferno_governator.prices.sources.source import Addresses, Source
@@ -29,6 +30,7 @@ def sources(addresses: Addresses) -> Mapping[str, Callable[[], Source]]:
         "gpuhunt": GpuhuntSource,
         "azure": lambda: AzureSource(addresses.azure),
         "aws": lambda: AwsSource(addresses.aws),
+        "aws-spot": AwsSpotSource,
     }
 
 
@@ -65,7 +67,7 @@ async def refresh(
         try:
             quotes = await known[name]().quotes(keeper.book, frozenset(clouds), keeper.today())
         except (Unsupported, Unavailable) as error:
-            # What is not installed and was not asked for by name is no fault.
+            # What is not installed, or has no credentials, and was not asked for by name is no fault.
             if names or isinstance(error, Unavailable):
                 done.append(Refreshed(name, [], f"{error.message} {error.fix}"))
             continue

@@ -686,7 +686,7 @@ class RefreshPricesRequest(_message.Message):
     """Whatever they say is right, however far it is from the prices in force."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"gpuhunt", "azure" or "aws". None: those that are installed."""
+        """"gpuhunt", "azure", "aws" or "aws-spot". None: those that are installed and need no credentials that are missing."""
 
     @_builtins.property
     def clouds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -30,7 +30,7 @@ class Source(Protocol):
         GPUs, where the source does not.
 
         Raises:
-            Unsupported: What it needs is not installed.
+            Unsupported: What it needs is not installed, or it knows no credentials.
             Unavailable: It cannot be asked now, or answers what nobody understands.
         """
         ...
@@ -47,12 +47,12 @@ def regions(book: PriceBook, cloud: str) -> list[str]:
     return sorted({entry.offer.key.region for entry in book.entries() if entry.offer.key.cloud == cloud} - {"*"})
 
 
-def not_installed(name: str, package: str) -> Unsupported:
+def not_installed(name: str, package: str, *, extra: str = "prices") -> Unsupported:
     """The error of a source whose library is an extra that is not there."""
     return Unsupported(
         f"The source {name} needs {package}, which is not installed.",
         reason="EXTRA_MISSING",
-        fix="Install the extra: pip install 'inferno-mesh[prices]'.",
+        fix=f"Install the extra: pip install 'inferno-mesh[{extra}]'.",
     )
 
 

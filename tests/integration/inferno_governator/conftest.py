@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.postgres import PostgresServer
+from tests.integration.inferno_governator.aws import moto_server
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """A database of this test's own."""
     return postgres_server.create_database(f"test_{uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Address of an AWS on loopback that lives as long as the tests."""
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from inferno_governator.prices.book import PriceBook
 from inferno_governator.prices.sources.source import not_installed
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import InvalidInput
+from tests.integration.inferno_governator.aws import forget_all, point_at, without_credentials
 from tests.integration.inferno_governator.test_prices import LIST, NOW, Prices, pricing
 
 H100 = "Standard_ND96isr_H100_v5"
@@ -220,6 +221,74 @@ async def test_aws_is_read_line_by_line_and_dated_by_its_own_day(sqlite_url: str
         lines.clear()
         assert "no columns" in (await refresh(prices, "aws")).error
         assert await cost(prices, "p5.48xlarge", "us-east-1") == 50_000_000
+
+
+def spot_item(price: str, zone: str, at: str = "2026-11-18T14:00:00.000Z", machine: str = "p5.48xlarge") -> str:
+    """One item of DescribeSpotPriceHistory."""
+    return (
+        f"<item><instanceType>{machine}</instanceType><productDescription>Linux/UNIX</productDescription>"
+        f"<spotPrice>{price}</spotPrice><timestamp>{at}</timestamp><availabilityZone>{zone}</availabilityZone></item>"
+    )
+
+
+async def test_aws_spot_prices_are_those_in_force_in_the_cheapest_zone(
+    sqlite_url: str, socket_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [
+        spot_item("23.500000", "us-east-1a")
+        + spot_item("12.000000", "us-east-1a", "2026-11-17T00:00:00.000Z")
+        + spot_item("0.1", "us-east-1a", machine="t3.large"),
+        spot_item("21.250000", "us-east-1b") + spot_item("no price", "us-east-1c", machine="p4d.24xlarge"),
+    ]
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        form = await request.post()
+        asked.append(str(form["Action"]))
+        at = int(str(form.get("NextToken", "0")))
+        more = f"<nextToken>{at + 1}</nextToken>" if at + 1 < len(pages) else "<nextToken/>"
+        text = (
+            '<DescribeSpotPriceHistoryResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId>'
+            f"<spotPriceHistorySet>{pages[at]}</spotPriceHistorySet>{more}</DescribeSpotPriceHistoryResponse>"
+        )
+        return web.Response(text=text, content_type="text/xml")
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        point_at(monkeypatch, f"http://127.0.0.1:{runner.addresses[0][1]}", tmp_path)
+        async with pricing(sqlite_url, socket_dir, ManualClock(wall=NOW)) as (_, prices):
+            done = await refresh(prices, "aws-spot")
+            assert not done.error
+            assert (done.counts.new, done.counts.refused) == (1, 1)
+            assert await cost(prices, "p5.48xlarge", "us-east-1", wire.PRICE_KIND_SPOT) == 21_250_000
+            (p5,) = await prices.listed(instance_type="p5.48xlarge", kind=wire.PRICE_KIND_SPOT)
+            assert (p5.as_of, p5.source) == ("2026-11-18", "AWS spot history")
+            assert (await refresh(prices, "aws-spot", clouds=["azure"])).counts == wire.PriceCounts()
+    finally:
+        await runner.cleanup()
+    assert asked == ["DescribeSpotPriceHistory"] * 2
+
+
+async def test_a_price_that_the_market_cannot_ask_is_refused_and_no_credentials_are_a_sentence(
+    moto: str, sqlite_url: str, socket_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pricing(sqlite_url, socket_dir, ManualClock(wall=NOW)) as (_, prices):
+        without_credentials(monkeypatch, tmp_path)
+        assert "has no credentials of AWS" in (await refresh(prices, "aws-spot")).error
+        forget_all(moto)
+        point_at(monkeypatch, moto, tmp_path)
+        # moto asks 0.00001 dollars for everything, since 2006.
+        done = await refresh(prices, "aws-spot")
+        assert done.counts.refused > 0
+        assert (done.counts.new, done.counts.changed, done.counts.waits) == (0, 0, 0)
+        assert not await prices.listed(instance_type="p5.48xlarge", kind=wire.PRICE_KIND_SPOT)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        assert "The source aws-spot cannot be asked" in (await refresh(prices, "aws-spot")).error
 
 
 GPUHUNT = """\
