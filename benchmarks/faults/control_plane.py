@@ -72,7 +72,7 @@ async def _forgotten(cloud: Cloud, path: Route, *, disk_lost: bool) -> Measured:
                     for name in ("fleet.json", "last-good-envoy.snapshot", "last-good-grpc.snapshot"):
                         (cloud.data_dir / "proxy" / name).unlink()
                 await asyncio.sleep(0.1)
-                await wait_until(lambda: bool(cloud.find("inferno_proxy.control_plane")), 10, "a new control plane")
+                await wait_until(lambda: bool(cloud.find("inferno_proxy.control_plane")), 30, "a new control plane")
                 # How long it takes to start is the machine's affair: from here on it waits for its agents.
                 async with asyncio.timeout(RECOVERY):
                     while not await envoy_connected(view):

@@ -124,7 +124,7 @@ async def _kill_supervisor(cloud: Cloud) -> float:
     family = psutil.Process(cloud.proxy().pid).children(recursive=True)
     since = time.monotonic()
     cloud.proxy().kill()
-    await wait_until(lambda: not any(map(lives, family)), 2, "no orphan is left")
+    await wait_until(lambda: not any(map(lives, family)), 20, "no orphan is left")
     return since
 
 

@@ -139,7 +139,7 @@ async def steady(cloud: Cloud, envoys: int = 1) -> None:
 
 async def ended(process: psutil.Process) -> None:
     """Wait until a killed process serves nobody any more, whether or not its parent has noticed."""
-    await wait_until(lambda: not lives(process), 2, "it is gone")
+    await wait_until(lambda: not lives(process), 20, "it is gone")
 
 
 def lives(process: psutil.Process) -> bool:
