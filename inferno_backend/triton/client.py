@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from inferno_backend.cache_audit import Interface, Tensor
 from inferno_backend.node import Model, ModelState, ModelVersion, Placement
 from inferno_backend.triton.metrics_page import Counters, Key
 from inferno_runtime import rpc
+from inferno_runtime.errors import InfernoError, Unavailable
 
 _CALL_SECONDS = 5.0
 # Loading a large model takes minutes; Triton itself says when it failed.
@@ -39,12 +41,14 @@ class Row:
 class TritonClient:
     """A connection to one Triton; an async context manager.
 
-    Every method raises :class:`inferno_runtime.errors.InfernoError` as :func:`inferno_runtime.rpc.error_from_rpc` does.
+    Every method raises :class:`inferno_runtime.errors.InfernoError` as :func:`inferno_runtime.rpc.error_from_rpc` does,
+    and Unavailable once the connection is closed: Triton's end closes it while others may be waiting for an answer.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._channel = rpc.channel(address)
+        self._closed = False
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -53,6 +57,7 @@ class TritonClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         await self._channel.close(None)
 
     async def answers(self, model: str, timeout: float) -> bool:
@@ -68,6 +73,8 @@ class TritonClient:
                 await self._stub.ServerLive(wire.ServerLiveRequest(), timeout=timeout)
         except grpc.aio.AioRpcError as error:
             return error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        except grpc.aio.UsageError:
+            return False
         return True
 
     async def server_version(self) -> str:
@@ -180,6 +187,19 @@ class TritonClient:
             return await getattr(self._stub, method)(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise rpc.error_from_rpc(error, f"Triton at {self.address}") from error
+        except grpc.aio.UsageError as error:
+            raise self._ended() from error
+        except asyncio.CancelledError as error:
+            # What runs when the connection is closed looks to its caller as if the caller itself were cancelled.
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or not self._closed:
+                raise
+            raise self._ended() from error
+
+    def _ended(self) -> InfernoError:
+        return Unavailable(
+            f"Triton at {self.address} has ended.", reason="NO_TRITON", fix="Try again in a few seconds."
+        )
 
 
 def _placement(config: Any) -> Placement:
