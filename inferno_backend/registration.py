@@ -73,6 +73,7 @@ class Registrar:
         self._told = ""
         self._leaving = False
         self._channel: grpc.aio.Channel | None = None
+        self._goodbye = asyncio.Lock()
 
     async def run(self) -> None:
         """Stay registered until cancelled.
@@ -86,8 +87,11 @@ class Registrar:
         while not self._leaving:
             link = await joined(self._links)
             # One channel for all attempts: streams on ever new channels leak (grpc/grpc #38499).
-            async with link.channel(self.proxy) as self._channel:
-                await self._stay(link, registration_service_pb2_grpc.RegistrationServiceStub(self._channel))
+            async with link.channel(self.proxy) as channel:
+                self._channel = channel
+                await self._stay(link, registration_service_pb2_grpc.RegistrationServiceStub(channel))
+                async with self._goodbye:
+                    self._channel = None
 
     async def _stay(self, link: Link, stub: Any) -> None:
         """Stay registered until the node leaves, or is to be reached by another link."""
@@ -110,16 +114,18 @@ class Registrar:
     async def deregister(self, timeout: float) -> None:
         """Say goodbye, and nothing after it; a proxy that cannot be reached learns it from the lease's end."""
         self._leaving = True
-        if self._channel is None or not self.view.value.connected:
-            return
-        stub: Any = registration_service_pb2_grpc.RegistrationServiceStub(self._channel)
-        request = registration_service_pb2.DeregisterRequest(
-            node_id=self._identity.node_id, incarnation=self._identity.incarnation
-        )
-        try:
-            await stub.Deregister(request, timeout=timeout)
-        except grpc.aio.AioRpcError as failed:
-            _LOG.warning("no goodbye", proxy=self.proxy, error=rpc.error_from_rpc(failed, self._name).message)
+        # The proxy ends the stream when it hears the goodbye: the channel stays until that is answered.
+        async with self._goodbye:
+            if self._channel is None or not self.view.value.connected:
+                return
+            stub: Any = registration_service_pb2_grpc.RegistrationServiceStub(self._channel)
+            request = registration_service_pb2.DeregisterRequest(
+                node_id=self._identity.node_id, incarnation=self._identity.incarnation
+            )
+            try:
+                await stub.Deregister(request, timeout=timeout)
+            except grpc.aio.AioRpcError as failed:
+                _LOG.warning("no goodbye", proxy=self.proxy, error=rpc.error_from_rpc(failed, self._name).message)
 
     @property
     def _name(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import grpc
 import pytest
@@ -135,6 +136,25 @@ async def test_a_goodbye_is_the_last_word() -> None:
         (goodbye,) = far.registry.goodbyes
         assert (goodbye.node_id, goodbye.incarnation) == ("n1", 7)
         assert len(far.registry.nodes) == 1
+
+
+async def test_a_goodbye_is_heard_to_its_end_though_the_stream_ends_before() -> None:
+    class Hasty(Registry):
+        answer = asyncio.Event()
+
+        async def Deregister(self, request: Any, context: Any) -> Any:
+            self.end_streams.set(1)
+            await self.answer.wait()
+            return await super().Deregister(request, context)
+
+    far_side = Hasty()
+    async with mesh(registry=far_side) as far, registering(far.address) as node:
+        await node.registrar.view.wait_for(lambda view: view.connected)
+        leaving = asyncio.create_task(node.registrar.deregister(60))
+        await node.registrar.view.wait_for(lambda view: not view.connected)
+        far_side.answer.set()
+        await leaving
+        assert len(far_side.goodbyes) == 1
 
 
 async def test_no_goodbye_is_said_to_a_proxy_that_is_not_there() -> None:
