@@ -73,6 +73,13 @@ def _stat(pid: int) -> list[str]:
     return text[text.rindex(")") + 2 :].split()
 
 
+def _guards(pid: int) -> bool:
+    """True for a process that is a guard as we are."""
+    with contextlib.suppress(OSError):
+        return b"inferno_runtime.guard" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
+
+
 def _children() -> Iterator[int]:
     me = str(os.getpid())
     for entry in Path("/proc").iterdir():
@@ -164,13 +171,21 @@ class Guard:
                     self._wait_status = status
 
     def _sweep(self) -> None:
-        """Kill the rest of the family and remove what it left. A killed process gives us its children, so go on."""
+        """Kill the rest of the family and remove what it left. A killed process gives us its children, so go on.
+
+        A guard among them is asked first: what its own family leaves behind, it alone knows.
+        """
         kill_group(self._child)
-        until = time.monotonic() + _SWEEP_SECONDS
-        while (rest := list(_children())) and time.monotonic() < until:
+        began = time.monotonic()
+        asked = set[int]()
+        while (rest := list(_children())) and (passed := time.monotonic() - began) < self._grace + _SWEEP_SECONDS:
+            guards = [pid for pid in rest if _guards(pid)] if passed < self._grace else []
             for pid in rest:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                if pid not in asked:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM if pid in guards else signal.SIGKILL)
+            asked.update(guards)
+            asked.intersection_update(guards)
             self._reap()
             time.sleep(0.005)  # noqa: TID251 - a process of one thread that waits for the kernel
         remove_shared_memory(self._shm_prefix)

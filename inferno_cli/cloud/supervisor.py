@@ -12,11 +12,12 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from inferno_cli.cloud import remains, sentence
+from inferno_cli.cloud import sentence
 from inferno_cli.cloud.child import Child, Facts
 from inferno_cli.cloud.components import Component, Rank
 from inferno_cli.cloud.folder import DataFolder
 from inferno_cli.cloud.progress import Progress
+from inferno_runtime import remains
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
 from inferno_runtime.lifecycle import Stop

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferno_cli.cloud import folder, remains
+from inferno_cli.cloud import folder
 from inferno_cli.cloud.components import Component, Rank
 from inferno_cli.cloud.follow import follow
 from inferno_cli.cloud.supervisor import LEASH_VARIABLE, Supervisor
-from inferno_runtime import process
+from inferno_runtime import process, remains
 from inferno_runtime.clock import SystemClock
 from inferno_runtime.errors import InfernoError, InvalidInput
 from inferno_runtime.lifecycle import Stop, first_inferno_error

@@ -110,6 +110,27 @@ def test_nothing_of_the_family_and_no_shared_memory_outlives_a_killed_program(st
     assert not guarded.memory.exists()
 
 
+def test_a_guard_in_the_family_of_a_killed_program_removes_what_it_alone_knows_of(start: Start) -> None:
+    # As an agent that is killed leaves its Triton's guard behind.
+    inner = [sys.executable, "-m", "inferno_runtime.guard", "--shm-prefix", "{prefix}", "--", sys.executable, "-c"]
+    hold = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(60)"
+    program = (
+        "import subprocess, sys, time\n"
+        f"argv = {[*inner, hold]!r}\n"
+        "argv[argv.index('{prefix}')] = sys.argv[1].rpartition('/')[2] + '-inner'\n"
+        "subprocess.Popen([*argv, sys.argv[1] + '-inner'], start_new_session=True)\n"
+        "time.sleep(60)\n"
+    )
+    guarded = start(program, "/dev/shm/" + f"inner-{uuid.uuid4().hex[:8]}")
+    memory = next(each for each in guarded.child.cmdline() if each.startswith("/dev/shm/inner-")) + "-inner"
+    eventually_sync(Path(memory).exists, 10, "the inner program holds shared memory")
+    family = guarded.family()
+    guarded.child.kill()
+    guarded.process.wait(20)
+    assert not [each for each in family if each.is_running()]
+    assert not Path(memory).exists()
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_guard_ends_the_program_in_order(start: Start, how: signal.Signals) -> None:
     guarded = start(SLEEP)

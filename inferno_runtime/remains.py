@@ -1,4 +1,4 @@
-"""What is left of a mesh after its components have ended: model servers whose agent could not stop them."""
+"""What is left of a family of processes after its head was asked to end, such as model servers without their agent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ _POLL_SECONDS = 0.02
 _GUARD_SECONDS = 0.5
 
 
-def family() -> Sequence[psutil.Process]:
-    """Every process that descends from this one now."""
-    return psutil.Process(os.getpid()).children(recursive=True)
+def family(head: int | None = None) -> Sequence[psutil.Process]:
+    """Every process that descends from this one now; or from another, which counts too and may be gone already."""
+    if head is None:
+        return psutil.Process(os.getpid()).children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(head)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 async def end(processes: Sequence[psutil.Process], grace: float) -> Sequence[int]:
