@@ -41,7 +41,7 @@ from inferno_governator.store.engine import Database
 from inferno_governator.store.items import DAY, HOUR
 from inferno_governator.store.names import Names
 from inferno_governator.store.store import Store
-from inferno_governator.usage import Batch, DevicePoint, Facts, SeriesKey, StreamKey
+from inferno_governator.usage import Batch, DevicePoint, Facts, SeriesKey, StatePoint, StreamKey
 from inferno_runtime.clock import ManualClock
 
 _RESULTS = Path(__file__).parent / "results"
@@ -114,11 +114,21 @@ def _batch(node: int, sequence: int, start: int, step: int, samples: int, *, ask
         start * 1_000_000,
         ends[-1][0],
         {RequestKey(_name(node), *_MODEL[1:], team, f"{team}-key"): points for team in _TEAMS} if asked else {},
+        states={_DEVICES[0]: [_state(*end) for end in ends]},
     )
 
 
 def _device(end: int, window: int) -> DevicePoint:
     return (end, window, 731_000, 61_234_567_890, 85_899_345_920, 412_500)
+
+
+def _state(end: int, window: int) -> StatePoint:
+    """A GPU whose clocks its power holds down half of the time."""
+    millis = window // 1000
+    return (
+        *(end, window, millis, 61 * millis, millis, 1_755 * millis, millis * (end // 1_000_000 % 2), 0, 0),
+        *(684_321, 61, 3, 0),
+    )
 
 
 async def _fill_month(url: str, nodes: int) -> None:
@@ -201,6 +211,8 @@ def levels(weights: dict[str, float], nodes: int) -> list[Level]:
         "device_sample": 2 * seconds,
         "model_minute": minutes,
         "device_minute": 2 * minutes,
+        "device_hour": 2 * hours,
+        "device_day": 2 * days,
     }
     for each, length in (("minute", minutes), ("hour", hours), ("day", days)):
         rows[f"request_{each}"] = len(_TEAMS) * length

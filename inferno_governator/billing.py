@@ -25,13 +25,11 @@ async def report(store: Store, over: Period) -> Report:
     Raises:
         Unavailable: The store cannot be read now.
     """
-    dropped = 0
     async with store.moment() as moment:
         bill = Lines()
         async for items in moment.items(over.start_minute, over.end_minute, together=True):
             bill.add(items)
-        async for chunk in moment.usage(over.start_minute, over.end_minute):
-            bill.add((), chunk.devices)
-            dropped += chunk.dropped_samples
+        bill.add((), await moment.devices(over.start_minute, over.end_minute))
+        dropped = await moment.dropped_samples(over.start_minute, over.end_minute)
     lines = bill.lines()
     return Report(over, lines, sum(line.cost_micros for line in lines), dropped)

@@ -240,4 +240,5 @@ def _encode_line(line: Line) -> wire.CostLine:
         utilization=line.utilization,
         cost_micros=line.cost_micros,
         measured_seconds=line.measured_micros / 1_000_000,
+        energy_joules=line.energy_millijoules / 1000,
     )

@@ -15,9 +15,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferno.governance.v1 import telemetry_pb2, usage_pb2
+from inferno_governator.device_decoder import decode_state
 from inferno_governator.request_decoder import decode_requests
 from inferno_governator.requests import RequestKey, RequestPoint
-from inferno_governator.usage import Batch, DevicePoint, Facts, Kind, ModelPoint, SeriesKey, StreamKey
+from inferno_governator.usage import Batch, DevicePoint, Facts, Kind, ModelPoint, SeriesKey, StatePoint, StreamKey
 from inferno_runtime.errors import InvalidInput
 
 MAX_SAMPLES = 500
@@ -48,6 +49,8 @@ _COUNTERS = (
 # By name and version, and by kind and id: a plain tuple is made in half the time of a named one, for each sample.
 _Models = dict[tuple[str, str], list[ModelPoint]]
 _Devices = dict[tuple[Kind, str], list[DevicePoint]]
+_States = dict[tuple[Kind, str], list[StatePoint]]
+_Faults = dict[str, tuple[int, str]]
 
 
 class _Impossible(Exception):
@@ -79,7 +82,8 @@ def decode(
     _refuse_unplaceable(wire, most_samples)
     models: _Models = {}
     devices: _Devices = {}
-    faults: dict[str, tuple[int, str]] = {}
+    states: _States = {}
+    faults: _Faults = {}
     requests: dict[RequestKey, list[RequestPoint]] = {}
     refused: Counter[str] = Counter()
     refusal = ""
@@ -104,9 +108,7 @@ def decode(
             if measurement == "model":
                 _model(sample.model, (end, window), models)
             elif measurement == "device":
-                _device(sample.device, (end, window), devices)
-                if sample.device.fault:
-                    _fault(sample.device, end, faults)
+                _device(sample.device, (end, window), devices, states, faults)
             elif measurement == "requests":
                 _requests(sample.requests, (end, window), requests)
             else:
@@ -131,6 +133,7 @@ def decode(
         refused=refused,
         refusal=refusal,
         faults=faults,
+        states={SeriesKey(*key, ""): points for key, points in states.items()},
         consecutive=consecutive,
     )
 
@@ -181,12 +184,14 @@ def _device(
     device: telemetry_pb2.DeviceSample,
     when: tuple[int, int],
     devices: _Devices,
+    states: _States,
+    faults: _Faults,
 ) -> None:
-    if device.kind not in {"cpu", "gpu"}:
-        raise _Impossible("kind", "device.kind", f"{device.kind[:40]!r} is neither 'cpu' nor 'gpu'")
     kind: Kind = "gpu" if device.kind == "gpu" else "cpu"
     key = (kind, device.device_id)
     points = devices.get(key)
+    if kind == "cpu" and device.kind != "cpu":
+        raise _Impossible("kind", "device.kind", f"{device.kind[:40]!r} is neither 'cpu' nor 'gpu'")
     if points is None:
         _check_name("device.device_id", device.device_id, required=True)
     utilization, energy = device.utilization, device.energy_joules
@@ -198,13 +203,25 @@ def _device(
     used, total = device.memory_used_bytes, device.memory_total_bytes
     if max(used, total) > MAX_COUNT:
         raise _Impossible("value", "device.memory_total_bytes", f"{max(used, total)} is more than 2^48")
+    # An Xid of a device that tells neither comes with a fault.
+    if device.power_watts or device.temperature_celsius or device.sm_clock_mhz or device.fault:
+        state = decode_state(device, when, _refuse_state)
+        states.setdefault(key, []).append(state)
+        # A device that does not count its energy: as if its power had been the same for the whole window.
+        energy = energy or device.power_watts * when[1] / 1_000_000
+        if device.fault:
+            _fault(device, when[0], faults)
     if points is None:
         points = devices[key] = []
     busy = -1 if device.utilization_unknown else round(utilization * when[1])
     points.append((*when, busy, used, total, round(energy * 1000)))
 
 
-def _fault(device: telemetry_pb2.DeviceSample, end: int, faults: dict[str, tuple[int, str]]) -> None:
+def _refuse_state(field: str, why: str) -> NoReturn:
+    raise _Impossible("value", f"device.{field}", why)
+
+
+def _fault(device: telemetry_pb2.DeviceSample, end: int, faults: _Faults) -> None:
     """Keep the newest word of why a device can do no work, as one line that is not too long."""
     said = _UNSEEN.sub(" ", device.fault[:_LONGEST_FAULT])
     faults[device.device_id] = max(faults.get(device.device_id, (0, "")), (end, said))

@@ -19,6 +19,10 @@ Kind = Literal["model", "cpu", "gpu"]
 ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int]
 # end, window, busy_micros (negative: unknown), memory_used_bytes, memory_total_bytes, energy_millijoules
 DevicePoint = tuple[int, int, int, int, int, int]
+# end, window; in milliseconds the time the temperature is known, that times degrees, the time the clock is known, that
+# times MHz, the time in which the clocks were held down, and the part in which heat did; Xid errors; milliwatts,
+# degrees Celsius, and the memory errors that the driver has counted so far: corrected, uncorrected (-1: not counted)
+StatePoint = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 
 
 class SeriesKey(NamedTuple):
@@ -76,5 +80,7 @@ class Batch:
     refusal: str = ""
     # Devices that can do no work, by id: when that was said last (Unix microseconds), and why.
     faults: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    # How devices were, besides their use: of those that say so.
+    states: Mapping[SeriesKey, list[StatePoint]] = field(default_factory=dict)
     # False: ``sequence`` is a time, and there is nothing between two of them that could be missing.
     consecutive: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from inferno_governator.analysis.cost import DeviceUse
+from inferno_governator.analysis.device_use import DeviceTotal
 from inferno_governator.analysis.items import Item
 
 # The model of the line for what a node cost while none computed.
@@ -24,6 +24,7 @@ class Tally:
     queue_micros: int = 0
     busy_micros: int = 0
     known_micros: int = 0
+    energy_millijoules: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Line:
     utilization: float
     cost_micros: int
     measured_micros: int
+    # What its devices used, told of idleness alone; 0: not measured.
+    energy_millijoules: int
 
 
 class Lines:
@@ -49,7 +52,7 @@ class Lines:
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._paid: dict[str, int] = {}
 
-    def add(self, items: Iterable[Item], devices: Iterable[DeviceUse] = ()) -> None:
+    def add(self, items: Iterable[Item], devices: Iterable[DeviceTotal] = ()) -> None:
         """Add items, and what the devices did meanwhile."""
         for item in items:
             self._paid[item.node] = self._paid.get(item.node, 0) + item.paid_micros
@@ -65,6 +68,7 @@ class Lines:
             idle = self._tally(device.node, IDLE)
             idle.busy_micros += device.busy_micros
             idle.known_micros += device.known_micros
+            idle.energy_millijoules += device.energy_millijoules
 
     def lines(self) -> list[Line]:
         """Lines in the order of node and model, the idle line of a node first."""
@@ -89,4 +93,5 @@ class Lines:
             utilization=tally.busy_micros / whole if whole else 0.0,
             cost_micros=tally.cost_micros,
             measured_micros=paid,
+            energy_millijoules=tally.energy_millijoules,
         )

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import DeviceUse, Gap, ModelUse, rolled_up
-from inferno_governator.store import items, usage_reader
+from inferno_governator.store import device_rollups, items, usage_reader
 from inferno_governator.store.item_schema import ItemSeries, OpenDay, OpenHour, Sealed
 from inferno_governator.store.items import DAY, HOUR, LEVELS, SUMS
 from inferno_governator.store.schema import Node, table
@@ -97,6 +97,7 @@ async def settle_hours(connection: AsyncConnection, now_minute: int) -> int:
     made = rolled_up(chunk.items(history), HOUR)
     await _clear(connection, HOUR, minute, nodes)
     await items.add(connection, HOUR, made, names)
+    await device_rollups.settle_hour(connection, minute, nodes)
     await _close(connection, HOUR, minute, nodes)
     return len(nodes)
 
@@ -114,6 +115,7 @@ async def settle_days(connection: AsyncConnection, now_minute: int) -> int:
         .group_by(hours.c.series, hours.c.facts)
     )
     await connection.execute(insert(days).from_select([column.name for column in days.columns], sums))
+    await device_rollups.settle_day(connection, minute, nodes)
     await _close(connection, DAY, minute, nodes)
     return len(nodes)
 

@@ -12,19 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis import life
 from inferno_governator.analysis.cost import DeviceUse, Gap, ModelUse
-from inferno_governator.store import books, device_faults, facts, points, positions, requests
+from inferno_governator.store import books, device_faults, device_rollups, facts, points, positions, requests
+from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.names import Names
 from inferno_governator.store.positions import Position, Step, StreamNumber
 from inferno_governator.store.rollups import MINUTE_MICROS, Fold, Row, split_by_minute, upsert
-from inferno_governator.store.schema import DeviceMinute, DeviceSample, ModelMinute, ModelSample, NodeMinute, table
+from inferno_governator.store.schema import DeviceSample, ModelMinute, ModelSample, NodeMinute, table
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch, DevicePoint, Facts, SeriesKey
 
 _MODEL_SAMPLE, _DEVICE_SAMPLE = table(ModelSample), table(DeviceSample)
 _MODEL_MINUTE, _DEVICE_MINUTE, _NODE_MINUTE = table(ModelMinute), table(DeviceMinute), table(NodeMinute)
 _MODEL_SUMS = [column.name for column in _MODEL_MINUTE.columns][2:-1]
-_DEVICE_SUMS = ["window_micros", "busy_micros", "energy_millijoules", "known_micros"]
-_DEVICE_MAXIMA = ["max_memory_used_bytes", "max_memory_total_bytes"]
 _NODE_SUMS = ["dropped_samples", "missing_batches", "unmeasured_micros"]
 
 # A batch that is new, the number of its node, and what it does to the stream's position.
@@ -126,7 +125,7 @@ async def _write_samples(
 ) -> Folded:
     model_rows: list[Row] = []
     device_rows: list[Row] = []
-    model_fold, device_fold = Fold(maxima=1), Fold(maxima=2)
+    model_fold, device_fold, state_fold = Fold(maxima=1), Fold(maxima=2), Fold(maxima=4)
     for batch, node, _ in fresh:
         for key, model_points in batch.models.items():
             number = series[node, key]
@@ -136,9 +135,12 @@ async def _write_samples(
             number = series[node, key]
             device_rows += [(number, *point) for point in device_points]
             device_fold.add(number, [_summable(point) for point in device_points])
+        for key, state_points in batch.states.items():
+            state_fold.add(series[node, key], state_points)
     await points.append(connection, _MODEL_SAMPLE, model_rows)
     await points.append(connection, _DEVICE_SAMPLE, device_rows)
-    return Folded(model_fold.rows(), device_fold.rows(), _lost(fresh))
+    devices = device_rollups.joined(device_fold.rows(), state_fold.rows())
+    return Folded(model_fold.rows(), devices, _lost(fresh))
 
 
 def _summable(point: DevicePoint) -> Row:
@@ -181,9 +183,10 @@ async def _write_minutes(
     )
     if late.models or late.devices or late.gaps:
         await books.add_late(connection, late, {name: number for number, name in nodes.items()})
+        await device_rollups.add_late(connection, [row for row in folded.devices if row[0] < sealed])
     models, devices, lost = ([row for row in rows if row[0] >= sealed] for rows in folded)
     await _add(connection, _MODEL_MINUTE, models, _MODEL_SUMS, ["max_pending"])
-    await _add(connection, _DEVICE_MINUTE, devices, _DEVICE_SUMS, _DEVICE_MAXIMA)
+    await _add(connection, _DEVICE_MINUTE, devices, device_rollups.SUMS, device_rollups.MAXIMA)
     await _add(connection, _NODE_MINUTE, folded.lost, _NODE_SUMS, [])
     touched = {(minute, subjects[number][0]) for minute, number, *_ in chain(models, devices)}
     await books.reopen(connection, touched | {(minute, node) for minute, node, _, _, unmeasured in lost if unmeasured})

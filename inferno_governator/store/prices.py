@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inferno_governator.prices.book import Known
 from inferno_governator.prices.offers import Kind, Offer, OfferKey, Quote
 from inferno_governator.prices.taking import Outcome, Taken
-from inferno_governator.store.schema import DeviceMinute, Node, OfferPrice, PriceOffer, Series, StreamPosition, table
+from inferno_governator.store.device_schema import DeviceMinute
+from inferno_governator.store.schema import Node, OfferPrice, PriceOffer, Series, StreamPosition, table
 
 _OFFER, _PRICE = table(PriceOffer), table(OfferPrice)
 _NODE, _SERIES, _DEVICE, _POSITION = table(Node), table(Series), table(DeviceMinute), table(StreamPosition)

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inferno_governator.store import books
 from inferno_governator.store.alert_schema import AlertRow, AlertTold
 from inferno_governator.store.device_faults import DeviceFault
+from inferno_governator.store.device_schema import DeviceDay, DeviceHour, DeviceMinute
 from inferno_governator.store.item_schema import ItemDay, ItemHour
 from inferno_governator.store.items import DAY, HOUR
 from inferno_governator.store.rollups import MINUTE_MICROS
 from inferno_governator.store.schema import (
-    DeviceMinute,
     DeviceSample,
     ModelMinute,
     ModelSample,
@@ -68,10 +68,10 @@ def horizons(retention: Retention, now_micros: int) -> list[Horizon]:
     # What is missing has no coarser level, and few rows.
     old += [Horizon(each, each.c.minute, hours) for each in (table(NodeMinute),)]
     old += [
-        Horizon(table(ItemHour), table(ItemHour).c.minute, hours, HOUR),
+        *(Horizon(each, each.c.minute, hours, HOUR) for each in (table(ItemHour), table(DeviceHour))),
         Horizon(table(RequestHour), table(RequestHour).c.minute, hours),
     ]
-    old += [Horizon(each, each.c.minute, days) for each in (table(ItemDay), table(RequestDay))]
+    old += [Horizon(each, each.c.minute, days) for each in (table(ItemDay), table(DeviceDay), table(RequestDay))]
     # A node that comes back with batches of a life this old would be refused for their age.
     stored = (table(StreamPosition), table(ProviderNotice))
     old += [Horizon(each, each.c.stored_micros, kept) for each in stored]

@@ -134,23 +134,6 @@ class ModelMinute(SQLModel, table=True):
     max_pending: int = Field(sa_type=BigInteger)
 
 
-class DeviceMinute(SQLModel, table=True):
-    """How a device was used in a minute: sums of its samples, and the most memory."""
-
-    __tablename__ = "device_minute"
-    __table_args__ = (_NO_ROWID,)
-
-    minute: int = Field(primary_key=True, sa_type=BigInteger)
-    series: int = Field(primary_key=True, foreign_key="series.id")
-    window_micros: int = Field(sa_type=BigInteger)
-    busy_micros: int = Field(sa_type=BigInteger)
-    energy_millijoules: int = Field(sa_type=BigInteger)
-    # The part of the windows of which it is known how busy the device was.
-    known_micros: int = Field(sa_type=BigInteger)
-    max_memory_used_bytes: int = Field(sa_type=BigInteger)
-    max_memory_total_bytes: int = Field(sa_type=BigInteger)
-
-
 class NodeMinute(SQLModel, table=True):
     """What is missing of a node's telemetry in a minute; there is a row only where something is."""
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.alerts.alert import Alert, Told
 from inferno_governator.analysis.cost import FactsChange
+from inferno_governator.analysis.device_use import DeviceTotal
 from inferno_governator.analysis.items import Item
 from inferno_governator.budgets.budget import Budget
 from inferno_governator.capacity import Capacity, DeviceFigure
@@ -23,6 +24,7 @@ from inferno_governator.store import (
     capacities,
     device_faults,
     device_figures,
+    device_reader,
     node_news,
     notices,
     positions,
@@ -42,7 +44,6 @@ from inferno_governator.store.names import MOST, Names
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import MINUTE_MICROS
 from inferno_governator.store.sqlite_file import prepare, set_aside
-from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch
 from inferno_governator.watch.node_findings import NodeNews, SickDevice
 from inferno_runtime.clock import Clock
@@ -67,9 +68,13 @@ class Moment:
         nobody asks when it was, so days, and hours, that follow one another are added up."""
         return ItemReader(self._connection, self._subjects, together=together).read(start_minute, end_minute)
 
-    def usage(self, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:
-        """What nodes did from one minute until before another, in chunks of whole minutes that are still kept."""
-        return usage_reader.usage(self._connection, start_minute, end_minute)
+    async def devices(self, start_minute: int, end_minute: int) -> list[DeviceTotal]:
+        """How each device was used from one minute until before another, by node and name."""
+        return await device_reader.read(self._connection, start_minute, end_minute)
+
+    async def dropped_samples(self, start_minute: int, end_minute: int) -> int:
+        """How many samples nodes say they dropped from one minute until before another."""
+        return await usage_reader.dropped(self._connection, start_minute, end_minute)
 
     def requests(self, start_minute: int, end_minute: int) -> AsyncIterator[list[RequestUse]]:
         """What callers asked from one minute until before another, in chunks: by day for whole days (UTC), by hour

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inferno_governator.analysis.cost import DeviceUse, FactsChange, Gap, ModelUse, minute_items
 from inferno_governator.analysis.items import Item
 from inferno_governator.analysis.sharing import CallerUse, shared
+from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.facts import COLUMNS as FACTS_COLUMNS
 from inferno_governator.store.schema import (
-    DeviceMinute,
     ModelMinute,
     Node,
     NodeFacts,
@@ -68,6 +68,13 @@ async def node_facts(
     for node, minute, *values in found:
         history.setdefault(node, []).append(FactsChange(minute, Facts(*values)))
     return history
+
+
+async def dropped(connection: AsyncConnection, start_minute: int, end_minute: int) -> int:
+    """Samples that nodes dropped from one minute until before another."""
+    within = _LOSS.c.minute >= start_minute, _LOSS.c.minute < end_minute
+    found = await connection.execute(select(func.sum(_LOSS.c.dropped_samples)).where(*within))
+    return int(found.scalar() or 0)
 
 
 async def usage(connection: AsyncConnection, start_minute: int, end_minute: int) -> AsyncIterator[UsageChunk]:

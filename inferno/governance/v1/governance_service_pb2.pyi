@@ -176,6 +176,7 @@ class CostLine(_message.Message):
     UTILIZATION_FIELD_NUMBER: _builtins.int
     COST_MICROS_FIELD_NUMBER: _builtins.int
     MEASURED_SECONDS_FIELD_NUMBER: _builtins.int
+    ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Node name."""
     model: _builtins.str
@@ -198,6 +199,8 @@ class CostLine(_message.Message):
     """Cost in millionths of a US dollar."""
     measured_seconds: _builtins.float
     """Seconds of the period in which the node was measured."""
+    energy_joules: _builtins.float
+    """Energy that the node's devices used, in joules; on the idle line alone. Zero: not measured."""
     def __init__(
         self,
         *,
@@ -211,10 +214,11 @@ class CostLine(_message.Message):
         utilization: _builtins.float = ...,
         cost_micros: _builtins.int = ...,
         measured_seconds: _builtins.float = ...,
+        energy_joules: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "errors", b"errors", "inferences", b"inferences", "mean_latency_micros", b"mean_latency_micros", "mean_queue_micros", b"mean_queue_micros", "measured_seconds", b"measured_seconds", "model", b"model", "node_id", b"node_id", "requests", b"requests", "utilization", b"utilization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "energy_joules", b"energy_joules", "errors", b"errors", "inferences", b"inferences", "mean_latency_micros", b"mean_latency_micros", "mean_queue_micros", b"mean_queue_micros", "measured_seconds", b"measured_seconds", "model", b"model", "node_id", b"node_id", "requests", b"requests", "utilization", b"utilization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,10 +16,11 @@ from sqlmodel import SQLModel
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.requests import BUCKETS, RequestKey, RequestPoint
 from inferno_governator.store.address import parse_database
+from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.engine import Database
 from inferno_governator.store.item_schema import ItemDay, ItemHour, OpenDay, OpenHour
 from inferno_governator.store.retention import Retention
-from inferno_governator.store.schema import DeviceMinute, ModelMinute, table
+from inferno_governator.store.schema import ModelMinute, table
 from inferno_governator.store.store import Store
 from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
 from inferno_runtime.clock import ManualClock

@@ -21,13 +21,14 @@ from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
 
 from inferno_governator.analysis.items import Purpose
-from inferno_governator.store import retention
+from inferno_governator.store import retention, usage_reader
 from inferno_governator.store.address import parse_database
+from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.engine import Database
 from inferno_governator.store.migrations import versions
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.rollups import CEILING
-from inferno_governator.store.schema import METADATA, DeviceMinute, DeviceSample, ModelMinute, ModelSample, table
+from inferno_governator.store.schema import METADATA, DeviceSample, ModelMinute, ModelSample, table
 from inferno_governator.store.store import Store
 from inferno_governator.store.usage_reader import UsageChunk
 from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
@@ -138,8 +139,8 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database_
 
 
 async def usage(store: Store, end_minute: int = 10**9) -> list[UsageChunk]:
-    async with store.moment() as moment:
-        return [chunk async for chunk in moment.usage(0, end_minute)]
+    async with store.reading() as connection:
+        return [chunk async for chunk in usage_reader.usage(connection, 0, end_minute)]
 
 
 async def test_a_moment_does_not_change_while_it_is_read(database_url: str) -> None:
@@ -147,9 +148,10 @@ async def test_a_moment_does_not_change_while_it_is_read(database_url: str) -> N
         async with store.moment() as moment:
             assert await moment.facts(10**9) == {}
             await store.commit([batch(1)])
-            assert [chunk async for chunk in moment.usage(0, 10**9)] == []
+            assert [chunk async for chunk in moment.items(0, 10**9)] == []
+            assert await moment.devices(0, 10**9) == []
         async with store.moment() as moment:
-            assert [len(chunk.models) async for chunk in moment.usage(0, 10**9)] == [1]
+            assert [device.device for device in await moment.devices(0, 10**9)] == [GPU.name]
 
 
 async def test_what_is_billed_comes_as_items(database_url: str) -> None:

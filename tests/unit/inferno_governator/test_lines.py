@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from inferno_governator.analysis.cost import DeviceUse, FactsChange, ModelUse, minute_items
+from inferno_governator.analysis.device_use import DeviceTotal
 from inferno_governator.analysis.lines import IDLE, Line, Lines
 from inferno_governator.usage import Facts
 
@@ -14,7 +15,11 @@ def model(minute: int, name: str, compute: int, requests: int = 1) -> ModelUse:
 
 def lines(models: list[ModelUse], devices: list[DeviceUse]) -> dict[str, Line]:
     bill = Lines()
-    bill.add(minute_items(PRICE, models, devices), devices)
+    totals = [
+        DeviceTotal(each.node, "gpu", "GPU-1", each.window_micros, each.busy_micros, 7, each.known_micros)
+        for each in devices
+    ]
+    bill.add(minute_items(PRICE, models, devices), totals)
     return {line.model: line for line in bill.lines()}
 
 
@@ -26,6 +31,7 @@ def test_a_line_tells_a_models_share_of_the_time_and_the_idle_line_how_busy_the_
     assert (found["a"].utilization, found["a"].cost_micros) == (0.5, 4000)
     assert (found[IDLE].utilization, found[IDLE].cost_micros) == (0.1, 4000)
     assert found[IDLE].measured_micros == 2 * MINUTE
+    assert (found[IDLE].energy_millijoules, found["a"].energy_millijoules) == (14, 0)
 
 
 def test_versions_of_a_model_are_one_line_with_means_over_its_requests() -> None:

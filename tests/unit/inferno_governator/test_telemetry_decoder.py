@@ -62,6 +62,35 @@ def test_a_use_that_a_device_does_not_tell_is_unknown_and_not_zero() -> None:
     assert points[0][2] == -1
 
 
+def test_the_state_of_a_device_is_taken_to_hold_for_its_window_and_its_power_stands_in_for_energy() -> None:
+    told = {
+        "power_watts": 312.5,
+        "temperature_celsius": 61.4,
+        "sm_clock_mhz": 1500,
+        "ecc_corrected": 3,
+        "xids": [13, 13],
+    }
+    slowed: list[dict[str, Any]] = [
+        {"slowdowns": ["sw_power_cap"]},
+        {"slowdowns": ["hw_slowdown", "hw_thermal_slowdown"]},
+    ]
+    every = [DeviceSample(**{"device_id": "GPU-1", "kind": "gpu", **told, **each}) for each in ({}, *slowed)]
+    every += [DeviceSample(device_id="GPU-1", kind="gpu"), DeviceSample(device_id="GPU-2", kind="gpu")]
+    every[1].energy_joules = 5
+    decoded = decode(batch(*(sample(seconds=2, device=each) for each in every)), NOW * 1_000_000)
+    when, known = (NOW * 1_000_000, 2_000_000), (2000, 61 * 2000, 2000, 1500 * 2000)
+    after = (2, 312_500, 61, 3, -1)
+    assert decoded.states == {
+        SeriesKey("gpu", "GPU-1", ""): [
+            (*when, *known, 0, 0, *after),
+            (*when, *known, 2000, 0, *after),
+            (*when, *known, 2000, 2000, *after),
+        ]
+    }
+    energies = [point[-1] for point in decoded.devices[SeriesKey("gpu", "GPU-1", "")]]
+    assert energies == [625_000, 5_000, 625_000, 0]
+
+
 def test_a_batch_without_samples_stands_at_the_moment_it_arrived() -> None:
     decoded = decode(batch(), NOW * 1_000_000)
     assert (decoded.first_micros, decoded.last_micros, decoded.facts) == (NOW * 1_000_000, NOW * 1_000_000, None)
@@ -125,6 +154,10 @@ def test_a_batch_that_cannot_be_placed_is_refused_whole(wire: TelemetryBatch, fi
         (batch(device(energy_joules=-1)), "samples[0].device.energy_joules", "value"),
         (batch(device(energy_joules=float("nan"))), "samples[0].device.energy_joules", "value"),
         (batch(device(energy_joules=float("inf"))), "samples[0].device.energy_joules", "value"),
+        (batch(device(power_watts=float("nan"))), "samples[0].device.power_watts", "value"),
+        (batch(device(power_watts=-1)), "samples[0].device.power_watts", "value"),
+        (batch(device(temperature_celsius=9_999)), "samples[0].device.temperature_celsius", "value"),
+        (batch(device(sm_clock_mhz=2**31)), "samples[0].device.sm_clock_mhz", "value"),
         (batch(device(memory_used_bytes=2**60)), "samples[0].device.memory_total_bytes", "value"),
         (batch(facts=NodeFacts(price_micros_per_hour=-1)), "facts.price_micros_per_hour", "facts"),
         (batch(facts=NodeFacts(price_micros_per_hour=2**62)), "facts.price_micros_per_hour", "facts"),
