@@ -25,6 +25,8 @@ class Pool:
         micros_per_hour: What one node costs; 0 asks the price book for ``provider``, region and type.
         boot_seconds: From the call to the first traffic, until it has been measured.
         capacity: Requests a second that one node serves within the objective, by model, until it has been measured.
+        drain_seconds: For how long a node may finish its work before it is stopped.
+        interruptible: Work that is left then may be cut off: it is tried again elsewhere. Otherwise the node stays.
         act: Decisions may be carried out. Without it they are rehearsed: everything but the provider's call.
         options: What only this provider understands, such as ``image_id`` or ``command``.
     """
@@ -41,5 +43,7 @@ class Pool:
     micros_per_hour: int = 0
     boot_seconds: float = 300.0
     capacity: Mapping[str, float] = field(default_factory=dict)
+    drain_seconds: float = 300.0
+    interruptible: bool = False
     act: bool = False
     options: Mapping[str, str] = field(default_factory=dict)

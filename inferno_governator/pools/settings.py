@@ -34,6 +34,10 @@ class PoolSettings(pydantic.BaseModel):
     capacity: Mapping[str, Annotated[float, pydantic.Field(gt=0)]] = option(
         {}, help="Requests a second that one node serves within the objective, by model, until it has been measured."
     )
+    drain_seconds: float = option(300.0, ge=0, help="For how long a node may finish its work before it is stopped.")
+    interruptible: bool = option(
+        False, help="Work that is left then may be cut off: it is tried again elsewhere. Without it, the node stays."
+    )
     act: bool = option(False, help="Let decisions be carried out; without it they are only rehearsed.")
     options: Mapping[str, str] = option({}, help="What only this provider understands.")
 
@@ -60,6 +64,8 @@ class PoolSettings(pydantic.BaseModel):
             micros_per_hour=int(self.price_per_hour * MICROS),
             boot_seconds=self.boot_seconds,
             capacity=dict(self.capacity),
+            drain_seconds=self.drain_seconds,
+            interruptible=self.interruptible,
             act=self.act,
             options=dict(self.options),
         )
