@@ -90,7 +90,7 @@ def _page(count: int, turn: int) -> dict[Key, Counters]:
     """A Triton's counters, all of which have changed since the turn before."""
     return {
         (f"model-{n}", "1"): Counters(
-            37 * turn + n, turn, 148 * turn, 19 * turn, 812_345 * turn, 112_233 * turn, 254_321 * turn, 3
+            37 * turn + n, turn, 148 * turn, 19 * turn, 812_345 * turn, 112_233 * turn, 254_321 * turn, pending=3
         )
         for n in range(count)
     }

@@ -78,6 +78,8 @@ class Sampler:
                 bases[key] = _NOTHING
             elif counters.fell(before):
                 self._carry(key, before)
+            elif counters.tokens_fell(before):
+                self._carry_tokens(key, before)
         for key in last.keys() - reading.counters.keys():
             self._carry(key, last[key])
         self._last = reading
@@ -107,6 +109,12 @@ class Sampler:
         """Keep what a version did until its counters begin anew, or it is gone."""
         self._carried[key] = self._carried.get(key, _NOTHING) + counters.since(self._bases[key])
         self._bases[key] = _NOTHING
+
+    def _carry_tokens(self, key: Key, counters: Counters) -> None:
+        """The same for tokens alone."""
+        base = self._bases[key]
+        self._carried[key] = self._carried.get(key, _NOTHING) + counters.since(base).tokens()
+        self._bases[key] = base.without_tokens()
 
     def _see(self, uses: Iterable[Use]) -> None:
         """Note where the devices' next window begins: one whose driver hangs makes up for it when it is back."""
@@ -142,6 +150,8 @@ def of_models(
         message.request_micros = now.request_micros - base.request_micros
         message.queue_micros = now.queue_micros - base.queue_micros
         message.compute_micros = now.compute_micros - base.compute_micros
+        message.input_tokens = now.input_tokens - base.input_tokens
+        message.output_tokens = now.output_tokens - base.output_tokens
         message.pending = now.pending
         yield request.SerializeToString()
 

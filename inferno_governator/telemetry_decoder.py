@@ -42,6 +42,8 @@ _COUNTERS = (
     "request_micros",
     "queue_micros",
     "compute_micros",
+    "input_tokens",
+    "output_tokens",
     "pending",
 )
 
@@ -170,6 +172,8 @@ def _model(
         model.request_micros,
         model.queue_micros,
         model.compute_micros,
+        model.input_tokens,
+        model.output_tokens,
         model.pending,
     )
     if max(counters) > MAX_COUNT:

@@ -15,8 +15,8 @@ from inferno_governator.requests import RequestKey, RequestPoint
 Kind = Literal["model", "cpu", "gpu"]
 
 # end and window (Unix microseconds, microseconds), requests, errors, inferences, executions, request_micros,
-# queue_micros, compute_micros, pending
-ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int]
+# queue_micros, compute_micros, input_tokens, output_tokens, pending
+ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 # end, window, busy_micros (negative: unknown), memory_used_bytes, memory_total_bytes, energy_millijoules
 DevicePoint = tuple[int, int, int, int, int, int]
 # end, window; in milliseconds the time the temperature is known, that times degrees, the time the clock is known, that

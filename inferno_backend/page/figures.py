@@ -124,6 +124,13 @@ def _models(shown: Contents) -> Iterator[Metric]:
         for key, counters in shown.counters.items():
             family.add_metric([*key], each.value(counters))
         yield family
+    tokens = _counter("model_tokens", "Tokens, as backends count them.", labels=[*_OF_A_VERSION, "direction"])
+    for key, counters in shown.counters.items():
+        # Most models know no tokens.
+        if counters.input_tokens or counters.output_tokens:
+            tokens.add_metric([*key, "input"], counters.input_tokens)
+            tokens.add_metric([*key, "output"], counters.output_tokens)
+    yield tokens
     executing = _gauge("model_executing_requests", "Requests that execute, mean of the last second.", labels=["model"])
     latency = _gauge("model_latency_seconds", "Mean time of the requests of the last second.", labels=["model"])
     service = _gauge("model_service_seconds", "The same without their time in the queue.", labels=["model"])

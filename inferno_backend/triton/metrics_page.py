@@ -2,6 +2,9 @@
 
 Names and meanings: Triton's docs/user_guide/metrics.md. ``nv_inference_pending_request_count`` is the queue gauge:
 requests that have arrived and have not begun to execute.
+
+Triton itself counts no tokens; backends do, under names of their own (docs/usage.md): vLLM's as vLLM itself does,
+TensorRT-LLM's as the sums of two histograms, and any Python model as :data:`INPUT_TOKENS` and :data:`OUTPUT_TOKENS`.
 """
 
 from __future__ import annotations
@@ -17,14 +20,22 @@ from inferno_runtime.errors import Unavailable
 # A model's name and version.
 Key = tuple[str, str]
 
-_LINE = re.compile(r"nv_inference_(\w+)\{([^}]*)\} ([0-9.eE+-]+)$")
+# What a model publishes of its tokens, with labels ``model`` and ``version``.
+INPUT_TOKENS, OUTPUT_TOKENS = "inferno_input_tokens_total", "inferno_output_tokens_total"
+_SAID = re.compile(r"([^}]*)\} ([0-9.eE+-]+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _MAX_PAGE = 16 * 1024 * 1024
+# A model publishes what it likes; the governator takes no larger count, and would leave the whole sample out.
+_MOST_TOKENS = 2**48
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a model version has done since its server started, and how many requests wait now. Times in microseconds."""
+    """What a model version has done since its server started, and how many requests wait now. Times in microseconds.
+
+    Tokens are zero where nobody counts them. Their counters live and die with the model's processes, not with the
+    server, so they are judged apart from the others.
+    """
 
     success: int = 0
     failure: int = 0
@@ -33,6 +44,8 @@ class Counters:
     request_micros: int = 0
     queue_micros: int = 0
     compute_micros: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     pending: int = 0
 
     def __add__(self, other: Counters) -> Counters:
@@ -48,6 +61,8 @@ class Counters:
             self.request_micros,
             self.queue_micros,
             self.compute_micros,
+            self.input_tokens,
+            self.output_tokens,
             self.pending,
         )
 
@@ -60,9 +75,14 @@ class Counters:
         Counters(success=2, failure=0, inferences=0, executions=0, request_micros=0, queue_micros=0, ...pending=2)
         >>> Counters(success=3).since(Counters(success=5)).success
         3
+        >>> again = Counters(success=9, output_tokens=4).since(Counters(success=5, output_tokens=90))
+        >>> again.success, again.output_tokens
+        (4, 4)
         """
         if self.fell(earlier):
             return self
+        if self.tokens_fell(earlier):
+            earlier = earlier.without_tokens()
         return Counters(
             self.success - earlier.success,
             self.failure - earlier.failure,
@@ -71,6 +91,8 @@ class Counters:
             self.request_micros - earlier.request_micros,
             self.queue_micros - earlier.queue_micros,
             self.compute_micros - earlier.compute_micros,
+            self.input_tokens - earlier.input_tokens,
+            self.output_tokens - earlier.output_tokens,
             self.pending,
         )
 
@@ -89,38 +111,79 @@ class Counters:
             or self.compute_micros < earlier.compute_micros
         )
 
+    def tokens_fell(self, earlier: Counters) -> bool:
+        """True when the tokens alone count anew: the model's processes were replaced."""
+        return self.input_tokens < earlier.input_tokens or self.output_tokens < earlier.output_tokens
+
+    def without_tokens(self) -> Counters:
+        """The same with no tokens counted."""
+        return replace(self, input_tokens=0, output_tokens=0)
+
+    def tokens(self) -> Counters:
+        """Nothing but the tokens."""
+        return Counters(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
+
 
 _ADDERS: Mapping[str, Callable[[Counters, int], Counters]] = {
-    "request_success": lambda c, n: replace(c, success=c.success + n),
+    "nv_inference_request_success": lambda c, n: replace(c, success=c.success + n),
     # One line for each reason: OTHER, BACKEND, CANCELED, REJECTED.
-    "request_failure": lambda c, n: replace(c, failure=c.failure + n),
-    "count": lambda c, n: replace(c, inferences=c.inferences + n),
-    "exec_count": lambda c, n: replace(c, executions=c.executions + n),
-    "request_duration_us": lambda c, n: replace(c, request_micros=c.request_micros + n),
-    "queue_duration_us": lambda c, n: replace(c, queue_micros=c.queue_micros + n),
-    "compute_input_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
-    "compute_infer_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
-    "compute_output_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
-    "pending_request_count": lambda c, n: replace(c, pending=c.pending + n),
+    "nv_inference_request_failure": lambda c, n: replace(c, failure=c.failure + n),
+    "nv_inference_count": lambda c, n: replace(c, inferences=c.inferences + n),
+    "nv_inference_exec_count": lambda c, n: replace(c, executions=c.executions + n),
+    "nv_inference_request_duration_us": lambda c, n: replace(c, request_micros=c.request_micros + n),
+    "nv_inference_queue_duration_us": lambda c, n: replace(c, queue_micros=c.queue_micros + n),
+    "nv_inference_compute_input_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
+    "nv_inference_compute_infer_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
+    "nv_inference_compute_output_duration_us": lambda c, n: replace(c, compute_micros=c.compute_micros + n),
+    "nv_inference_pending_request_count": lambda c, n: replace(c, pending=c.pending + n),
+}
+_TOKENS: Mapping[str, Callable[[Counters, int], Counters]] = {
+    name: adder
+    for names, adder in (
+        (
+            (INPUT_TOKENS, "vllm:prompt_tokens_total", "nv_llm_input_token_len_sum"),
+            lambda c, n: replace(c, input_tokens=c.input_tokens + n),
+        ),
+        (
+            (OUTPUT_TOKENS, "vllm:generation_tokens_total", "nv_llm_output_token_len_sum"),
+            lambda c, n: replace(c, output_tokens=c.output_tokens + n),
+        ),
+    )
+    for name in names
 }
 
 
 def parse(page: str) -> dict[Key, Counters]:
-    """Read the page; on a server with several GPUs a version's lines are added up.
+    """Read the page; on a server with several GPUs a version's lines are added up, as are those of a model's instances.
+
+    Tokens of a version that Triton itself does not count, and numbers that no counter of tokens has, are left out.
 
     >>> parse('nv_inference_pending_request_count{model="m",version="1"} 3')[("m", "1")].pending
     3
     """
     found: dict[Key, Counters] = {}
+    tokens: list[tuple[str, str, str]] = []
     for line in page.splitlines():
-        match = _LINE.match(line)
-        adder = _ADDERS.get(match[1]) if match else None
-        if match is None or adder is None:
+        name, _, said = line.partition("{")
+        adder = _ADDERS.get(name)
+        match = _SAID.match(said) if adder or name in _TOKENS else None
+        if match is None:
             continue
-        labels = dict(_LABEL.findall(match[2]))
-        key = (labels.get("model", ""), labels.get("version", ""))
-        found[key] = adder(found.get(key, Counters()), int(float(match[3])))
+        if adder is None:
+            tokens.append((name, match[1], match[2]))
+            continue
+        key = _key(match[1])
+        found[key] = adder(found.get(key, Counters()), int(float(match[2])))
+    for name, labels, value in tokens:
+        key, count = _key(labels), float(value)
+        if key in found and 0 <= count < _MOST_TOKENS:
+            found[key] = _TOKENS[name](found[key], int(count))
     return found
+
+
+def _key(labels: str) -> Key:
+    said = dict(_LABEL.findall(labels))
+    return said.get("model", ""), said.get("version", "")
 
 
 async def fetch(address: str, timeout: float, path: str = "/metrics") -> str:

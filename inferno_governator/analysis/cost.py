@@ -42,6 +42,8 @@ class ModelUse(NamedTuple):
     request_micros: int
     queue_micros: int
     compute_micros: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class DeviceUse(NamedTuple):
@@ -131,6 +133,8 @@ def _items_of(at: NodeMinute, facts: Facts, work: Sequence[ModelUse], measured: 
             requests=use.requests,
             errors=use.errors,
             inferences=use.inferences,
+            input_tokens=use.input_tokens,
+            output_tokens=use.output_tokens,
             request_micros=use.request_micros,
             queue_micros=use.queue_micros,
             compute_micros=use.compute_micros,

@@ -48,7 +48,7 @@ class Item(NamedTuple):
     requests: int = 0
     errors: int = 0
     inferences: int = 0
-    # Zero where unknown.
+    # Zero where nobody counts them.
     input_tokens: int = 0
     output_tokens: int = 0
     request_micros: int = 0

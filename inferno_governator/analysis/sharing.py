@@ -3,7 +3,7 @@
 A model version's work on a node in a minute is shared by the time that each caller's requests took there, as proxies
 saw it; what the node counted beyond that is nobody's (team and key empty). Requests, errors and inferences are the
 node's, shared by what proxies counted of each caller, so that the items of all callers add up to the item without them.
-Tokens are the proxies' own: a node does not count them.
+Tokens are the node's where its model counts them, shared like the work; where it does not, they are the proxies' own.
 """
 
 from __future__ import annotations
@@ -87,10 +87,21 @@ def _shared_at(
 
 
 def _by_version(use: CallerUse, work: Sequence[Item]) -> list[CallerUse]:
-    """What was asked of any version, as so much of each: by the time their requests took."""
-    weights = [item.request_micros for item in work]
-    counts = zip(*(apportion(count, weights) for count in use[6:]), strict=True)
-    return [CallerUse._make((*use[:6], *part)) for part in counts]
+    """What was asked of any version, as so much of each: every count by the versions' own, and by the time that their
+    requests took where they have none."""
+    times = [item.request_micros for item in work]
+    requests = [item.requests for item in work]
+    errors = [item.errors for item in work]
+    measures = (
+        requests,
+        errors,
+        errors,
+        times,
+        [item.input_tokens for item in work],
+        [item.output_tokens for item in work],
+    )
+    split = (apportion(count, own if any(own) else times) for count, own in zip(use[6:], measures, strict=True))
+    return [CallerUse._make((*use[:6], *part)) for part in zip(*split, strict=True)]
 
 
 def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
@@ -108,8 +119,8 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
         apportion(item.requests, requests),
         apportion(item.errors, errors),
         apportion(item.inferences, requests),
-        (item.input_tokens, *(use.input_tokens for use in uses)),
-        (item.output_tokens, *(use.output_tokens for use in uses)),
+        _tokens(item.input_tokens, [use.input_tokens for use in uses], times),
+        _tokens(item.output_tokens, [use.output_tokens for use in uses], times),
         apportion(item.request_micros, times),
         apportion(item.queue_micros, times),
         apportion(item.compute_micros, times),
@@ -121,6 +132,14 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
         for (team, key), counts in zip(callers, columns, strict=True)
         if any(counts) or (not team and not key and not any(item[9:]))
     ]
+
+
+def _tokens(counted: int, seen: list[int], weights: list[int]) -> list[int]:
+    """Tokens of nobody and of each caller: those that the node counted, by what proxies saw of them or else by
+    ``weights``; without a count of the node's, what proxies saw."""
+    if not counted:
+        return [0, *seen]
+    return apportion(counted, _weights(counted, seen) if any(seen) else weights)
 
 
 def _weights(whole: int, seen: list[int]) -> list[int]:

@@ -270,6 +270,8 @@ def _model(thing: Thing, window: Window) -> ModelSample:
         request_micros=told.get("request_micros", 0),
         queue_micros=told.get("queue_micros", 0),
         compute_micros=told.get("compute_micros", 0),
+        input_tokens=told.get("input_tokens", 0),
+        output_tokens=told.get("output_tokens", 0),
         pending=told.get("pending", 0),
     )
 
@@ -285,8 +287,6 @@ def _requests(thing: Thing, window: Window) -> RequestSample:
         client_errors=told.get("client_errors", 0),
         server_errors=told.get("server_errors", 0),
         request_micros=told.get("request_micros", 0),
-        input_tokens=told.get("input_tokens", 0),
-        output_tokens=told.get("output_tokens", 0),
     )
 
 

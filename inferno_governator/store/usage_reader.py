@@ -116,6 +116,7 @@ async def whole(connection: AsyncConnection, start: int, end: int, nodes: Sequen
                 _SERIES.c.version,
                 *(_MODEL.c[name] for name in ("window_micros", "requests", "errors", "inferences")),
                 *(_MODEL.c[name] for name in ("request_micros", "queue_micros", "compute_micros")),
+                *(_MODEL.c[name] for name in ("input_tokens", "output_tokens")),
             )
             .join(_SERIES, _SERIES.c.id == _MODEL.c.series)
             .join(_NODE, _NODE.c.id == _SERIES.c.node)

@@ -34,6 +34,10 @@ class TritonPythonModel:
         # The library opens a port on loopback of its own accord: nobody but us knows the key.
         params.api_keys = [secrets.token_urlsafe(32)]
         self._server = xllamacpp.Server(params)
+        labels = {"model": args["model_name"], "version": args["model_version"]}
+        # A family must live as long as its metrics.
+        self._families = [_family("input", "read"), _family("output", "written")]
+        self._read, self._written = (family.Metric(labels=labels) for family in self._families)
 
     def execute(self, requests):
         """Answers go through each request's sender, one request after the other."""
@@ -54,14 +58,17 @@ class TritonPythonModel:
             "max_tokens": min(int(_value(request, "max_tokens", _MOST_TOKENS)), _CONTEXT),
             "temperature": float(_value(request, "temperature", 0.0)),
             "stream": True,
+            "stream_options": {"include_usage": True},
         }
         failed = []
+        usage = {}
 
         def take(chunk):
             """One piece; True ends the answer, which nobody waits for any more."""
             if "error" in chunk:
                 failed.append(chunk["error"])
                 return True
+            usage.update(chunk.get("usage") or {})
             piece = "".join(each.get("text") or "" for each in chunk.get("choices", ()))
             if piece:
                 text = pb_utils.Tensor("text", np.array([piece.encode()], dtype=object))
@@ -69,8 +76,17 @@ class TritonPythonModel:
             return sender.is_cancelled()
 
         self._server.handle_completions(wanted, take)
+        self._read.increment(usage.get("prompt_tokens", 0))
+        self._written.increment(usage.get("completion_tokens", 0))
         if failed:
             raise ValueError(str(failed[0].get("message", failed[0])))
+
+
+def _family(direction, done):
+    """Tokens, under the name that Inferno looks for."""
+    return pb_utils.MetricFamily(
+        name=f"inferno_{direction}_tokens_total", description=f"Tokens {done}.", kind=pb_utils.MetricFamily.COUNTER
+    )
 
 
 def _value(request, name, default):

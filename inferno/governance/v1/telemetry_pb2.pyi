@@ -182,6 +182,8 @@ class ModelSample(_message.Message):
     QUEUE_MICROS_FIELD_NUMBER: _builtins.int
     COMPUTE_MICROS_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model name."""
     version: _builtins.str
@@ -202,6 +204,10 @@ class ModelSample(_message.Message):
     """Total time the requests computed (input, infer, output), in microseconds."""
     pending: _builtins.int
     """Requests waiting at the end of the window."""
+    input_tokens: _builtins.int
+    """Tokens read, as the model's own backend counts them. Zero: none, or nobody counts them."""
+    output_tokens: _builtins.int
+    """Tokens written. Zero: none, or nobody counts them."""
     def __init__(
         self,
         *,
@@ -215,10 +221,12 @@ class ModelSample(_message.Message):
         queue_micros: _builtins.int = ...,
         compute_micros: _builtins.int = ...,
         pending: _builtins.int = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_micros", b"compute_micros", "errors", b"errors", "executions", b"executions", "inferences", b"inferences", "model", b"model", "pending", b"pending", "queue_micros", b"queue_micros", "request_micros", b"request_micros", "requests", b"requests", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_micros", b"compute_micros", "errors", b"errors", "executions", b"executions", "inferences", b"inferences", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "pending", b"pending", "queue_micros", b"queue_micros", "request_micros", b"request_micros", "requests", b"requests", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,7 +51,7 @@ class Sent:
 
     def batch(self, sequence: int) -> Batch:
         end, window = DAY * MINUTE + (self.at + self.seconds) * SECOND, self.seconds * SECOND
-        model = (end, window, 7, 1, 8, 3, 900, 300, window // 3, 0)
+        model = (end, window, 7, 1, 8, 3, 900, 300, window // 3, 100, 200, 0)
         return Batch(
             StreamKey(self.node, self.life),
             sequence,

@@ -148,11 +148,14 @@ async def test_triton_vllm_and_dcgm_of_one_node_are_one_node_with_its_price(
             "JOIN series ON series.id = device_sample.series"
         ).fetchall()
         tokens = database.execute(
-            "SELECT sum(requests), sum(client_errors), sum(input_tokens), sum(output_tokens) FROM request_minute"
+            "SELECT sum(requests), sum(input_tokens), sum(output_tokens) FROM model_minute "
+            "JOIN series ON series.id = model_minute.series WHERE series.name = 'llama'"
         ).fetchone()
+        asked = database.execute("SELECT sum(requests), sum(client_errors) FROM request_minute").fetchone()
         compute = database.execute("SELECT max(compute_micros * 1.0 / window_micros) FROM model_sample").fetchone()
     assert facts[-1] == (3_600_000, "eu-1", "NVIDIA H100 80GB HBM3", 2, "p5", 1)
-    assert tokens == (4, 0, 100, 100)
+    assert tokens == (4, 100, 100)
+    assert asked == (4, 0)
     assert gpus == [("GPU-a", 1 << 30, 4 << 30, 0.5, 300.0)]
     # Half a second of requests in a fifth of one: they ran at the same time.
     assert compute == (1.0,)

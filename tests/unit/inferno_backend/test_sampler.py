@@ -25,7 +25,7 @@ GPU = Use("GPU-1", "gpu", 0.5, 10, 80, energy_joules=101.5)
 
 
 def test_a_sample_holds_the_work_of_the_window() -> None:
-    work = {KEY: Counters(10, 20, 30, 40, 50, 60, 70, 9)}
+    work = {KEY: Counters(10, 20, 30, 40, 50, 60, 70, 80, 90, 9)}
     models = of_models(1001.5, 1.5, work, {KEY: Counters(pending=3)}, {})
     devices = of_devices(1001.5, 1.5, (GPU,), (replace(GPU, energy_joules=100.0),))
     model, device = decoded([*models, *devices])
@@ -41,6 +41,8 @@ def test_a_sample_holds_the_work_of_the_window() -> None:
         request_micros=50,
         queue_micros=60,
         compute_micros=70,
+        input_tokens=80,
+        output_tokens=90,
         pending=9,
     )
     assert device.device == telemetry_pb2.DeviceSample(
@@ -89,9 +91,30 @@ def test_a_version_that_is_unloaded_and_loaded_again_within_a_window_keeps_what_
     assert [(one.model.requests, one.model.pending) for one in gone] == [(3, 0)]
 
 
+def test_a_model_whose_processes_are_replaced_counts_its_tokens_anew_and_nothing_else() -> None:
+    found = sampled(
+        Reading(0, 0, {KEY: Counters(success=5, input_tokens=100, output_tokens=1000)}),
+        Reading(0.4, 0.4, {KEY: Counters(success=6, input_tokens=130, output_tokens=1500)}),
+        Reading(0.8, 0.8, {KEY: Counters(success=6)}),
+        Reading(1.2, 1.2, {KEY: Counters(success=7, input_tokens=7, output_tokens=40, pending=2)}),
+    )
+    assert [(each.model.requests, each.model.input_tokens, each.model.output_tokens) for each in found] == [
+        (2, 37, 540)
+    ]
+
+
+_counters = st.builds(
+    Counters,
+    success=st.integers(0, 9),
+    failure=st.integers(0, 9),
+    input_tokens=st.integers(0, 9),
+    output_tokens=st.integers(0, 9),
+)
+
+
 @given(
     readings=st.lists(
-        st.dictionaries(st.sampled_from([KEY, ("n", "1")]), st.builds(Counters, st.integers(0, 9), st.integers(0, 9))),
+        st.dictionaries(st.sampled_from([KEY, ("n", "1")]), _counters),
         min_size=2,
         max_size=8,
     ),
@@ -115,6 +138,10 @@ def test_windows_add_up_to_what_each_reading_added(readings: list[dict[Key, Coun
         assert (sum(one.requests for one in mine), sum(one.errors for one in mine)) == (
             expected.success,
             expected.failure,
+        )
+        assert (sum(one.input_tokens for one in mine), sum(one.output_tokens for one in mine)) == (
+            expected.input_tokens,
+            expected.output_tokens,
         )
 
 

@@ -12,10 +12,12 @@ FACTS = Facts(price=3_600_000)
 HISTORY = {"n": [FactsChange(0, FACTS)]}
 
 
-def work(version: str = "1", request_micros: int = 1000, requests: int = 10) -> Item:
+def work(
+    version: str = "1", request_micros: int = 1000, requests: int = 10, input_tokens: int = 0, output_tokens: int = 0
+) -> Item:
     return Item(
         *(7, 1, "n", FACTS, Purpose.WORK, "m", version, "", "", 30_000_000, 30_000),
-        *(requests, 2, 40, 0, 0, request_micros, 100, 900),
+        *(requests, 2, 40, input_tokens, output_tokens, request_micros, 100, 900),
     )
 
 
@@ -71,6 +73,38 @@ def test_a_request_whose_version_nobody_knows_is_of_all_versions_by_their_time()
     assert sum(item.input_tokens for item in found) == 50
 
 
+def test_requests_of_an_unknown_version_are_split_by_the_versions_own_requests_and_their_time_by_its() -> None:
+    found = shared(
+        [work("1", 1000, requests=90), work("2", 9000, requests=10)],
+        [asked("red", 10_000, requests=100, version="")],
+        HISTORY,
+    )
+    assert {(item.version, item.team): item.requests for item in found if item.requests} == {
+        ("1", "red"): 90,
+        ("2", "red"): 10,
+    }
+    assert costs(found) == {("1", "red"): 30_000, ("2", "red"): 30_000}
+
+
+def test_tokens_that_the_model_counts_are_shared_like_its_work_and_nobody_has_those_of_calls_that_no_proxy_saw() -> (
+    None
+):
+    uses = [asked("red", 250)._replace(input_tokens=0, output_tokens=0)]
+    uses.append(asked("blue", 500)._replace(input_tokens=0, output_tokens=0))
+    found = shared([work(input_tokens=1001, output_tokens=40)], uses, HISTORY)
+    assert {item.team: (item.input_tokens, item.output_tokens) for item in found} == {
+        "red": (250, 10),
+        "blue": (501, 20),
+        "": (250, 10),
+    }
+
+
+def test_what_proxies_saw_of_tokens_decides_whose_those_that_the_model_counts_are() -> None:
+    uses = [asked("red", 900)._replace(output_tokens=10), asked("blue", 100)._replace(output_tokens=30)]
+    found = shared([work(output_tokens=80)], uses, HISTORY)
+    assert {item.team: item.output_tokens for item in found if item.output_tokens} == {"red": 10, "blue": 30, "": 40}
+
+
 def test_tokens_of_a_minute_in_which_no_node_measured_work_are_kept_without_a_cost() -> None:
     [bare] = shared([], [asked("red", 10)], HISTORY)
     assert (bare.cost_micros, bare.requests, bare.input_tokens, bare.facts) == (0, 0, 50, FACTS)
@@ -94,7 +128,20 @@ _uses = st.lists(
         output_tokens=_counts,
     )
 )
+_tokens = st.integers(1, 10**9)
 _work = st.builds(work, st.just("1"), _counts, _counts)
+_counting = st.builds(work, st.sampled_from(["1"]), _counts, _counts, _tokens, _tokens)
+
+
+@given(_counting, _uses)
+def test_tokens_that_a_model_counts_are_shared_to_the_last_one(whole: Item, uses: list[CallerUse]) -> None:
+    found = [item for item in shared([whole], uses, HISTORY) if item.cost_micros or item.paid_micros or item.requests]
+    here = [use for use in uses if (use.minute, use.model) == (7, "m") and use.version in ("", "1")]
+    for field in ("input_tokens", "output_tokens"):
+        asked_elsewhere = sum(getattr(use, field) for use in uses if use not in here)
+        every = sum(getattr(item, field) for item in shared([whole], uses, HISTORY))
+        assert every == getattr(whole, field) + asked_elsewhere
+    assert all(count >= 0 for item in found for count in sums_of(item))
 
 
 @given(_work, st.builds(work, st.just("2"), _counts, _counts), _uses)

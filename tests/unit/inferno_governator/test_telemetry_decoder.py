@@ -34,7 +34,7 @@ def test_a_batch_becomes_points_by_series() -> None:
     decoded = decode(
         batch(
             model(requests=1, errors=2, inferences=3, executions=4, request_micros=5, queue_micros=6),
-            model(compute_micros=7, pending=8),
+            model(compute_micros=7, pending=8, input_tokens=9, output_tokens=10),
             device(utilization=0.25, memory_used_bytes=1, memory_total_bytes=2, energy_joules=1.5),
             device(),
             sample(at=NOW + 9, seconds=3, device=DeviceSample(device_id="GPU-1", kind="gpu")),
@@ -46,7 +46,10 @@ def test_a_batch_becomes_points_by_series() -> None:
     end = NOW * 1_000_000
     assert decoded.stream == StreamKey("n", 7)
     assert decoded.models == {
-        SeriesKey("model", "m", "1"): [(end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0), (end, 1_000_000, *[0] * 6, 7, 8)]
+        SeriesKey("model", "m", "1"): [
+            (end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0),
+            (end, 1_000_000, *[0] * 6, 7, 9, 10, 8),
+        ]
     }
     assert decoded.devices[SeriesKey("cpu", "cpu", "")] == [
         (end, 1_000_000, 250_000, 1, 2, 1500),
@@ -173,7 +176,7 @@ def test_a_sample_that_cannot_be_is_left_out_and_named_and_the_others_are_taken(
     assert decoded.refused == {reason: 1}
     assert decoded.refusal.startswith(f"{field}: ")
     good = SeriesKey("model", "good", "1")
-    assert decoded.models[good] == [(NOW * 1_000_000, 1_000_000, 5, 0, 0, 0, 0, 0, 0, 0)]
+    assert decoded.models[good] == [(NOW * 1_000_000, 1_000_000, 5, *[0] * 9)]
     # Facts are no sample: those of the batch are all there.
     assert decoded.sample_count == len(wire.samples) - (reason != "facts")
     assert all(decoded.models.values()), "a series without points has no roll-up"

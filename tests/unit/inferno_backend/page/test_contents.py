@@ -47,7 +47,7 @@ SHOWN = Contents(
         server_version="2.51.0",
     ),
     triton_pid=4711,
-    counters={("m", "1"): Counters(10, 2, 30, 4, 5_000_000, 6_000_000, 7_000_000, 8)},
+    counters={("m", "1"): Counters(10, 2, 30, 4, 5_000_000, 6_000_000, 7_000_000, 90, 100, 8)},
     load=(ModelLoad("m", 8, 10, 2, 1500, 500, 1.5), ModelLoad("idle", 0, 0, 0, 0)),
     samples=(GPU,),
     devices=(
@@ -98,6 +98,8 @@ def test_the_figures_are_in_base_units() -> None:
         "inferno_node_model_request_seconds_total m 1": 5,
         "inferno_node_model_queue_seconds_total m 1": 6,
         "inferno_node_model_compute_seconds_total m 1": 7,
+        "inferno_node_model_tokens_total input m 1": 90,
+        "inferno_node_model_tokens_total output m 1": 100,
         "inferno_node_model_pending_requests m 1": 8,
         "inferno_node_model_latency_seconds m": 0.0015,
         "inferno_node_model_service_seconds m": 0.0005,

@@ -47,7 +47,39 @@ def test_every_counter_is_read_and_a_versions_lines_are_added_up() -> None:
     assert found['iden\\"tity', "1"] == Counters(success=7)
 
 
-counters = st.builds(Counters, *[st.integers(0, 10**9)] * 8)
+TOKENS = """
+nv_inference_count{model="python",version="1"} 1
+inferno_input_tokens_total{instance="0",model="python",version="1"} 10
+inferno_input_tokens_total{instance="1",model="python",version="1"} 5
+inferno_output_tokens_total{model="python",version="1"} 20
+nv_inference_count{model="vllm",version="1"} 1
+vllm:prompt_tokens_total{model="vllm",version="1"} 30
+vllm:generation_tokens_total{model="vllm",version="1"} 40
+nv_inference_count{model="trt",version="2"} 1
+nv_llm_input_token_len_bucket{model="trt",response_metric_type="total_input_tokens",version="2",le="10"} 1
+nv_llm_input_token_len_sum{model="trt",response_metric_type="total_input_tokens",version="2"} 50
+nv_llm_output_token_len_sum{model="trt",response_metric_type="total_output_tokens",version="2"} 60
+"""
+
+
+def test_tokens_are_read_under_every_name_that_backends_give_them() -> None:
+    found = {model: (each.input_tokens, each.output_tokens) for (model, _), each in parse(TOKENS).items()}
+    assert found == {"python": (15, 20), "vllm": (30, 40), "trt": (50, 60)}
+
+
+@pytest.mark.parametrize("value", ["-3", "1e300", "Nan", "+Inf"])
+def test_what_cannot_be_a_count_of_tokens_is_left_out(value: str) -> None:
+    page = (
+        f'nv_inference_count{{model="m",version="1"}} 1\ninferno_output_tokens_total{{model="m",version="1"}} {value}'
+    )
+    assert parse(page) == {("m", "1"): Counters(inferences=1)}
+
+
+def test_tokens_of_a_model_that_triton_does_not_have_are_left_out() -> None:
+    assert parse('inferno_output_tokens_total{model="made up",version="1"} 7') == {}
+
+
+counters = st.builds(Counters, *[st.integers(0, 10**9)] * 10)
 
 
 @given(counters, counters)

@@ -1,0 +1,28 @@
+"""Tokens, as the models of a node count them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+_TABLES = ("model_sample", "model_minute")
+_COUNTS = ("input_tokens", "output_tokens")
+
+
+def upgrade() -> None:
+    """Add the columns; of what is stored no tokens are known."""
+    for table in _TABLES:
+        for name in _COUNTS:
+            op.add_column(table, sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+
+
+def downgrade() -> None:
+    """Drop them."""
+    for table in _TABLES:
+        for name in _COUNTS:
+            op.drop_column(table, name)
