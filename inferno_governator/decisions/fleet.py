@@ -68,6 +68,8 @@ class ModelFacts:
         objective: Latency that is promised, in seconds; 0 where nothing is.
         burning: The objective is being missed, or is about to be: why, in a sentence; empty otherwise.
         minimum: Nodes that must serve it whatever happens.
+        recent: Rates measured lately, oldest first, each with when it ended: at least as far back as the slowest pool
+            takes to start a node. Without them no node is stopped for being under-utilised.
     """
 
     model: str
@@ -78,6 +80,7 @@ class ModelFacts:
     objective: float = 0.0
     burning: str = ""
     minimum: int = 1
+    recent: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

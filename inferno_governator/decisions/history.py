@@ -25,7 +25,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action, begun or ended. ``ended_at`` is None while it is under way."""
+    """One action, begun or ended. ``ended_at`` is None while it is under way.
+
+    ``instead_of`` is the node whose place a started one takes; empty when it takes nobody's.
+    """
 
     decision: int
     verb: Verb
@@ -35,3 +38,4 @@ class Action:
     outcome: Outcome
     begun_at: float
     ended_at: float | None = None
+    instead_of: str = ""
