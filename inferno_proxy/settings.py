@@ -18,12 +18,12 @@ from inferno_proxy.door_settings import DoorSettings
 from inferno_proxy.fleet import Address
 from inferno_proxy.routing.access import AccessTable
 from inferno_proxy.routing.aliases import Alias, parse_alias
-from inferno_proxy.routing.places import Place
 from inferno_proxy.routing.plan import RoutingSettings
 from inferno_proxy.routing.traffic import Scope
 from inferno_proxy.routing.traffic_settings import ModelSettings, contradictions, is_header, traffic_table
 from inferno_runtime.addresses import parse_address
 from inferno_runtime.errors import InvalidInput
+from inferno_runtime.places import Place
 from inferno_runtime.settings import option, split_commas
 
 # A Unix socket's path holds 107 bytes; the longest name in the data folder takes 24 of them.

@@ -14,11 +14,12 @@ from inferno_proxy.feedback.advice import FULL_WEIGHT
 from inferno_proxy.fleet import Address, FleetView, Member, Model, Phase, Source
 from inferno_proxy.routing.access import AccessTable
 from inferno_proxy.routing.aliases import Alias, in_force
+from inferno_proxy.routing.bands import band
 from inferno_proxy.routing.caps import Cap
 from inferno_proxy.routing.grouping import Placed, grouped
-from inferno_proxy.routing.places import REGIONS, Place, band
 from inferno_proxy.routing.traffic import ORDINARY, Mirror, Traffic, TrafficTable
 from inferno_runtime.addresses import is_ip
+from inferno_runtime.places import REGIONS, Place
 
 # A member that names a model, and what it says of it.
 Owner = tuple[Member, Model]
@@ -30,7 +31,7 @@ class RoutingSettings:
     else models are called.
 
     ``region`` and ``zone`` are the proxy's own, empty when unknown: nearer nodes come first. ``places`` says where
-    regions are, besides those of :data:`inferno_proxy.routing.places.REGIONS`. Without ``nearest_first`` nearness
+    regions are, besides those of :data:`inferno_runtime.places.REGIONS`. Without ``nearest_first`` nearness
     counts for nothing. ``hedge_budget`` is the part of a model's calls that may be sent to a second node, after a delay
     that is learned. ``access`` says who may call what.
     """

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno_proxy.fleet import Address, FleetView, Member, Model, ModelState, ModelVersion, Node, Phase, Source
-from inferno_proxy.routing.places import Place
 from inferno_proxy.routing.plan import Endpoint, RoutingSettings, plan
 from inferno_proxy.routing.traffic import Traffic, TrafficTable
+from inferno_runtime.places import Place
 
 READY = (ModelVersion("1", ModelState.READY),)
 LOADING = (ModelVersion("1", ModelState.LOADING),)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_proxy.routing.places import NOWHERE, REGIONS, Place, band, kilometres
+from inferno_runtime.places import REGIONS, Place, kilometres
 
 PLACES = st.builds(Place, st.floats(-90, 90), st.floats(-180, 180))
 
@@ -28,16 +28,6 @@ def test_the_way_back_is_as_long_and_never_longer_than_half_around(one: Place, o
 )
 def test_the_way_between_two_regions_is_that_of_an_atlas(one: str, other: str, way: float) -> None:
     assert kilometres(REGIONS[one], REGIONS[other]) == pytest.approx(way, rel=0.02)
-
-
-def test_providers_that_share_a_city_are_in_one_band() -> None:
-    for same in (("eu-west-1", "northeurope"), ("eu-central-1", "europe-west3"), ("ap-southeast-1", "asia-southeast1")):
-        assert band(REGIONS[same[0]], REGIONS[same[1]]) == 0
-
-
-def test_a_place_that_nobody_knows_is_farther_than_the_other_side_of_the_earth() -> None:
-    assert band(Place(0, 0), Place(0, 180)) == NOWHERE - 1
-    assert band(None, Place(0, 0)) == band(Place(0, 0), None) == NOWHERE
 
 
 def test_every_bundled_region_is_on_the_earth() -> None:

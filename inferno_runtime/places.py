@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 _EARTH_RADIUS_KM = 6371.0
-# Nodes at most so many kilometres away are about equally near: a signal's way there and back takes 5, 15, 40 and 90 ms
-# in glass. Farther than all is the half of the Earth on the other side.
-_BANDS_KM = (500.0, 1500.0, 4000.0, 9000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +30,13 @@ def kilometres(one: Place, other: Place) -> float:
     return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
 
 
-# One more than the last band: nobody knows where it is.
-NOWHERE = len(_BANDS_KM) + 1
-
-
-def band(one: Place | None, other: Place | None) -> int:
-    """How far it is in coarse steps, 0 to 4; :data:`NOWHERE` when one of the places is not known."""
-    if one is None or other is None:
-        return NOWHERE
-    way = kilometres(one, other)
-    return sum(way > most for most in _BANDS_KM)
-
-
 def _places(text: str) -> dict[str, Place]:
     lines = (line.split() for line in text.strip().splitlines())
     return {name: Place(float(latitude), float(longitude)) for name, latitude, longitude in lines}
 
 
 # The city or area that the provider names for the region (its public list of regions, as of 2026), with the coordinates
-# of that city to a tenth of a degree: 10 km, where the narrowest band is 500 km wide.
+# of that city to a tenth of a degree: 10 km.
 _AWS = """
 us-east-1       39.0  -77.5
 us-east-2       40.0  -83.0
