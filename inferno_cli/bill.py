@@ -70,6 +70,7 @@ def document(report: Report) -> dict[str, Any]:
                 "utilization": line.utilization,
                 "measured_seconds": line.measured_seconds,
                 "cost_micros": line.cost_micros,
+                "energy_kwh": line.energy_joules / 3_600_000 or None,
             }
             for line in report.lines
         ],
@@ -95,6 +96,7 @@ _COLUMNS = (
     Column("mean_queue_micros", "QUEUE ms", show=_milliseconds, right=True),
     Column("busy", "BUSY", right=True),
     Column("measured_seconds", "MEASURED s", show=lambda seconds: f"{seconds:.0f}", right=True),
+    Column("energy_kwh", "kWh", show=lambda energy: "-" if energy is None else f"{energy:.3f}", right=True),
     Column("cost_micros", "COST", show=output.money, right=True),
 )
 

@@ -21,6 +21,7 @@ from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.cap_service import CapService
 from inferno_governator.caps import Caps
 from inferno_governator.cost_service import CostService
+from inferno_governator.device_service import DeviceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.prices.keeper import PriceKeeper
@@ -42,7 +43,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GovernanceService(
-    BudgetService, CapService, CostService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer
+    BudgetService, CapService, CostService, DeviceService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer
 ):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 

@@ -89,6 +89,24 @@ def report(form: str, out: Path | None, endpoint: mesh.Endpoint, timeout: float,
     output.deliver(cost_report.render(answer, form), out)
 
 
+@command.command("devices")
+@click.option("--period", default="24h", metavar="PERIOD", help=f"{_PERIOD} (default 24h).")
+@click.option("--node", default="", metavar="NAME", help="Only this node.")
+@click.option("--step", type=click.Choice(["minute", "hour", "day"]), help="A line for each of these (default: one).")
+@mesh.endpoint_option
+@mesh.timeout_option(30.0)
+@output.output_option
+def devices(
+    period: str, node: str, step: str | None, endpoint: mesh.Endpoint, timeout: float, output: output.Format
+) -> None:
+    """Show how each node's CPUs and GPUs were used: how busy, how hot, what held them back, and their energy."""
+    from inferno_cli import device_use
+
+    asked = device_use.question(period, node, step)
+    found = mesh.within(timeout, lambda: device_use.ask(endpoint, asked, timeout), f"Asking the mesh at {endpoint}")
+    device_use.show(found, output, stretches=step is not None)
+
+
 @command.command("export")
 @click.option("--period", default="last-month", metavar="PERIOD", help=f"{_PERIOD} (default last-month).")
 @click.option(

@@ -17,49 +17,56 @@ from inferno_governator.store.schema import Node, Series, table
 _NODE, _SERIES = table(Node), table(Series)
 _COUNTS = DeviceTotal._fields[3:]
 _ECC = ("ecc_corrected", "ecc_uncorrected")
+# By node, kind and name.
+Found = dict[tuple[str, str, str], DeviceTotal]
 
 
-async def read(connection: AsyncConnection, start: int, end: int) -> list[DeviceTotal]:
-    """What each device did from one minute until before another, by node and name.
+async def read(connection: AsyncConnection, start: int, end: int, node: str = "") -> list[DeviceTotal]:
+    """What each device did from one minute until before another, by node and name; an empty node is all.
 
     The database adds up what is settled and what is not, so that this is as many rows as there are devices. Memory
     errors are counted when an hour is settled.
     """
     minutes_from, hours_from = [await books.sealed(connection, length) for length in (1, HOUR)]
-    found: dict[tuple[str, str, str], DeviceTotal] = {}
+    found: Found = {}
     for length, first, last in stretches(start, end):
         if length == DAY:
             parts = [_days(first, last), _hours(first, last, _in_open(HOUR, DAY)), _minutes(first, last, True)]
         else:
             # Where the finer level is gone the coarser one is all there is.
             finest = minutes_from if length == 1 else 0
-            await _take_shares(connection, found, DAY, first, min(last, hours_from))
-            await _take_shares(connection, found, HOUR, max(first, hours_from), min(last, finest))
+            await _take_shares(connection, found, DAY, (first, min(last, hours_from)), node)
+            await _take_shares(connection, found, HOUR, (max(first, hours_from), min(last, finest)), node)
             begin = max(first, hours_from, finest)
             parts = [_minutes(begin, last, length > 1)]
             parts += [_hours(begin, last)] if length > 1 else []
         for part in parts:
-            _take(found, [DeviceTotal(*row) for row in await connection.execute(part)])
+            _take(found, [DeviceTotal(*row) for row in await connection.execute(_of(node, part))])
     return [found[key] for key in sorted(found)]
 
 
-def _take(found: dict[tuple[str, str, str], DeviceTotal], totals: Iterable[DeviceTotal]) -> None:
+def _take(found: Found, totals: Iterable[DeviceTotal]) -> None:
     for total in totals:
         before = found.get(total[:3])
         found[total[:3]] = together(before, total) if before else total
 
 
 async def _take_shares(
-    connection: AsyncConnection, found: dict[tuple[str, str, str], DeviceTotal], length: int, first: int, last: int
+    connection: AsyncConnection, found: Found, length: int, stretch: tuple[int, int], node: str
 ) -> None:
     """Take the part of what a coarser level has, by time."""
+    first, last = stretch
     if first >= last:
         return
     level = LEVELS[length]
     within = and_(level.c.minute >= first - first % length, level.c.minute < last)
-    for minute, *row in await connection.execute(_added_up(length, within, level.c.minute)):
+    for minute, *row in await connection.execute(_of(node, _added_up(length, within, level.c.minute))):
         total = DeviceTotal(*row)
         _take(found, [share(total, max(0, first - minute), min(length, last - minute), length)])
+
+
+def _of(node: str, wanted: Select[Any]) -> Select[Any]:
+    return wanted.where(_NODE.c.name == node) if node else wanted
 
 
 def _days(first: int, last: int) -> Select[Any]:

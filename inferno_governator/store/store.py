@@ -68,9 +68,9 @@ class Moment:
         nobody asks when it was, so days, and hours, that follow one another are added up."""
         return ItemReader(self._connection, self._subjects, together=together).read(start_minute, end_minute)
 
-    async def devices(self, start_minute: int, end_minute: int) -> list[DeviceTotal]:
-        """How each device was used from one minute until before another, by node and name."""
-        return await device_reader.read(self._connection, start_minute, end_minute)
+    async def devices(self, start_minute: int, end_minute: int, node: str = "") -> list[DeviceTotal]:
+        """How each device was used from one minute until before another, by node and name; an empty node is all."""
+        return await device_reader.read(self._connection, start_minute, end_minute, node)
 
     async def dropped_samples(self, start_minute: int, end_minute: int) -> int:
         """How many samples nodes say they dropped from one minute until before another."""

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from inferno.governance.v1 import cap_pb2 as inferno_dot_governance_dot_v1_dot_cap__pb2
+from inferno.governance.v1 import device_pb2 as inferno_dot_governance_dot_v1_dot_device__pb2
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
@@ -57,6 +58,11 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/ListCostItems',
                 request_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.FromString,
+                _registered_method=True)
+        self.ListDeviceUse = channel.unary_stream(
+                '/inferno.governance.v1.GovernanceService/ListDeviceUse',
+                request_serializer=inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseResponse.FromString,
                 _registered_method=True)
         self.ReportCapacity = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/ReportCapacity',
@@ -181,6 +187,14 @@ class GovernanceServiceServicer:
 
     def ListCostItems(self, request, context):
         """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeviceUse(self, request, context):
+        """ListDeviceUse streams how nodes' devices were used over a period, and how they were meanwhile: power, heat, clocks,
+        errors, energy. It reaches as far back as the bill does. Fails as ExplainCost does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,6 +354,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.ListCostItems,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.SerializeToString,
+            ),
+            'ListDeviceUse': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDeviceUse,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseResponse.SerializeToString,
             ),
             'ReportCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCapacity,
@@ -536,6 +555,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/ListCostItems',
             inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_report__pb2.ListCostItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeviceUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListDeviceUse',
+            inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_device__pb2.ListDeviceUseResponse.FromString,
             options,
             channel_credentials,
             insecure,

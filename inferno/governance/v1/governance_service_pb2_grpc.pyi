@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from inferno.governance.v1 import cap_pb2 as _cap_pb2
+from inferno.governance.v1 import device_pb2 as _device_pb2
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
 from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
@@ -56,6 +57,10 @@ class GovernanceServiceStub:
     """
     ListCostItems: _grpc.UnaryStreamMultiCallable[_report_pb2.ListCostItemsRequest, _report_pb2.ListCostItemsResponse]
     """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
+    ListDeviceUse: _grpc.UnaryStreamMultiCallable[_device_pb2.ListDeviceUseRequest, _device_pb2.ListDeviceUseResponse]
+    """ListDeviceUse streams how nodes' devices were used over a period, and how they were meanwhile: power, heat, clocks,
+    errors, energy. It reaches as far back as the bill does. Fails as ExplainCost does.
+    """
     ReportCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
     stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
@@ -139,6 +144,10 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """
     ListCostItems: _aio.UnaryStreamMultiCallable[_report_pb2.ListCostItemsRequest, _report_pb2.ListCostItemsResponse]  # type: ignore[assignment]
     """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
+    ListDeviceUse: _aio.UnaryStreamMultiCallable[_device_pb2.ListDeviceUseRequest, _device_pb2.ListDeviceUseResponse]  # type: ignore[assignment]
+    """ListDeviceUse streams how nodes' devices were used over a period, and how they were meanwhile: power, heat, clocks,
+    errors, energy. It reaches as far back as the bill does. Fails as ExplainCost does.
+    """
     ReportCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ReportCapacityRequest, _governance_service_pb2.ReportCapacityResponse]  # type: ignore[assignment]
     """ReportCapacity stores what benchmarks on a node have shown. Answered means on disk; all reports of a request are
     stored, or none. Fails with INVALID_ARGUMENT (the field named) and UNAVAILABLE (the store cannot commit now).
@@ -243,6 +252,16 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_report_pb2.ListCostItemsResponse], _abc.AsyncIterator[_report_pb2.ListCostItemsResponse]]:
         """ListCostItems streams what the bill of a period is made of, for exports. Fails as ExplainCost does."""
+
+    @_abc_1.abstractmethod
+    def ListDeviceUse(
+        self,
+        request: _device_pb2.ListDeviceUseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_device_pb2.ListDeviceUseResponse], _abc.AsyncIterator[_device_pb2.ListDeviceUseResponse]]:
+        """ListDeviceUse streams how nodes' devices were used over a period, and how they were meanwhile: power, heat, clocks,
+        errors, energy. It reaches as far back as the bill does. Fails as ExplainCost does.
+        """
 
     @_abc_1.abstractmethod
     def ReportCapacity(

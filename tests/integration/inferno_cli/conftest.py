@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
-from inferno.governance.v1 import capacity_pb2, report_pb2
+from inferno.governance.v1 import capacity_pb2, device_pb2, report_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.health.v1 import health_service_pb2 as health
@@ -50,6 +50,7 @@ class FakeMesh(
     bill: governance.GetCostReportResponse = field(default_factory=governance.GetCostReportResponse)
     explained: report_pb2.ExplainCostResponse = field(default_factory=report_pb2.ExplainCostResponse)
     items: Sequence[Item] = ()
+    used: Sequence[device_pb2.DeviceUse] = ()
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
@@ -94,6 +95,11 @@ class FakeMesh(
             yield item_wire.encode(each)
         if self.bill_error:
             self._take(request, context, self.bill_error)
+
+    def ListDeviceUse(self, request: device_pb2.ListDeviceUseRequest, context: Any) -> Iterator[Any]:
+        self._take(request, context, self.bill_error)
+        for each in self.used:
+            yield device_pb2.ListDeviceUseResponse(devices=[each])
 
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)

@@ -139,7 +139,9 @@ def billed(fake: FakeMesh) -> FakeMesh:
                 node_id="node-1", model="filetype", requests=40, errors=1, inferences=40, mean_latency_micros=8_123,
                 mean_queue_micros=120, utilization=0.0312, cost_micros=65_520, measured_seconds=3600,
             ),
-            governance.CostLine(node_id="node-1", cost_micros=2_034_480, measured_seconds=3600, utilization=0.1),
+            governance.CostLine(
+                node_id="node-1", cost_micros=2_034_480, measured_seconds=3600, utilization=0.1, energy_joules=360_000
+            ),
         ],
     )  # fmt: skip
     return fake
@@ -149,8 +151,8 @@ def test_cost_is_a_line_for_each_model_and_the_idle_rest_with_their_total(run: R
     result = run("cost", "--since", "1h")
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert ["node-1", "filetype", "40", "1", "8.12", "0.12", "3.1%", "3600", "$0.06552"] in rows
-    assert ["node-1", "(idle)", "0", "0", "-", "-", "devices", "10.0%", "3600", "$2.034"] in rows
+    assert ["node-1", "filetype", "40", "1", "8.12", "0.12", "3.1%", "3600", "-", "$0.06552"] in rows
+    assert ["node-1", "(idle)", "0", "0", "-", "-", "devices", "10.0%", "3600", "0.100", "$2.034"] in rows
     assert rows[-1][:2] == ["total", "$2.100"]
     request = billed.seen[-1]
     assert request.end.seconds - request.start.seconds == 3600

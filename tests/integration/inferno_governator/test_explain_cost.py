@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from inferno.governance.v1 import governance_service_pb2_grpc, report_pb2
+from inferno.governance.v1 import device_pb2, governance_service_pb2_grpc, report_pb2
 from inferno.governance.v1.telemetry_pb2 import NodeFacts
 from inferno_governator.analysis.breakdown import Dimension
 from inferno_governator.cost_wire import encode_dimensions
@@ -139,3 +139,27 @@ async def test_what_a_bill_is_made_of_is_listed(database_url: str, socket_dir: P
     assert {each.facts.price for each in items} == {3_600_000, 1_800_000}
     assert all(each.minutes <= 60 for each in items)
     assert sum(each.requests for each in items) == 20
+
+
+async def devices(client: Client, **asked: Any) -> list[device_pb2.DeviceUse]:
+    make: Any = governance_service_pb2_grpc.GovernanceServiceStub
+    try:
+        call = make(client.channel).ListDeviceUse(device_pb2.ListDeviceUseRequest(**asked), timeout=20)
+        return [each async for piece in call for each in piece.devices]
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error, "the governator") from error
+
+
+async def test_the_use_of_devices_is_told_by_minute_and_as_a_whole(sqlite_url: str, socket_dir: Path) -> None:
+    async with governator(sqlite_url, socket_dir) as client:
+        now = await two_hours(client)
+        [one] = await devices(client, period=period(now - 3600, 7200), node_id="node-2")
+        minutes = await devices(client, period=period(now, 120), step=device_pb2.DEVICE_STEP_MINUTE)
+        with pytest.raises(InvalidInput, match="at once"):
+            await devices(client, period=period(now - 200_000, 200_000), step=device_pb2.DEVICE_STEP_MINUTE)
+        with pytest.raises(InvalidInput, match="9 is no step"):
+            await devices(client, period=period(now, 60), step=9)
+    assert (one.node_id, one.device_id, one.kind, one.minutes) == ("node-2", "cpu", "cpu", 120)
+    assert (one.measured_seconds, one.utilization, one.memory_total_bytes) == (20, 0.5, 2)
+    assert not one.HasField("mean_power_watts")
+    assert [(each.start.seconds, each.node_id) for each in minutes] == [(now, "node-1"), (now, "node-2")]
