@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from inferno_governator.pools.pool import Pool
-from inferno_governator.providers import local
+from inferno_governator.providers import aws, local, webhook
 from inferno_governator.providers.provider import Provider
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InvalidInput
@@ -37,4 +37,8 @@ def providers(pools: Sequence[Pool], terms: local.Terms, clock: Clock) -> Mappin
 
 
 def _known(terms: local.Terms, clock: Clock) -> Mapping[str, Callable[[Sequence[Pool]], Provider]]:
-    return {"local": lambda pools: local.Local(pools, terms, clock)}
+    return {
+        "local": lambda pools: local.Local(pools, terms, clock),
+        "aws": aws.Aws,
+        "webhook": lambda pools: webhook.Webhook(pools, clock),
+    }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from tests.integration.inferno_governator.aws import forget_all, point_at
+from tests.integration.inferno_governator.providers.aws_world import AwsWorld
 from tests.integration.inferno_governator.providers.local_world import LocalWorld
+from tests.integration.inferno_governator.providers.webhook_world import WebhookWorld
 from tests.integration.inferno_governator.providers.world import World
 
-WORLDS = ("local",)
+WORLDS = ("local", "aws", "webhook")
 
 
 @pytest.fixture
@@ -18,6 +22,21 @@ def local(tmp_path: Path) -> Iterator[LocalWorld]:
     world = LocalWorld(tmp_path)
     yield world
     world.close()
+
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AwsWorld:
+    forget_all(moto)
+    point_at(monkeypatch, moto, tmp_path)
+    return AwsWorld()
+
+
+@pytest_asyncio.fixture
+async def webhook(tmp_path: Path) -> AsyncIterator[WebhookWorld]:
+    world = WebhookWorld(tmp_path)
+    await world.open()
+    yield world
+    await world.close()
 
 
 @pytest.fixture(params=WORLDS)
