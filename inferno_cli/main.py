@@ -43,6 +43,11 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "Show what each model can do on each node, as measured.",
             "inferno_cli.commands.capacity:command",
         ),
+        Entry(
+            "simulate",
+            "Replay a trace on hypothetical fleets and compare costs.",
+            "inferno_cli.commands.simulate:command",
+        ),
     ),
     "Operate the mesh": (
         Entry("drain", "Stop new work to a node and let what runs finish.", "inferno_cli.commands.drain:drain"),

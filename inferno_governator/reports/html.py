@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib import resources
 
 from inferno_governator.analysis.cost_report import CostReport, Timeline
 from inferno_governator.analysis.items import Purpose
 from inferno_governator.analysis.unit_cost import rounded, unit_for
 from inferno_governator.reports import figures, svg
+from inferno_governator.reports.page import figure, legend, page, table
 from inferno_governator.reports.sheet import columns, total_dollars
 from inferno_governator.reports.words import Explanation, explanation, remarks
 
@@ -21,19 +21,12 @@ _REST = "all others"
 def html(report: CostReport) -> str:
     """The whole page."""
     heading = f"Cost, {figures.span(report.period)}"
-    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     sections = [_summary(report), _lines(report)]
     if report.change and report.compared_with:
         sections.insert(1, _change(explanation(report.change), figures.span(report.compared_with)))
     if report.timeline:
         sections += [_costs_over_time(report, report.timeline), _use_over_time(report.timeline)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(heading)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(heading)}</h1>\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return page(heading, sections)
 
 
 def _summary(report: CostReport) -> str:
@@ -72,8 +65,8 @@ def _lines(report: CostReport) -> str:
     names = len(report.by)
     foot = [column.total for column in sheet] if report.by else None
     right = [column.right for column in sheet]
-    table = _table("Lines of the bill", [column.title for column in sheet], right, rows, names, foot)
-    return f"<section>\n<h2>Lines</h2>\n{table}</section>\n"
+    listed = table("Lines of the bill", [column.title for column in sheet], right, rows, names, foot)
+    return f"<section>\n<h2>Lines</h2>\n{listed}</section>\n"
 
 
 def _costs_over_time(report: CostReport, timeline: Timeline) -> str:
@@ -101,8 +94,8 @@ def _costs_over_time(report: CostReport, timeline: Timeline) -> str:
         (figures.moment(bucket.start_minute), cost, *(figures.dollars(each[at], unit) for each in series))
         for at, (bucket, cost) in enumerate(zip(timeline.buckets, shown, strict=True))
     ]
-    table = _table(about.title, ["from (UTC)", "cost", *names], [False, *[True] * (1 + len(names))], rows, 1)
-    return _plot(about.title, plot, _legend(names, classes), table)
+    listed = table(about.title, ["from (UTC)", "cost", *names], [False, *[True] * (1 + len(names))], rows, 1)
+    return figure(about.title, plot, legend(names, classes), listed)
 
 
 def _use_over_time(timeline: Timeline) -> str:
@@ -120,7 +113,7 @@ def _use_over_time(timeline: Timeline) -> str:
     about = svg.About("use", "Utilisation over time", description)
     plot = svg.bars(about, bars, ["c0"], lambda value: f"{value:.6g} %")
     rows = list(zip(starts, told, strict=True))
-    return _plot(about.title, plot, "", _table(about.title, ["from (UTC)", "utilisation"], [False, True], rows, 1))
+    return figure(about.title, plot, "", table(about.title, ["from (UTC)", "utilisation"], [False, True], rows, 1))
 
 
 def _colour(at: int, purpose: Purpose | None) -> str:
@@ -135,55 +128,6 @@ def _described(timeline: Timeline, shown: Sequence[str]) -> str:
     return f"{len(shown)} bars, the highest {shown[most]} from {when} UTC; the table beside it has each value."
 
 
-def _plot(heading: str, plot: str, legend: str, table: str) -> str:
-    return (
-        f"<section>\n<h2>{heading}</h2>\n<figure>{plot}{legend}</figure>\n"
-        f"<details><summary>{heading} as a table</summary>\n{table}</details>\n</section>\n"
-    )
-
-
-def _legend(names: Sequence[str], classes: Sequence[str]) -> str:
-    entries = "".join(
-        f'<li><span class="{colour}"></span>{escape(name)}</li>' for name, colour in zip(names, classes, strict=True)
-    )
-    return f'<ul class="legend">{entries}</ul>'
-
-
 def _label(minute: int, step: int) -> str:
     date, clock = figures.moment(minute).split()
     return date[5:] if step >= _DAY else f"{date[5:]} {clock}"
-
-
-def _table(
-    caption: str,
-    titles: Sequence[str],
-    right: Sequence[bool],
-    rows: Iterable[Sequence[str]],
-    names: int,
-    foot: Sequence[str] | None = None,
-) -> str:
-    """A table; the first ``names`` cells of a row are what it is called."""
-
-    def row(cells: Sequence[str]) -> str:
-        return (
-            "<tr>" + "".join(_cell(cell, head=at < names, right=right[at]) for at, cell in enumerate(cells)) + "</tr>\n"
-        )
-
-    head = "".join(
-        f'<th scope="col"{_RIGHT if right[at] else ""}>{escape(title)}</th>' for at, title in enumerate(titles)
-    )
-    body = "".join(row(cells) for cells in rows)
-    end = f"<tfoot>{row(foot)}</tfoot>\n" if foot else ""
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n{end}</table></div>\n"
-    )
-
-
-_RIGHT = ' class="right"'
-
-
-def _cell(text: str, *, head: bool, right: bool) -> str:
-    if head:
-        return f'<th scope="row">{escape(text)}</th>'
-    return f"<td{_RIGHT if right else ''}>{escape(text)}</td>"
