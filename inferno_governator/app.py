@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,16 +23,26 @@ from inferno_governator.alerts.receiver import Receiver
 from inferno_governator.budgets.hard import enforce
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.caps import Caps
+from inferno_governator.cycle import Cycle
+from inferno_governator.decisions.book import DecisionBook
+from inferno_governator.decisions.mode import Mode, ModeKeeper
+from inferno_governator.decisions.outlook import Outlook
+from inferno_governator.enacting.drains import Drains
+from inferno_governator.enacting.enactor import Enactor
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.metrics_page import serve_metrics
+from inferno_governator.policies.deciding import DecidingSettings
+from inferno_governator.pools.pool import Pool
 from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.rules import Rules
 from inferno_governator.prices.sources.source import Addresses
 from inferno_governator.prometheus.source import PrometheusSource
+from inferno_governator.providers.catalogue import providers
+from inferno_governator.providers.local import Terms as LocalTerms
 from inferno_governator.settings import GovernatorSettings
-from inferno_governator.store.address import parse_database
+from inferno_governator.store.address import data_folder, parse_database
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.store import Store
 from inferno_governator.watch.watcher import Watcher
@@ -74,6 +84,11 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         watcher = Watcher(store, clock, metrics, budgets, objectives, settings.watch_seconds)
         receivers = [Receiver(name, each, store, clock) for name, each in settings.alerts.items()]
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None
+        book, drains = DecisionBook(store, clock), Drains(clock)
+        modes = ModeKeeper(book, Mode(settings.mode))
+        pools = {name: each.pool(name) for name, each in settings.pools.items()}
+        outlook = Outlook(store, clock, pools, prices, budgets, watcher, book)
+        cycle = _cycle(settings, pools, outlook, book, modes, drains, clock)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
             loops = [
@@ -82,6 +97,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                 watch(watcher, receivers),
                 enforce(budgets, caps, clock),
                 *([source.run()] if source is not None else []),
+                *([cycle.run(settings.decide_seconds)] if pools else []),
             ]
             looping = [tasks.create_task(loop) for loop in loops]
             try:
@@ -114,6 +130,22 @@ def _prices(settings: GovernatorSettings, store: Store, clock: Clock) -> PriceKe
     rules = Rules(max_age_days=settings.price_max_age_days, jump_percent=settings.price_jump_percent)
     file = Path(settings.prices) if settings.prices else None
     return PriceKeeper(store, clock, rules, file, Addresses(settings.azure_prices, settings.aws_prices))
+
+
+def _cycle(
+    settings: GovernatorSettings,
+    pools: Mapping[str, Pool],
+    outlook: Outlook,
+    book: DecisionBook,
+    modes: ModeKeeper,
+    drains: Drains,
+    clock: Clock,
+) -> Cycle:
+    folder = Path(settings.local_dir) if settings.local_dir else data_folder() / "nodes"
+    known = providers(list(pools.values()), LocalTerms(folder), clock)
+    enactor = Enactor(book, pools, known, drains, clock)
+    deciding = DecidingSettings(policies=settings.policies, guards=settings.guards)
+    return Cycle(book, enactor, modes, pools, deciding, outlook.look, outlook.measure, clock)
 
 
 def check_listen(listen: str, *, insecure: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from inferno_governator.alerts.settings import ReceiverSettings
 from inferno_governator.budgets.settings import BudgetSettings, checked
+from inferno_governator.policies.settings import GuardSettings, PolicySettings
 from inferno_governator.pools.settings import PoolSettings
 from inferno_governator.pools.settings import checked as checked_pools
 from inferno_governator.prometheus.settings import ScrapedNodeSettings
@@ -78,6 +79,17 @@ class GovernatorSettings(ProcessSettings):
     )
     pools: Annotated[Mapping[str, PoolSettings], pydantic.AfterValidator(checked_pools)] = option(
         {}, help="Nodes of one kind that a provider can start and stop, by the pool's name."
+    )
+    mode: Literal["observe", "advise", "act"] = option(
+        "observe",
+        help="What follows from decisions about nodes: nothing, proposals to approve, or actions in pools that act. "
+        "What inferno decisions mode has set holds until this changes.",
+    )
+    decide_seconds: float = option(10.0, gt=0, help="Seconds between two decisions, where there are pools.")
+    policies: PolicySettings = option(PolicySettings(), help="When nodes are started and stopped.")
+    guards: GuardSettings = option(GuardSettings(), help="What no decision may go beyond.")
+    local_dir: str = option(
+        "", metavar="DIR", help="Folder of the nodes of local pools; without it, inferno/nodes in the XDG data folder."
     )
     objectives: Mapping[str, ObjectiveSettings] = option({}, help="What models promise, by the model's name.")
     alerts: Mapping[str, ReceiverSettings] = option({}, help="Who is told of alerts, by a name of your own.")

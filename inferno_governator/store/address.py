@@ -39,7 +39,7 @@ def parse_database(text: str, env: Mapping[str, str] = os.environ) -> DatabaseAd
         InvalidInput: It is not a URL of a database we know.
     """
     if not text:
-        file = _data_home(env) / "inferno" / "governator.db"
+        file = data_folder(env) / "governator.db"
         return DatabaseAddress(URL.create("sqlite+aiosqlite", database=str(file)), file)
     scheme = text.partition("://")[0]
     if scheme not in _DRIVERS:
@@ -84,10 +84,12 @@ def _for_asyncpg(url: URL) -> URL:
     return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
 
 
-def _data_home(env: Mapping[str, str]) -> Path:
-    """Source: XDG Base Directory Specification; a relative path counts as unset."""
+def data_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the governator keeps what it is not told to keep elsewhere. Source: XDG Base Directory Specification; a
+    relative path counts as unset."""
     given = Path(env.get("XDG_DATA_HOME", ""))
-    return given if given.is_absolute() else Path(env.get("HOME") or Path.home()) / ".local" / "share"
+    home = given if given.is_absolute() else Path(env.get("HOME") or Path.home()) / ".local" / "share"
+    return home / "inferno"
 
 
 def _unknown(text: str) -> InvalidInput:
