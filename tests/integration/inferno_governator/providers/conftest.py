@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import kmock as stand_in
 import pytest
 import pytest_asyncio
 
 from tests.integration.inferno_governator.aws import forget_all, point_at
 from tests.integration.inferno_governator.providers.aws_world import AwsWorld
+from tests.integration.inferno_governator.providers.kubernetes_world import Cluster, KubernetesWorld
 from tests.integration.inferno_governator.providers.local_world import LocalWorld
 from tests.integration.inferno_governator.providers.webhook_world import WebhookWorld
 from tests.integration.inferno_governator.providers.world import World
 
-WORLDS = ("local", "aws", "webhook")
+WORLDS = ("local", "aws", "webhook", "kubernetes")
 
 
 @pytest.fixture
@@ -37,6 +39,12 @@ async def webhook(tmp_path: Path) -> AsyncIterator[WebhookWorld]:
     await world.open()
     yield world
     await world.close()
+
+
+@pytest_asyncio.fixture
+async def kubernetes(tmp_path: Path) -> AsyncIterator[KubernetesWorld]:
+    async with Cluster() as cluster, stand_in.Server(cluster):
+        yield KubernetesWorld(cluster, tmp_path)
 
 
 @pytest.fixture(params=WORLDS)
