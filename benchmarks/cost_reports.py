@@ -24,7 +24,7 @@ from inferno_governator.analysis.breakdown import Dimension
 from inferno_governator.analysis.cost_report import CostReport, Question, Reporter
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.analysis.periods import Period
-from inferno_governator.export.focus import Origin, columns, row
+from inferno_governator.export.focus import Origin, columns, rows
 from inferno_governator.export.writers import CsvWriter
 from inferno_governator.reports.html import html
 from inferno_governator.usage import Facts
@@ -82,7 +82,7 @@ def measure(nodes: int, days: int) -> dict[str, float]:
 
     def exported() -> None:
         writer, shape = CsvWriter(io.StringIO(), columns(Origin())), columns(Origin())
-        writer.write(row(item, shape) for item in items)
+        writer.write(row for item in items for row in rows(item, shape))
 
     by_node = explained(Dimension.NODE, timeline=True)
     steps: dict[str, Callable[[], object]] = {

@@ -88,7 +88,7 @@ def _busy(line: Mapping[str, Any]) -> str:
 
 
 _COLUMNS = (
-    Column("node", "NODE"),
+    Column("node", "NODE", show=lambda name: name or "(commitment unused)"),
     Column("model", "MODEL", show=lambda name: name or "(idle)"),
     Column("requests", "REQUESTS", right=True),
     Column("errors", "ERRORS", right=True, colour=lambda count: "red" if count else None),

@@ -18,7 +18,7 @@ from inferno_cli.bill import without_governator
 from inferno_cli.cost_report import where
 from inferno_governator import cost_wire, item_wire
 from inferno_governator.analysis.items import Item
-from inferno_governator.export.focus import Column, Origin, row
+from inferno_governator.export.focus import Column, Origin, rows
 from inferno_governator.export.focus import columns as focus_columns
 from inferno_governator.export.writers import CsvWriter, Writer, check_parquet, whole_file
 from inferno_runtime.errors import InvalidInput
@@ -77,8 +77,9 @@ async def export(
     done = Written()
     with _writer(form, out, columns) as writer:
         async for items in _items(endpoint, asked):
-            writer.write(row(item, columns) for item in items)
-            done.rows += len(items)
+            made = [row for item in items for row in rows(item, columns)]
+            writer.write(made)
+            done.rows += len(made)
             done.cost_micros += sum(item.cost_micros for item in items)
     return done
 

@@ -25,6 +25,7 @@ _SUMS = {
     "cost_micros": "cost_micros",
     "idle_micros": "idle_micros",
     "overhead_micros": "overhead_micros",
+    "unused_micros": "unused_micros",
     "paid_micros": "paid_time_micros",
     "worked_micros": "worked_time_micros",
     "requests": "requests",

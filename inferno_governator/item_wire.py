@@ -12,6 +12,7 @@ from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.usage import Facts
 
 _PURPOSES = {purpose: wire.CostPurpose.Value(f"COST_PURPOSE_{purpose.name}") for purpose in Purpose}
+_NOT_SAID = Facts(0)
 _FROM_WIRE: dict[int, Purpose] = {number: purpose for purpose, number in _PURPOSES.items()}
 
 
@@ -55,6 +56,9 @@ def _encode(item: Item) -> wire.CostItem:
         request_time_micros=item.request_micros,
         queue_time_micros=item.queue_micros,
         compute_time_micros=item.compute_micros,
+        commitment=facts.commitment,
+        commitment_kind=facts.origin if facts.commitment else "",
+        committed_micros=item.committed_micros,
     )
 
 
@@ -72,6 +76,8 @@ def _decode(sent: wire.CostItem) -> Item:
             instance_type=facts.instance_type,
             spot=facts.spot,
             provider=facts.provider,
+            commitment=sent.commitment,
+            origin=sent.commitment_kind or _NOT_SAID.origin,
         ),
         purpose=_FROM_WIRE[sent.purpose],
         model=sent.model,
@@ -88,4 +94,5 @@ def _decode(sent: wire.CostItem) -> Item:
         request_micros=sent.request_time_micros,
         queue_micros=sent.queue_time_micros,
         compute_micros=sent.compute_time_micros,
+        committed_micros=sent.committed_micros,
     )

@@ -46,6 +46,7 @@ class Facts:
 
     ``price`` is the one it is billed at and ``origin`` where that is from (:class:`inferno_governator.prices.pricing.
     Origin`, "unpriced" where nobody knows it and it is zero); ``reported`` is what its agent was told, 0 for nothing.
+    ``commitment`` names the one that covers the node, and ``committed`` is the part of the price that uses it up.
     """
 
     price: int
@@ -57,6 +58,8 @@ class Facts:
     provider: str = ""
     reported: int = 0
     origin: str = "unpriced"
+    commitment: str = ""
+    committed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ def command(
     "dimensions",
     default="model",
     metavar="DIMENSION,...",
-    help="Lines: node, model, version, team, key, provider, region, gpu, instance, spot, purpose, day, hour "
-    "(default model).",
+    help="Lines: node, model, version, team, key, provider, region, gpu, instance, spot, purpose, commitment, day, "
+    "hour (default model).",
 )
 @click.option(
     "--where", "filters", multiple=True, metavar="DIMENSION=VALUE", help="Count only this; may be given several times."
@@ -78,7 +78,8 @@ def command(
 def report(form: str, out: Path | None, endpoint: mesh.Endpoint, timeout: float, **asked: Any) -> None:
     """Break the cost of a period down, and say why it changed.
 
-    The lines add up to the total, also as they are rounded. Idleness and overhead are lines of their own.
+    The lines add up to the total, also as they are rounded. Idleness, overhead and what is
+    unused of commitments are lines of their own.
     """
     from inferno_cli import cost_report
 

@@ -31,8 +31,10 @@ class Dimension(Enum):
     DAY = "day"
     HOUR = "hour"
     PROVIDER = "provider"
+    COMMITMENT = "commitment"
 
 
+_ORDER = (Purpose.WORK, Purpose.IDLE, Purpose.OVERHEAD, Purpose.UNUSED)
 # Idleness and overhead have none of these: they are lines of their own where a bill is grouped by one.
 OF_WORK = frozenset({Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimension.KEY})
 OF_TIME = frozenset({Dimension.DAY, Dimension.HOUR})
@@ -66,6 +68,7 @@ _VALUES: Mapping[Dimension, Callable[[Item], str]] = {
     Dimension.DAY: _day,
     Dimension.HOUR: _hour,
     Dimension.PROVIDER: attrgetter("facts.provider"),
+    Dimension.COMMITMENT: attrgetter("facts.commitment"),
 }
 
 
@@ -77,6 +80,8 @@ class Sums:
     # Parts of the cost.
     idle_micros: int = 0
     overhead_micros: int = 0
+    # Of it, what was paid for commitments that nobody used.
+    unused_micros: int = 0
     # Time of nodes that was paid for, and the part of it in which models computed.
     paid_micros: int = 0
     worked_micros: int = 0
@@ -110,8 +115,10 @@ class Sums:
             self.compute_micros += item.compute_micros
         elif item.purpose is Purpose.IDLE:
             self.idle_micros += item.cost_micros
-        else:
+        elif item.purpose is Purpose.OVERHEAD:
             self.overhead_micros += item.cost_micros
+        else:
+            self.unused_micros += item.cost_micros
 
 
 _FIELDS = {each.name: attrgetter(each.name) for each in fields(Sums)}
@@ -121,8 +128,9 @@ _FIELDS = {each.name: attrgetter(each.name) for each in fields(Sums)}
 class Line:
     """One line: its place in each dimension, and its sums.
 
-    ``purpose`` is None where work, idleness and overhead are in one line. ``others`` counts the lines that are folded
-    into this one; its values are then empty.
+    ``purpose`` is None where work, idleness and overhead are in one line; what is unused of commitments is in it only
+    where a bill is not grouped at all. ``others`` counts the lines that are folded into this one; its values are then
+    empty.
     """
 
     values: tuple[str, ...]
@@ -165,7 +173,8 @@ class Breakdown:
         return kept
 
     def _key(self, item: Item) -> Key:
-        return tuple([value(item) for value in self._values]), item.purpose if self._apart else None
+        apart = self._apart or (self._values and item.purpose is Purpose.UNUSED)
+        return tuple([value(item) for value in self._values]), item.purpose if apart else None
 
     def total(self) -> Sums:
         """What all lines add up to."""
@@ -188,10 +197,8 @@ def ordered(by: Sequence[Dimension], lines: Iterable[Line]) -> list[Line]:
 
 
 def _last(line: Line) -> int:
-    """Work first, then idleness, then overhead."""
-    if line.purpose is None or line.purpose is Purpose.WORK:
-        return 0
-    return 1 if line.purpose is Purpose.IDLE else 2
+    """Work first, then idleness, overhead, and what is unused of commitments."""
+    return 0 if line.purpose is None else _ORDER.index(line.purpose)
 
 
 def merged(several: Iterable[Sums]) -> Sums:

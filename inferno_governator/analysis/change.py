@@ -17,6 +17,8 @@ What comes and goes: a node in only one of the periods is taken together with su
 replacement at another price is a price; a nature, or a model, in only one period has the price, or the effort, of that
 period in both, so that all of its coming or going is mix.
 
+What is paid for commitments that nobody uses is time without work as well, and its change is utilisation's, whole.
+
 Where one of the periods has no request, nothing can be said for a request: then the worked time is demand's, and all
 other time is utilisation's.
 """
@@ -85,12 +87,17 @@ class Account:
 
     cost: int = 0
     paid: int = 0
+    # What was paid for commitments that nobody used: time without work that no node had.
+    unused: int = 0
     nodes: dict[_Cell, list[int]] = field(default_factory=dict)
     models: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def add(self, items: Iterable[Item]) -> None:
         """Count items; in any number of pieces."""
         for item in items:
+            if item.purpose is Purpose.UNUSED:
+                self.unused += item.cost_micros
+                continue
             # What cost something took some time: a price needs it.
             paid = max(item.paid_micros, 1) if item.cost_micros else item.paid_micros
             if not paid:
@@ -125,11 +132,11 @@ def change(before: Account, after: Account) -> Change:
         parts = _by_time(work, (before.paid, after.paid), nodes)
     price, asked, idle, effort, of_models, of_nodes = _whole(parts, after.cost - before.cost)
     return Change(
-        before_micros=before.cost,
-        after_micros=after.cost,
+        before_micros=before.cost + before.unused,
+        after_micros=after.cost + after.unused,
         price_micros=price,
         demand_micros=asked,
-        idle_micros=idle,
+        idle_micros=idle + after.unused - before.unused,
         effort_micros=effort,
         models_micros=of_models,
         nodes_micros=of_nodes,

@@ -145,6 +145,10 @@ def _items_of(at: NodeMinute, facts: Facts, work: Sequence[ModelUse], measured: 
         items.append(Item(minute, 1, node, facts, Purpose.IDLE, "", "", "", "", paid_idle, cost_idle))
     if paid > served:
         items.append(Item(minute, 1, node, facts, Purpose.OVERHEAD, "", "", "", "", paid - served, cost_overhead))
+    if facts.committed:
+        used = min(cost, metered(facts.committed, minute * MINUTE_MICROS, paid))
+        parts = apportion(used, [item.cost_micros for item in items])
+        return [item._replace(committed_micros=part) for item, part in zip(items, parts, strict=True)]
     return items
 
 

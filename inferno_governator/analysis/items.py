@@ -20,13 +20,16 @@ class Purpose(Enum):
     IDLE = "idle"
     # The node could not serve: it started, loaded models, drained, or nobody measured it within its life.
     OVERHEAD = "overhead"
+    # No node's time: a commitment was paid for that no node used.
+    UNUSED = "unused"
 
 
 class Item(NamedTuple):
     """One use of one node in a stretch of time.
 
     Times are in microseconds and money in micro-dollars. Over any stretch, ``paid_micros`` of a node's items add up to
-    the time the node is billed for, and ``cost_micros`` to its bill, exactly.
+    the time the node is billed for, and ``cost_micros`` to its bill, exactly. What is unused of a commitment is an item
+    of no node.
     """
 
     # Unix minutes: from ``start_minute``, ``minutes`` long (1, 60 or 1440; shorter at the edges of a question, longer
@@ -37,7 +40,7 @@ class Item(NamedTuple):
     # The node's price and nature while it was so; a stretch in which they changed has an item for each.
     facts: Facts
     purpose: Purpose
-    # Empty for idleness and overhead.
+    # Empty but for work.
     model: str
     version: str
     # Who asked: empty where nobody says (no proxy reports it, or calls need no key).
@@ -54,3 +57,5 @@ class Item(NamedTuple):
     request_micros: int = 0
     queue_micros: int = 0
     compute_micros: int = 0
+    # The part of the cost that used up the commitment of the facts.
+    committed_micros: int = 0

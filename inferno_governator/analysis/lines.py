@@ -1,4 +1,5 @@
-"""The bill as one line for each node and model: items and the use of devices, added up."""
+"""The bill as one line for each node and model: items and the use of devices, added up. What is unused of a commitment
+is a line of no node under the commitment's name."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inferno_governator.analysis.device_use import DeviceTotal
-from inferno_governator.analysis.items import Item
+from inferno_governator.analysis.items import Item, Purpose
 
 # The model of the line for what a node cost while none computed.
 IDLE = ""
@@ -55,6 +56,9 @@ class Lines:
     def add(self, items: Iterable[Item], devices: Iterable[DeviceTotal] = ()) -> None:
         """Add items, and what the devices did meanwhile."""
         for item in items:
+            if item.purpose is Purpose.UNUSED:
+                self._tallies.setdefault(("", item.facts.commitment), Tally()).cost_micros += item.cost_micros
+                continue
             self._paid[item.node] = self._paid.get(item.node, 0) + item.paid_micros
             tally = self._tally(item.node, item.model)
             tally.cost_micros += item.cost_micros
@@ -71,8 +75,9 @@ class Lines:
             idle.energy_millijoules += device.energy_millijoules
 
     def lines(self) -> list[Line]:
-        """Lines in the order of node and model, the idle line of a node first."""
-        return [self._line(node, model, tally) for (node, model), tally in sorted(self._tallies.items())]
+        """Lines in the order of node and model, the idle line of a node first, unused commitments last."""
+        places = sorted(self._tallies.items(), key=lambda place: (not place[0][0], place[0]))
+        return [self._line(node, model, tally) for (node, model), tally in places]
 
     def _tally(self, node: str, model: str) -> Tally:
         # Every node has its idle line, also one that was never idle.

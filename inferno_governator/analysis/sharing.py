@@ -113,9 +113,10 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
     errors = _weights(item.errors, [use.errors for use in uses])
     seen = [use.request_micros for use in uses]
     times = _weights(item.request_micros, seen) if item.request_micros or any(seen) else requests
+    costs = apportion(item.cost_micros, times)
     columns = zip(
         apportion(item.paid_micros, times),
-        apportion(item.cost_micros, times),
+        costs,
         apportion(item.requests, requests),
         apportion(item.errors, errors),
         apportion(item.inferences, requests),
@@ -124,6 +125,7 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
         apportion(item.request_micros, times),
         apportion(item.queue_micros, times),
         apportion(item.compute_micros, times),
+        apportion(item.committed_micros, costs),
         strict=True,
     )
     callers = (("", ""), *((use.team, use.key) for use in uses))

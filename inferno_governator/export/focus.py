@@ -2,8 +2,11 @@
 
 Every column that the specification calls mandatory is there, and the conditional and recommended ones that apply; the
 sections named below are those of its column definitions. Columns of our own begin with ``x_``. Not there, because
-nothing here would fill them: availability zones, capacity reservations, commitment discounts (a node is billed at the
-price it has, whatever commitment that is from), sub accounts (a team is a tag) and pricing currencies.
+nothing here would fill them: availability zones, capacity reservations, sub accounts (a team is a tag) and pricing
+currencies.
+
+A commitment is billed hour by hour as it is used or not, so it has no row of category "Purchase". A node of which a
+savings plan covers a part is two rows.
 """
 
 from __future__ import annotations
@@ -11,23 +14,27 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
+from typing import Any
 
 from inferno_governator.analysis.items import Item, Purpose
-from inferno_governator.money import MICROS_PER_HOUR
+from inferno_governator.money import MICROS_PER_HOUR, apportion
 
 _MICRO = Decimal("0.000001")
 # Enough for a unit price times a quantity to be the cost to the micro-dollar, up to a million dollars an hour.
 QUANTITY_PLACES = 12
 _QUANTITY = Decimal(1).scaleb(-QUANTITY_PLACES)
 _UNKNOWN = "Unknown"
+_RESERVATION = "reservation"
+_COUNTERS = ("requests", "errors", "inferences", "input_tokens", "output_tokens")
 _CHARGES = {
     Purpose.WORK: "Inference of {model} on {node}, {kind} at ${price} an hour",
     Purpose.IDLE: "Idle time of {node}, {kind} at ${price} an hour",
     Purpose.OVERHEAD: "Start, loading and drain of {node}, {kind} at ${price} an hour",
+    Purpose.UNUSED: "Unused part of the commitment {commitment}, {kind} at ${price} an hour",
 }
 
 
@@ -63,9 +70,25 @@ class Column:
     value: Callable[[Item], Value]
 
 
-def row(item: Item, columns: Sequence[Column]) -> list[Value]:
-    """An item as a row."""
-    return [column.value(item) for column in columns]
+def rows(item: Item, columns: Sequence[Column]) -> list[list[Value]]:
+    """An item as a row, or two where a commitment covers a part of it."""
+    return [[column.value(part) for column in columns] for part in _parts(item)]
+
+
+def _parts(item: Item) -> list[Item]:
+    """What a commitment paid, and the rest, which is none of its."""
+    used, rest = item.committed_micros, item.cost_micros - item.committed_micros
+    if not item.facts.commitment or not rest:
+        return [item]
+    plain = replace(item.facts, commitment="", committed=0)
+    if not used:
+        return [item._replace(facts=plain)]
+    used_time, rest_time = apportion(item.paid_micros, (used, rest))
+    none: dict[str, Any] = dict.fromkeys((*_COUNTERS, "committed_micros"), 0)
+    return [
+        item._replace(paid_micros=used_time, cost_micros=used),
+        item._replace(facts=plain, paid_micros=rest_time, cost_micros=rest, **none),
+    ]
 
 
 def _cost(item: Item) -> Decimal:
@@ -86,7 +109,9 @@ def _billed_hours(item: Item) -> Decimal:
     return (Decimal(item.cost_micros) / item.facts.price).quantize(_QUANTITY, ROUND_HALF_EVEN)
 
 
-def _consumed_seconds(item: Item) -> Decimal:
+def _consumed_seconds(item: Item) -> Decimal | None:
+    if item.purpose is Purpose.UNUSED:
+        return None
     return Decimal(item.paid_micros) * _MICRO
 
 
@@ -105,7 +130,7 @@ def _next_month(item: Item) -> datetime:
 
 
 def _kind(item: Item) -> str:
-    return item.facts.instance_type or item.facts.device or "node"
+    return item.facts.instance_type or item.facts.device or ("commitment" if item.purpose is Purpose.UNUSED else "node")
 
 
 def _price_id(item: Item) -> str:
@@ -114,7 +139,9 @@ def _price_id(item: Item) -> str:
 
 def _description(item: Item) -> str:
     price = f"{item.facts.price / 1_000_000:.6f}"
-    return _CHARGES[item.purpose].format(model=item.model, node=item.node, kind=_kind(item), price=price)
+    return _CHARGES[item.purpose].format(
+        model=item.model, node=item.node, kind=_kind(item), price=price, commitment=item.facts.commitment
+    )
 
 
 def _details(item: Item) -> str | None:
@@ -142,6 +169,48 @@ def _tags(item: Item) -> str:
     return json.dumps({name: value for name, value in tags.items() if value}, ensure_ascii=False)
 
 
+def _commitment(item: Item) -> str | None:
+    return item.facts.commitment or None
+
+
+def _by_time(item: Item) -> bool:
+    """True for a commitment to machines, false for one to spending."""
+    return item.facts.origin == _RESERVATION
+
+
+def _of_commitment(by_time: str, by_spend: str) -> Callable[[Item], Value]:
+    def value(item: Item) -> Value:
+        if not item.facts.commitment:
+            return None
+        return by_time if _by_time(item) else by_spend
+
+    return value
+
+
+def _committed_quantity(item: Item) -> Decimal | None:
+    """Hours of machines, or dollars; null where it takes back what was billed twice ("MUST be the positive ...")."""
+    if not item.facts.commitment:
+        return None
+    quantity = _billed_hours(item) if _by_time(item) else _cost(item).quantize(_QUANTITY)
+    return quantity if quantity > 0 else None
+
+
+def _pricing_category(item: Item) -> str:
+    if item.facts.commitment:
+        return "Committed"
+    return "Dynamic" if item.facts.spot else "Standard"
+
+
+def _status(item: Item) -> str | None:
+    if not item.facts.commitment:
+        return None
+    return "Unused" if item.purpose is Purpose.UNUSED else "Used"
+
+
+def _node(item: Item) -> str | None:
+    return item.node or None
+
+
 def _always(value: Value) -> Callable[[Item], Value]:
     return lambda _: value
 
@@ -165,8 +234,15 @@ def columns(origin: Origin) -> tuple[Column, ...]:
         Column("ChargeFrequency", Type.TEXT, _always("Usage-Based")),
         Column("ChargePeriodEnd", Type.TIME, lambda item: _time(item.start_minute + item.minutes)),
         Column("ChargePeriodStart", Type.TIME, lambda item: _time(item.start_minute)),
+        Column("CommitmentDiscountCategory", Type.TEXT, _of_commitment("Usage", "Spend")),
+        Column("CommitmentDiscountId", Type.TEXT, _commitment),
+        Column("CommitmentDiscountName", Type.TEXT, _commitment),
+        Column("CommitmentDiscountQuantity", Type.QUANTITY, _committed_quantity),
+        Column("CommitmentDiscountStatus", Type.TEXT, _status),
+        Column("CommitmentDiscountType", Type.TEXT, _of_commitment("Reservation", "Savings Plan")),
+        Column("CommitmentDiscountUnit", Type.TEXT, _of_commitment("Hours", "USD")),
         Column("ConsumedQuantity", Type.QUANTITY, _consumed_seconds),
-        Column("ConsumedUnit", Type.TEXT, _always("Seconds")),
+        Column("ConsumedUnit", Type.TEXT, lambda item: "Seconds" if item.node else None),
         Column("ContractedCost", Type.MONEY, _cost),
         Column("ContractedUnitPrice", Type.MONEY, _price),
         Column("EffectiveCost", Type.MONEY, _cost),
@@ -174,16 +250,16 @@ def columns(origin: Origin) -> tuple[Column, ...]:
         Column("InvoiceIssuerName", Type.TEXT, provider),
         Column("ListCost", Type.MONEY, _cost),
         Column("ListUnitPrice", Type.MONEY, _price),
-        Column("PricingCategory", Type.TEXT, lambda item: "Dynamic" if item.facts.spot else "Standard"),
+        Column("PricingCategory", Type.TEXT, _pricing_category),
         Column("PricingQuantity", Type.QUANTITY, _billed_hours),
         Column("PricingUnit", Type.TEXT, _always("Hours")),
         Column("ProviderName", Type.TEXT, provider),
         Column("PublisherName", Type.TEXT, provider),
         Column("RegionId", Type.TEXT, lambda item: item.facts.region or None),
         Column("RegionName", Type.TEXT, lambda item: item.facts.region or None),
-        Column("ResourceId", Type.TEXT, lambda item: item.node),
-        Column("ResourceName", Type.TEXT, lambda item: item.node),
-        Column("ResourceType", Type.TEXT, _always("Node")),
+        Column("ResourceId", Type.TEXT, _node),
+        Column("ResourceName", Type.TEXT, _node),
+        Column("ResourceType", Type.TEXT, lambda item: "Node" if item.node else None),
         Column("ServiceCategory", Type.TEXT, _always("AI and Machine Learning")),
         Column("ServiceName", Type.TEXT, _always("Inference")),
         Column("ServiceSubcategory", Type.TEXT, _always("AI Platforms")),

@@ -11,18 +11,19 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.analysis.commitments import changed_terms
 from inferno_governator.analysis.cost import FactsChange
 from inferno_governator.prices import overlay as terms
 from inferno_governator.prices import table
 from inferno_governator.prices.book import Known, PriceBook
 from inferno_governator.prices.offers import OfferKey, Quote
 from inferno_governator.prices.overlay import Overlay
-from inferno_governator.prices.pricing import CommitmentUse, Origin, Priced, price_fleet
+from inferno_governator.prices.pricing import CommitmentUse, Origin, Priced, in_force, price_fleet
 from inferno_governator.prices.rebilling import rebilled
 from inferno_governator.prices.rules import Rules, State, Verdict, impossible
 from inferno_governator.prices.sources.source import Addresses
 from inferno_governator.prices.taking import Outcome, Taken, When, take
-from inferno_governator.store import books
+from inferno_governator.store import books, commitments
 from inferno_governator.store import facts as fact_rows
 from inferno_governator.store import prices as price_rows
 from inferno_governator.store.facts import Statement
@@ -75,6 +76,8 @@ class PriceKeeper:
         self._watts: dict[str, int] = {}
         self._watts_due = 0.0
         self._unpriced: set[str] = set()
+        # The minute from which each commitment counts: when it was read first.
+        self._counts_from: dict[str, int] = {}
         # Which database was filled: the count of those set aside before it.
         self._filled = -1
 
@@ -103,8 +106,10 @@ class PriceKeeper:
         """The same facts with the price of the node in a minute."""
         self._fleet[node] = facts
         # Only a commitment makes the price of one depend on the others.
-        nodes = self._fleet if self.overlay.commitments else {node: facts}
-        priced, _ = price_fleet(nodes, minute, self.book, self.overlay, self._watts)
+        counting = [each for each in self.overlay.commitments if self._counts_from.get(each.name, minute + 1) <= minute]
+        nodes = self._fleet if counting else {node: facts}
+        known = replace(self.overlay, commitments=tuple(counting))
+        priced, _ = price_fleet(nodes, minute, self.book, known, self._watts)
         return _with(facts, priced[node])
 
     async def take(self, quotes: Sequence[Quote], *, confirmed: bool = False) -> list[Outcome]:
@@ -249,6 +254,7 @@ class PriceKeeper:
         self._fleet = {name: each.facts for name, each in known.items() if each.node in present}
         priced, _ = price_fleet(self._fleet, when.minute, book, self.overlay, self._watts)
         self._warn(priced)
+        await self._keep_terms(connection, when.minute)
         changes = []
         for name, facts in self._fleet.items():
             again = _with(facts, priced[name])
@@ -257,6 +263,13 @@ class PriceKeeper:
                 changes.append(Statement(known[name].node, max(when.minute + 1, known[name].minute), again))
                 self._fleet[name] = again
         await fact_rows.record(connection, changes)
+
+    async def _keep_terms(self, connection: AsyncConnection, minute: int) -> None:
+        """Note what commitments cost from now on; those that are new count at once, and what nodes pay follows."""
+        known = await commitments.read(connection)
+        now = in_force(self.overlay, minute)
+        await commitments.write(connection, changed_terms(known, now, minute))
+        self._counts_from = {name: known[name][0].minute if name in known else minute for name in now}
 
     def _warn(self, priced: Mapping[str, Priced]) -> None:
         """Say once of each node that it is billed at zero because nobody knows its price."""
@@ -329,7 +342,13 @@ def _time(minute: int) -> str:
 
 
 def _with(facts: Facts, priced: Priced) -> Facts:
-    return replace(facts, price=priced.micros, origin=priced.origin.value)
+    return replace(
+        facts,
+        price=priced.micros,
+        origin=priced.origin.value,
+        commitment=priced.commitment,
+        committed=priced.committed,
+    )
 
 
 def _wavers(before: Facts, after: Facts) -> bool:

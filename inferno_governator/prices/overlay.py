@@ -154,11 +154,15 @@ def parse(content: bytes, file: Path) -> Overlay:
             problems.append(f"{file}:{line}: {section} is no list.")
         else:
             sections[section] = tuple(_entries(given, make, f"{file}", section, problems))
-    commitments = (*sections.get("reservations", ()), *sections.get("savings_plans", ()))
+    commitments: dict[str, Commitment] = {}
+    for each in (*sections.get("reservations", ()), *sections.get("savings_plans", ())):
+        if each.name in commitments:
+            problems.append(f"{file}: there are two commitments {each.name!r}, and the bill tells them by name.")
+        commitments.setdefault(each.name, each)
     return Overlay(
         nodes=sections.get("nodes", ()),
         owned=sections.get("owned", ()),
-        commitments=commitments,
+        commitments=tuple(commitments.values()),
         discounts=sections.get("discounts", ()),
         spot_history=tuple(file.parent / name for name in sections.get("spot_history", ())),
         problems=tuple(problems),

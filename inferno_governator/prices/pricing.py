@@ -14,6 +14,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from inferno_governator.analysis.commitments import Term
 from inferno_governator.money import apportion
 from inferno_governator.prices import gpus
 from inferno_governator.prices.book import PriceBook
@@ -39,11 +40,16 @@ class Origin(Enum):
 
 
 class Priced(NamedTuple):
-    """A node's price in micro-dollars an hour, where it is from, and why, in words."""
+    """A node's price in micro-dollars an hour, where it is from, and why, in words.
+
+    ``committed`` is the part of the price that uses up a ``commitment``, by its name.
+    """
 
     micros: int
     origin: Origin
     reason: str
+    commitment: str = ""
+    committed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +80,45 @@ def price_fleet(
     """
     priced = {name: _alone(name, facts, minute, book, overlay, watts.get(name)) for name, facts in nodes.items()}
     uses: list[CommitmentUse] = []
-    day = datetime.fromtimestamp(minute * 60, UTC).date()
     # Whom a commitment covers must not depend on who came first, or prices would change with every restart.
     free = [name for name in sorted(nodes) if priced[name].origin in _COVERABLE]
-    for commitment in overlay.commitments:
-        if commitment.start <= day < commitment.end:
-            fit = [name for name in free if commitment.scope.covers(nodes[name])]
-            covered, used = (_reserve if commitment.count else _spend)(commitment, fit, priced)
-            priced |= covered
-            free = [name for name in free if name not in covered]
-            uses.append(CommitmentUse(commitment, tuple(covered), used))
+    for commitment in _lasting(overlay, minute):
+        fit = [name for name in free if commitment.scope.covers(nodes[name])]
+        covered, used = (_reserve if commitment.count else _spend)(commitment, fit, priced)
+        priced |= covered
+        free = [name for name in free if name not in covered]
+        uses.append(CommitmentUse(commitment, tuple(covered), used))
     return priced, uses
+
+
+def in_force(overlay: Overlay, minute: int) -> dict[str, Term]:
+    """What each commitment costs in a minute, used or not, and what it is about, by its name."""
+    return {
+        each.name: Term(
+            minute,
+            Facts(
+                each.micros,
+                region=_exact(each.scope.region),
+                instance_type=_exact(each.scope.instance_type),
+                provider=_exact(each.scope.cloud),
+                origin=(Origin.RESERVATION if each.count else Origin.SAVINGS_PLAN).value,
+                commitment=each.name,
+                committed=each.micros,
+            ),
+            each.count,
+        )
+        for each in _lasting(overlay, minute)
+    }
+
+
+def _lasting(overlay: Overlay, minute: int) -> list[Commitment]:
+    day = datetime.fromtimestamp(minute * 60, UTC).date()
+    return [each for each in overlay.commitments if each.start <= day < each.end]
+
+
+def _exact(pattern: str) -> str:
+    """What a pattern stands for, where it is one thing alone."""
+    return "" if any(letter in pattern for letter in "*?[") else pattern
 
 
 _COVERABLE = frozenset({Origin.CATALOGUE, Origin.ESTIMATE, Origin.UNPRICED})
@@ -96,7 +130,9 @@ _Covered = tuple[dict[str, Priced], int]
 def _reserve(commitment: Commitment, fit: list[str], _: Mapping[str, Priced]) -> _Covered:
     shares = apportion(commitment.micros, [1] * commitment.count)
     covered = {
-        name: Priced(share, Origin.RESERVATION, f"It is covered by the reservation {commitment.name}.")
+        name: Priced(
+            share, Origin.RESERVATION, f"It is covered by the reservation {commitment.name}.", commitment.name, share
+        )
         for name, share in zip(fit, shares, strict=False)
     }
     return covered, sum(each.micros for each in covered.values())
@@ -113,7 +149,8 @@ def _spend(commitment: Commitment, fit: list[str], priced: Mapping[str, Priced])
         # Where the rest does not reach, the part of the machine that it leaves costs the list price.
         spent = min(rate, left)
         price = spent + full * (rate - spent) // rate
-        covered[name] = Priced(price, Origin.SAVINGS_PLAN, f"It is covered by the savings plan {commitment.name}.")
+        reason = f"It is covered by the savings plan {commitment.name}."
+        covered[name] = Priced(price, Origin.SAVINGS_PLAN, reason, commitment.name, spent)
         left -= spent
     return covered, commitment.micros - left
 

@@ -15,6 +15,7 @@ _SIGNIFICANT = 4
 _NANOS_PER_DOLLAR = 1_000_000_000
 _MICROS_PER_DOLLAR = 1_000_000
 MINUS = "\N{MINUS SIGN}"
+_UNUSED = "(commitment unused)"
 _TITLES = {Dimension.GPU: "gpu type", Dimension.INSTANCE: "instance type"}
 
 
@@ -53,9 +54,10 @@ def shares(costs: Sequence[int]) -> list[str]:
     >>> shares([1, 1, 1])
     ['33.4 %', '33.3 %', '33.3 %']
     """
-    if not sum(costs):
+    if sum(costs) <= 0:
         return ["-"] * len(costs)
-    return [f"{part // 10}.{part % 10} %" for part in apportion(1000, costs)]
+    # The parts of costs below zero are below zero.
+    return [f"{MINUS if part < 0 else ''}{abs(part) // 10}.{abs(part) % 10} %" for part in apportion(1000, costs)]
 
 
 def percent(part: int | Fraction, whole: int = 1) -> str:
@@ -76,8 +78,13 @@ def title(dimension: Dimension) -> str:
 def labels(line: Line, width: int) -> list[str]:
     """What a line is called in each of ``width`` dimensions."""
     if line.others:
-        own = f"({line.others} others)" if line.purpose in (None, Purpose.WORK) else f"({line.purpose.value})"
+        names = {Purpose.IDLE: "(idle)", Purpose.OVERHEAD: "(overhead)", Purpose.UNUSED: _UNUSED}
+        own = names.get(line.purpose or Purpose.WORK, f"({line.others} others)")
         return [own, *[""] * (width - 1)]
+    if line.purpose is Purpose.UNUSED:
+        # Also where it has a name in every dimension: that is a region's, or a day's, and not its own.
+        told = [value or _UNUSED for value in line.values]
+        return told if _UNUSED in told else [*told[:-1], f"{told[-1]} {_UNUSED}"]
     absent = f"({line.purpose.value})" if line.purpose in (Purpose.IDLE, Purpose.OVERHEAD) else "(unknown)"
     return [value or absent for value in line.values]
 

@@ -35,6 +35,7 @@ def _summary(report: CostReport) -> str:
         ("Total", total_dollars(report)),
         ("Idle", figures.percent(total.idle_micros, total.cost_micros)),
         ("Overhead", figures.percent(total.overhead_micros, total.cost_micros)),
+        *([("Unused", figures.percent(total.unused_micros, total.cost_micros))] if total.unused_micros else []),
         ("Utilisation", figures.percent(total.worked_micros, total.paid_micros)),
         ("Requests", figures.count(total.requests)),
     ]
@@ -82,7 +83,8 @@ def _costs_over_time(report: CostReport, timeline: Timeline) -> str:
     bars = [
         svg.Bar(
             label=_label(bucket.start_minute, timeline.step_minutes),
-            parts=[part / _MICROS for part in bucket.line_micros[: len(names)]],
+            # What takes back what was billed twice has no height.
+            parts=[max(0, part) / _MICROS for part in bucket.line_micros[: len(names)]],
             sentence=f"{figures.moment(bucket.start_minute)}: {cost}",
         )
         for bucket, cost in zip(timeline.buckets, shown, strict=True)

@@ -30,6 +30,8 @@ def columns(report: CostReport) -> list[Column]:
             made.append(_each(report, "idle", lambda sums: figures.percent(sums.idle_micros, sums.cost_micros)))
         if total.overhead_micros:
             made.append(_each(report, "overhead", lambda sums: figures.percent(sums.overhead_micros, sums.cost_micros)))
+    if total.unused_micros:
+        made.append(_each(report, "unused", lambda sums: figures.percent(sums.unused_micros, sums.cost_micros)))
     made.append(_each(report, "requests", lambda sums: figures.count(sums.requests)))
     if total.errors:
         made.append(_each(report, "errors", lambda sums: figures.count(sums.errors)))
@@ -65,7 +67,7 @@ def _costs(report: CostReport) -> list[Column]:
         told = [figures.dollars(change, unit, signed=True) for change in changes]
         made.append(Column("change", told, figures.dollars(sum(changes), unit, signed=True)))
     if len(costs) > 1:
-        made.append(Column("share", figures.shares(costs), "100.0 %" if sum(costs) else "-"))
+        made.append(Column("share", figures.shares(costs), "100.0 %" if sum(costs) > 0 else "-"))
     return made
 
 

@@ -25,6 +25,8 @@ _FIELDS = {
     "provider": "provider",
     "reported_micros_per_hour": "reported",
     "price_origin": "origin",
+    "commitment": "commitment",
+    "committed_micros_per_hour": "committed",
 }
 COLUMNS = tuple(_FIELDS)
 # Below both databases' bound of parameters.

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.analysis.commitments import CommitmentMeter
 from inferno_governator.analysis.cost import cut
 from inferno_governator.analysis.items import Item
-from inferno_governator.store import books, items, usage_reader
+from inferno_governator.store import books, commitments, items, usage_reader
 from inferno_governator.store.items import DAY, HOUR, Subjects, Wanted
 from inferno_governator.store.requests import stretches
 from inferno_governator.store.schema import Node, table
@@ -43,13 +44,25 @@ class ItemReader:
     def __init__(self, connection: AsyncConnection, subjects: Subjects, *, together: bool = False) -> None:
         self._connection = connection
         self._subjects = subjects
+        self._together = together
         self._whole = items.read_together if together else items.read
         # By length and first minute: the numbers of nodes of which the stretch is open.
         self._open: dict[int, dict[int, set[int]]] = {}
         self._sealed: dict[int, int] = {}
 
     async def read(self, start: int, end: int) -> Chunks:
-        """Items from one minute until before another, in chunks that bound memory, about in order of time."""
+        """Items from one minute until before another, in chunks that bound memory, about in order of time; last what
+        is unused of commitments."""
+        if start >= end:
+            return
+        meter = CommitmentMeter(await commitments.read(self._connection), start, end, together=self._together)
+        async for chunk in self._used(start, end):
+            meter.count(chunk)
+            yield chunk
+        if unused := meter.unused():
+            yield unused
+
+    async def _used(self, start: int, end: int) -> Chunks:
         await self._subjects.learn(self._connection)
         for length in (HOUR, DAY):
             self._open[length] = await self._opened(length, start - start % length, end)

@@ -50,6 +50,7 @@ class _ItemCounts(SQLModel):
     request_micros: int = Field(sa_type=BigInteger)
     queue_micros: int = Field(sa_type=BigInteger)
     compute_micros: int = Field(sa_type=BigInteger)
+    committed_micros: int = Field(sa_type=BigInteger)
 
 
 class ItemHour(_ItemCounts, table=True):
@@ -64,6 +65,26 @@ class ItemDay(_ItemCounts, table=True):
 
     __tablename__ = "item_day"
     __table_args__ = (_NO_ROWID,)
+
+
+class CommitmentTerm(SQLModel, table=True):
+    """What a commitment costs, used or not, from a minute on, until its next row. Rows are few and never deleted."""
+
+    __tablename__ = "commitment_term"
+    __table_args__ = (_NO_ROWID,)
+
+    name: str = Field(primary_key=True)
+    effective_minute: int = Field(primary_key=True, sa_type=BigInteger)
+    # 0: it is over.
+    price_micros_per_hour: int = Field(sa_type=BigInteger)
+    # Machines that it covers whole; 0: it is a savings plan.
+    places: int
+    # As price_origin of node_facts.
+    origin: str
+    # Which machines it is about, where it is about one cloud, region or type; empty otherwise.
+    provider: str
+    region: str
+    instance_type: str
 
 
 class OpenHour(SQLModel, table=True):

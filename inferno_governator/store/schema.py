@@ -42,6 +42,9 @@ class NodeFacts(SQLModel, table=True):
     reported_micros_per_hour: int = Field(sa_type=BigInteger)
     # Where the price is from: a value of inferno_governator.prices.pricing.Origin.
     price_origin: str
+    # The commitment that covers it, by its name, and the part of the price that uses it up.
+    commitment: str
+    committed_micros_per_hour: int = Field(sa_type=BigInteger)
 
 
 class StreamPosition(SQLModel, table=True):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from inferno_governator.alerts.alert import Alert, Finding, Kind, Severity
 from inferno_governator.alerts.judging import AlertBook
 from inferno_governator.analysis.change import account, change
-from inferno_governator.analysis.items import Item
+from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.budgets import findings as budget_findings
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.metrics import Metrics
@@ -213,10 +213,11 @@ class Watcher:
         return spend_watch.finding(subject, anomaly, change(account(before), account(after)), came)
 
     async def _items(self, start: int, end: int) -> list[Item]:
+        """What nodes did; what is unused of commitments follows no request, and would hide what does."""
         found: list[Item] = []
         async with self._store.moment() as moment:
             async for chunk in moment.items(start, end):
-                found += chunk
+                found += [item for item in chunk if item.purpose is not Purpose.UNUSED]
         return found
 
 

@@ -178,7 +178,7 @@ class CostLine(_message.Message):
     MEASURED_SECONDS_FIELD_NUMBER: _builtins.int
     ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
-    """Node name."""
+    """Node name. Empty: the line is what is unused of the commitment that `model` names."""
     model: _builtins.str
     """Model name. Empty: the node's idle share."""
     requests: _builtins.int

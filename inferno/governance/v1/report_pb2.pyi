@@ -48,13 +48,15 @@ class _CostDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostDim
     COST_DIMENSION_SPOT: _CostDimension.ValueType  # 9
     """"spot" or "on-demand"."""
     COST_DIMENSION_PURPOSE: _CostDimension.ValueType  # 10
-    """"work", "idle" or "overhead"."""
+    """"work", "idle", "overhead" or "unused"."""
     COST_DIMENSION_DAY: _CostDimension.ValueType  # 11
     """Day in UTC, as 2026-11-23."""
     COST_DIMENSION_HOUR: _CostDimension.ValueType  # 12
     """Hour in UTC, as 2026-11-23T02:00Z."""
     COST_DIMENSION_PROVIDER: _CostDimension.ValueType  # 13
     """Cloud provider."""
+    COST_DIMENSION_COMMITMENT: _CostDimension.ValueType  # 14
+    """Reservation or savings plan that covers the node, by its name. Empty: none does."""
 
 class CostDimension(_CostDimension, metaclass=_CostDimensionEnumTypeWrapper):
     """CostDimension is what a bill may be grouped by and filtered by."""
@@ -80,13 +82,15 @@ COST_DIMENSION_INSTANCE: CostDimension.ValueType  # 8
 COST_DIMENSION_SPOT: CostDimension.ValueType  # 9
 """"spot" or "on-demand"."""
 COST_DIMENSION_PURPOSE: CostDimension.ValueType  # 10
-""""work", "idle" or "overhead"."""
+""""work", "idle", "overhead" or "unused"."""
 COST_DIMENSION_DAY: CostDimension.ValueType  # 11
 """Day in UTC, as 2026-11-23."""
 COST_DIMENSION_HOUR: CostDimension.ValueType  # 12
 """Hour in UTC, as 2026-11-23T02:00Z."""
 COST_DIMENSION_PROVIDER: CostDimension.ValueType  # 13
 """Cloud provider."""
+COST_DIMENSION_COMMITMENT: CostDimension.ValueType  # 14
+"""Reservation or savings plan that covers the node, by its name. Empty: none does."""
 Global___CostDimension: _TypeAlias = CostDimension  # noqa: Y015
 
 class _CostPurpose:
@@ -103,6 +107,8 @@ class _CostPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostPurpo
     """The node could serve, and no model computed."""
     COST_PURPOSE_OVERHEAD: _CostPurpose.ValueType  # 3
     """The node could not serve: it started, loaded models, drained, or nobody measured it."""
+    COST_PURPOSE_UNUSED: _CostPurpose.ValueType  # 4
+    """No node's time: a commitment was paid for that no node used."""
 
 class CostPurpose(_CostPurpose, metaclass=_CostPurposeEnumTypeWrapper):
     """CostPurpose is what a node's time was paid for."""
@@ -115,6 +121,8 @@ COST_PURPOSE_IDLE: CostPurpose.ValueType  # 2
 """The node could serve, and no model computed."""
 COST_PURPOSE_OVERHEAD: CostPurpose.ValueType  # 3
 """The node could not serve: it started, loaded models, drained, or nobody measured it."""
+COST_PURPOSE_UNUSED: CostPurpose.ValueType  # 4
+"""No node's time: a commitment was paid for that no node used."""
 Global___CostPurpose: _TypeAlias = CostPurpose  # noqa: Y015
 
 @_typing.final
@@ -264,7 +272,9 @@ class ExplainCostResponse(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostGroup]:
-        """In order of time where they are grouped by it, else the dearest first; idleness and overhead come last."""
+        """In order of time where they are grouped by it, else the dearest first; idleness, overhead and what is unused of
+        commitments come last.
+        """
 
     @_builtins.property
     def total(self) -> Global___CostSums:
@@ -315,7 +325,9 @@ class CostGroup(_message.Message):
     SUMS_FIELD_NUMBER: _builtins.int
     BEFORE_MICROS_FIELD_NUMBER: _builtins.int
     purpose: Global___CostPurpose.ValueType
-    """Grouped by model, version, team or key, idleness and overhead are lines of their own. Otherwise unspecified."""
+    """Grouped by model, version, team or key, idleness and overhead are lines of their own; what is unused of commitments is
+    one whatever it is grouped by. Otherwise unspecified.
+    """
     others: _builtins.int
     """How many lines are folded into this one."""
     before_micros: _builtins.int
@@ -369,6 +381,7 @@ class CostSums(_message.Message):
     NANOS_PER_REQUEST_FIELD_NUMBER: _builtins.int
     NANOS_PER_1K_TOKENS_FIELD_NUMBER: _builtins.int
     NANOS_PER_1K_INFERENCES_FIELD_NUMBER: _builtins.int
+    UNUSED_MICROS_FIELD_NUMBER: _builtins.int
     cost_micros: _builtins.int
     """Cost."""
     idle_micros: _builtins.int
@@ -401,6 +414,10 @@ class CostSums(_message.Message):
     """Cost of 1,000 tokens, read or written. Unset: none are known."""
     nanos_per_1k_inferences: _builtins.int
     """Cost of 1,000 inferences. Unset: there was none."""
+    unused_micros: _builtins.int
+    """The part of the cost that was paid for commitments that nobody used. Below zero where two nodes held one place of a
+    reservation for a while: it takes back what was billed twice.
+    """
     def __init__(
         self,
         *,
@@ -420,10 +437,11 @@ class CostSums(_message.Message):
         nanos_per_request: _builtins.int | None = ...,
         nanos_per_1k_tokens: _builtins.int | None = ...,
         nanos_per_1k_inferences: _builtins.int | None = ...,
+        unused_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_nanos_per_1k_inferences", b"_nanos_per_1k_inferences", "_nanos_per_1k_tokens", b"_nanos_per_1k_tokens", "_nanos_per_request", b"_nanos_per_request", "nanos_per_1k_inferences", b"nanos_per_1k_inferences", "nanos_per_1k_tokens", b"nanos_per_1k_tokens", "nanos_per_request", b"nanos_per_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nanos_per_1k_inferences", b"_nanos_per_1k_inferences", "_nanos_per_1k_tokens", b"_nanos_per_1k_tokens", "_nanos_per_request", b"_nanos_per_request", "compute_time_micros", b"compute_time_micros", "cost_micros", b"cost_micros", "errors", b"errors", "idle_micros", b"idle_micros", "inferences", b"inferences", "input_tokens", b"input_tokens", "nanos_per_1k_inferences", b"nanos_per_1k_inferences", "nanos_per_1k_tokens", b"nanos_per_1k_tokens", "nanos_per_request", b"nanos_per_request", "output_tokens", b"output_tokens", "overhead_micros", b"overhead_micros", "paid_time_micros", b"paid_time_micros", "queue_time_micros", b"queue_time_micros", "request_time_micros", b"request_time_micros", "requests", b"requests", "worked_time_micros", b"worked_time_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nanos_per_1k_inferences", b"_nanos_per_1k_inferences", "_nanos_per_1k_tokens", b"_nanos_per_1k_tokens", "_nanos_per_request", b"_nanos_per_request", "compute_time_micros", b"compute_time_micros", "cost_micros", b"cost_micros", "errors", b"errors", "idle_micros", b"idle_micros", "inferences", b"inferences", "input_tokens", b"input_tokens", "nanos_per_1k_inferences", b"nanos_per_1k_inferences", "nanos_per_1k_tokens", b"nanos_per_1k_tokens", "nanos_per_request", b"nanos_per_request", "output_tokens", b"output_tokens", "overhead_micros", b"overhead_micros", "paid_time_micros", b"paid_time_micros", "queue_time_micros", b"queue_time_micros", "request_time_micros", b"request_time_micros", "requests", b"requests", "unused_micros", b"unused_micros", "worked_time_micros", b"worked_time_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__nanos_per_1k_inferences: _TypeAlias = _typing.Literal["nanos_per_1k_inferences"]  # noqa: Y015
     _WhichOneofArgType__nanos_per_1k_inferences: _TypeAlias = _typing.Literal["_nanos_per_1k_inferences", b"_nanos_per_1k_inferences"]  # noqa: Y015
@@ -661,7 +679,7 @@ Global___ListCostItemsResponse: _TypeAlias = ListCostItemsResponse  # noqa: Y015
 
 @_typing.final
 class CostItem(_message.Message):
-    """CostItem is one use of one node in a stretch of time. Money is in millionths of a US dollar."""
+    """CostItem is one use of one node in a stretch of time, or what is unused of a commitment. Money is in millionths of a US dollar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -684,14 +702,17 @@ class CostItem(_message.Message):
     REQUEST_TIME_MICROS_FIELD_NUMBER: _builtins.int
     QUEUE_TIME_MICROS_FIELD_NUMBER: _builtins.int
     COMPUTE_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    COMMITMENT_KIND_FIELD_NUMBER: _builtins.int
+    COMMITTED_MICROS_FIELD_NUMBER: _builtins.int
     minutes: _builtins.int
     """Its length in minutes."""
     node_id: _builtins.str
-    """Node name."""
+    """Node name. Empty for what is unused of a commitment."""
     purpose: Global___CostPurpose.ValueType
     """What its time was paid for."""
     model: _builtins.str
-    """Model name. Empty for idleness and overhead."""
+    """Model name. Empty but for work."""
     version: _builtins.str
     """Version of the model."""
     team: _builtins.str
@@ -718,6 +739,14 @@ class CostItem(_message.Message):
     """Total time in the queue, in microseconds."""
     compute_time_micros: _builtins.int
     """Total time computed, in microseconds."""
+    commitment: _builtins.str
+    """Reservation or savings plan that covers the node, or that is unused, by its name. Empty: none does."""
+    commitment_kind: _builtins.str
+    """"reservation" or "savings_plan". Empty: no commitment."""
+    committed_micros: _builtins.int
+    """The part of the cost that used up the commitment; of what is unused, all of it. What all items of a commitment have
+    of it adds up to its price for the time, exactly.
+    """
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
         """Start of the stretch."""
@@ -748,10 +777,13 @@ class CostItem(_message.Message):
         request_time_micros: _builtins.int = ...,
         queue_time_micros: _builtins.int = ...,
         compute_time_micros: _builtins.int = ...,
+        commitment: _builtins.str = ...,
+        commitment_kind: _builtins.str = ...,
+        committed_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_time_micros", b"compute_time_micros", "cost_micros", b"cost_micros", "errors", b"errors", "facts", b"facts", "inferences", b"inferences", "input_tokens", b"input_tokens", "key", b"key", "minutes", b"minutes", "model", b"model", "node_id", b"node_id", "output_tokens", b"output_tokens", "paid_time_micros", b"paid_time_micros", "purpose", b"purpose", "queue_time_micros", b"queue_time_micros", "request_time_micros", b"request_time_micros", "requests", b"requests", "start", b"start", "team", b"team", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "commitment_kind", b"commitment_kind", "committed_micros", b"committed_micros", "compute_time_micros", b"compute_time_micros", "cost_micros", b"cost_micros", "errors", b"errors", "facts", b"facts", "inferences", b"inferences", "input_tokens", b"input_tokens", "key", b"key", "minutes", b"minutes", "model", b"model", "node_id", b"node_id", "output_tokens", b"output_tokens", "paid_time_micros", b"paid_time_micros", "purpose", b"purpose", "queue_time_micros", b"queue_time_micros", "request_time_micros", b"request_time_micros", "requests", b"requests", "start", b"start", "team", b"team", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

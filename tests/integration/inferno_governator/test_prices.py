@@ -249,6 +249,10 @@ async def test_one_s_own_terms_change_what_nodes_cost_while_it_runs(
         }
         (use,) = (await prices("ListNodePrices", wire.ListNodePricesRequest())).commitments
         assert (use.name, use.used_micros_per_hour, use.unused_micros_per_hour) == ("r", 12_000_000, 0)
+        # Nobody has sent anything since it is in force, so all of it is unused, and a line of the bill.
+        now = int(clock.wall()) // 60 * 60
+        line = (await client.report(now, now + 3600)).lines[-1]
+        assert (line.node_id, line.model, line.cost_micros) == ("", "r", 12_000_000)
         # What is wrong now leaves what was right in force.
         file.write_text("nodes: [", "utf-8")
         await clock.advance(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -45,6 +46,13 @@ def idle(node: str = "node-1", facts: Facts = H100, hours: float = 1, **own: Any
     return item(node, facts, hours, purpose=Purpose.IDLE, **own)
 
 
+def unused(cost_micros: int, facts: Facts, **own: Any) -> Item:
+    """What was paid for a commitment and not used."""
+    return item("", facts, 0, purpose=Purpose.UNUSED, cost_micros=cost_micros, **own)._replace(
+        committed_micros=cost_micros
+    )
+
+
 _counts = st.integers(0, 10**7)
 facts = st.builds(
     Facts,
@@ -55,6 +63,8 @@ facts = st.builds(
     instance_type=st.just("i"),
     spot=st.booleans(),
 )
+# What a commitment covers costs what it says.
+_terms = st.sampled_from([{}, {"origin": "reservation"}, {"origin": "savings_plan"}])
 
 
 @st.composite
@@ -62,8 +72,16 @@ def some(draw: st.DrawFn) -> Item:
     """Any item that the contract allows: what cost something took some time."""
     purpose = draw(st.sampled_from(Purpose))
     work = purpose is Purpose.WORK
-    nature = draw(facts)
+    nature, terms = draw(facts), draw(_terms)
+    if terms:
+        part = nature.price if terms["origin"] == "reservation" else draw(st.integers(0, nature.price))
+        nature = replace(nature, spot=False, commitment="c", committed=part, **terms)
+    if purpose is Purpose.UNUSED:
+        whole = replace(nature, spot=False, commitment="c", committed=nature.price, origin="reservation")
+        cost = draw(st.integers(-1_000, 10**8))
+        return unused(cost, whole, start_minute=MINUTE + draw(st.integers(0, 3000)))
     paid = draw(st.integers(0, 24 * HOUR_MICROS))
+    cost = paid * nature.price // HOUR_MICROS + (nature.price > 0 and paid > 0 and draw(st.booleans()))
     counters = {
         name: draw(_counts) if work else 0
         for name in ("requests", "errors", "inferences", "input_tokens", "output_tokens", "request_micros")
@@ -79,11 +97,14 @@ def some(draw: st.DrawFn) -> Item:
         team=draw(st.sampled_from(["", "t"])) if work else "",
         key=draw(st.sampled_from(["", "k"])) if work else "",
         paid_micros=paid,
-        cost_micros=-(-paid * nature.price // HOUR_MICROS)
-        if draw(st.booleans())
-        else paid * nature.price // HOUR_MICROS,
+        cost_micros=cost,
+        committed_micros=cost
+        if nature.committed == nature.price
+        else min(cost, paid * nature.committed // HOUR_MICROS),
         **counters,
     )
 
 
 bills = st.lists(some(), max_size=12)
+# What nodes cost alone.
+of_nodes = st.lists(some().filter(lambda each: each.purpose is not Purpose.UNUSED), max_size=12)

@@ -66,8 +66,12 @@ def test_lines_add_up_to_the_bill_whatever_they_are_grouped_by(bill: list[Item],
     assert sum(line.sums.requests for line in lines) == sum(item.requests for item in bill)
     assert sum(line.sums.paid_micros for line in lines) == sum(item.paid_micros for item in bill)
     for line in lines:
-        assert 0 <= line.sums.idle_micros + line.sums.overhead_micros <= line.sums.cost_micros
-        assert (line.purpose is None) == OF_WORK.isdisjoint(by)
+        spent = line.sums.cost_micros - line.sums.unused_micros
+        assert 0 <= line.sums.idle_micros + line.sums.overhead_micros <= spent
+        unused = line.purpose is Purpose.UNUSED
+        assert (line.purpose is None) == (not unused and OF_WORK.isdisjoint(by))
+        # What is unused of commitments is in no other line, but where there is one line for all.
+        assert unused or not by or not line.sums.unused_micros
 
 
 @given(bills, bills, _dimensions)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inferno_governator.analysis.change import Change, account, change
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.usage import Facts
-from tests.unit.inferno_governator.items import H100, L4, bills, idle, item
+from tests.unit.inferno_governator.items import H100, L4, bills, idle, item, of_nodes, unused
 
 _PARTS = ("price", "demand", "idle", "effort", "models", "nodes")
 
@@ -51,7 +51,7 @@ def test_the_other_way_round_is_the_negative(before: list[Item], after: list[Ite
     assert all(abs(getattr(there, f"{name}_micros") + getattr(back, f"{name}_micros")) <= 1 for name in _PARTS)
 
 
-@given(bills, st.integers(0, 5))
+@given(of_nodes, st.integers(0, 5))
 def test_only_prices_changed(bill: list[Item], factor: int) -> None:
     after = [
         i._replace(cost_micros=factor * i.cost_micros, facts=priced(i.facts, factor * i.facts.price)) for i in bill
@@ -59,7 +59,7 @@ def test_only_prices_changed(bill: list[Item], factor: int) -> None:
     assert parts(between(bill, after)).keys() <= {"price"}
 
 
-@given(bills, st.integers(1, 5))
+@given(of_nodes, st.integers(1, 5))
 def test_only_demand_changed_and_the_nodes_with_it(bill: list[Item], factor: int) -> None:
     after = [
         i._replace(
@@ -149,3 +149,10 @@ def test_work_for_no_request_is_no_demand() -> None:
 def test_overhead_counts_as_time_without_work() -> None:
     starting = item(hours=1, purpose=Purpose.OVERHEAD)
     assert parts(between([item(requests=1)], [item(requests=1), starting])) == {"idle": 6_880_000}
+
+
+def test_a_commitment_that_nobody_uses_is_time_without_work() -> None:
+    after = [*BEFORE, unused(4_000_000, H100)]
+    made = between(BEFORE, after)
+    assert parts(made) == {"idle": 4_000_000}
+    assert made.utilization_before == made.utilization_after

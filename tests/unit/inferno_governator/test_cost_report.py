@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,7 +79,8 @@ def test_lines_and_buckets_add_up_to_the_total(bill: list[Item], dimension: Dime
     assert sum(bucket.cost_micros for bucket in made.timeline.buckets) == total
     for bucket in made.timeline.buckets:
         assert sum(bucket.line_micros) == bucket.cost_micros
-        assert min(bucket.line_micros) >= 0
+        # Only what is unused takes back what was billed twice.
+        assert min(bucket.line_micros) >= 0 or any(each.cost_micros < 0 for each in bill)
 
 
 @given(bills, bills, st.lists(st.sampled_from(Dimension), max_size=2, unique=True), st.booleans())
@@ -133,4 +135,6 @@ def test_what_a_node_was_paid_for_is_told_by_its_purpose() -> None:
 
 @given(bills)
 def test_items_travel_as_they_are(bill: list[Item]) -> None:
-    assert item_wire.decode(item_wire.encode(bill)) == bill
+    # What an hour uses of a commitment stays behind: what the item used of it goes along.
+    told = [each._replace(facts=replace(each.facts, committed=0)) for each in bill]
+    assert item_wire.decode(item_wire.encode(bill)) == told

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from inferno_governator.export import writers
-from inferno_governator.export.focus import Origin, columns, row
+from inferno_governator.export.focus import Origin, columns, rows
 from inferno_governator.export.writers import check_parquet, whole_file
 from inferno_runtime.errors import Unsupported
 from tests.unit.inferno_governator.items import L4, MINUTE, idle, item
@@ -25,7 +25,7 @@ COSTS = sum(each.cost_micros for each in BILL)
 def write(path: Path, form: str) -> None:
     with whole_file(path, form, COLUMNS) as writer:
         for at in range(0, len(BILL), 7):
-            writer.write(row(each, COLUMNS) for each in BILL[at : at + 7])
+            writer.write(row for each in BILL[at : at + 7] for row in rows(each, COLUMNS))
 
 
 def test_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_an_empty_bill_is_a_file_with_columns_alone(tmp_path: Path) -> None:
 
 def _cut_off(path: Path, form: str) -> None:
     with whole_file(path, form, COLUMNS) as writer:
-        writer.write([row(BILL[0], COLUMNS)])
+        writer.write(rows(BILL[0], COLUMNS))
         raise RuntimeError("cut off")
 
 
