@@ -64,7 +64,7 @@ facts = st.builds(
     spot=st.booleans(),
 )
 # What a commitment covers costs what it says.
-_terms = st.sampled_from([{}, {"origin": "reservation"}, {"origin": "savings_plan"}])
+_terms: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {"origin": "reservation"}, {"origin": "savings_plan"}])
 
 
 @st.composite
