@@ -19,6 +19,8 @@ _COUNTERS = (
     "request_micros",
     "input_tokens",
     "output_tokens",
+    "request_bytes",
+    "response_bytes",
 )
 
 # Takes a field's name and what is wrong with it.

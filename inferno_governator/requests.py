@@ -14,8 +14,8 @@ BUCKETS = len(LATENCY_BOUNDS_MICROS) + 1
 # Model, team and key of what a proxy had no room to count apart.
 OTHER = "(other)"
 
-# end, window, requests, client_errors, refused, server_errors, request_micros, input_tokens, output_tokens, then the
-# histogram
+# end, window, requests, client_errors, refused, server_errors, request_micros, input_tokens, output_tokens,
+# request_bytes, response_bytes, then the histogram
 RequestPoint = tuple[int, ...]
 
 
@@ -52,6 +52,8 @@ class RequestUse(NamedTuple):
     # Zero where unknown.
     input_tokens: int
     output_tokens: int
+    request_bytes: int
+    response_bytes: int
     histogram: tuple[int, ...]
 
     @property

@@ -3,7 +3,9 @@
 A model version's work on a node in a minute is shared by the time that each caller's requests took there, as proxies
 saw it; what the node counted beyond that is nobody's (team and key empty). Requests, errors and inferences are the
 node's, shared by what proxies counted of each caller, so that the items of all callers add up to the item without them.
-Tokens are the node's where its model counts them, shared like the work; where it does not, they are the proxies' own.
+Tokens are the node's where its model counts them. Nobody's go by requests, and the others by the bytes that callers
+sent (tokens read) and got (tokens written), or by the tokens that proxies saw where they saw any. Where the node counts
+none, they are the proxies' own.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class CallerUse(NamedTuple):
     request_micros: int
     input_tokens: int
     output_tokens: int
+    request_bytes: int = 0
+    response_bytes: int = 0
 
     @property
     def errors(self) -> int:
@@ -99,6 +103,8 @@ def _by_version(use: CallerUse, work: Sequence[Item]) -> list[CallerUse]:
         times,
         [item.input_tokens for item in work],
         [item.output_tokens for item in work],
+        requests,
+        requests,
     )
     split = (apportion(count, own if any(own) else times) for count, own in zip(use[6:], measures, strict=True))
     return [CallerUse._make((*use[:6], *part)) for part in zip(*split, strict=True)]
@@ -120,8 +126,10 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
         apportion(item.requests, requests),
         apportion(item.errors, errors),
         apportion(item.inferences, requests),
-        _tokens(item.input_tokens, [use.input_tokens for use in uses], times),
-        _tokens(item.output_tokens, [use.output_tokens for use in uses], times),
+        _tokens(item.input_tokens, [use.input_tokens for use in uses], requests, [use.request_bytes for use in uses]),
+        _tokens(
+            item.output_tokens, [use.output_tokens for use in uses], requests, [use.response_bytes for use in uses]
+        ),
         apportion(item.request_micros, times),
         apportion(item.queue_micros, times),
         apportion(item.compute_micros, times),
@@ -136,12 +144,21 @@ def _among(item: Item, uses: Sequence[CallerUse]) -> list[Item]:
     ]
 
 
-def _tokens(counted: int, seen: list[int], weights: list[int]) -> list[int]:
-    """Tokens of nobody and of each caller: those that the node counted, by what proxies saw of them or else by
-    ``weights``; without a count of the node's, what proxies saw."""
+def _tokens(counted: int, seen: list[int], requests: list[int], sizes: list[int]) -> list[int]:
+    """Tokens of nobody and of each caller.
+
+    Args:
+        counted: Those that the node counted.
+        seen: Those that proxies saw of each caller.
+        requests: Weights of nobody and of each caller.
+        sizes: Bytes of each caller; all zero where unknown, and then requests take their place.
+    """
     if not counted:
         return [0, *seen]
-    return apportion(counted, _weights(counted, seen) if any(seen) else weights)
+    if any(seen):
+        return apportion(counted, _weights(counted, seen))
+    unseen, theirs = apportion(counted, [requests[0], sum(requests[1:])])
+    return [unseen, *apportion(theirs, sizes if any(sizes) else requests[1:])]
 
 
 def _weights(whole: int, seen: list[int]) -> list[int]:

@@ -185,6 +185,9 @@ class _RequestCounts(SQLModel):
     request_micros: int = Field(sa_type=BigInteger)
     input_tokens: int = Field(sa_type=BigInteger)
     output_tokens: int = Field(sa_type=BigInteger)
+    # Of requests' and answers' bodies. Zero where unknown.
+    request_bytes: int = Field(sa_type=BigInteger)
+    response_bytes: int = Field(sa_type=BigInteger)
     # The histogram, one column for each of its numbers: they are added up like every other count.
     latency_0: int = Field(sa_type=BigInteger)
     latency_1: int = Field(sa_type=BigInteger)

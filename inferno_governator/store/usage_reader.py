@@ -31,7 +31,10 @@ _MODEL, _DEVICE, _LOSS = table(ModelMinute), table(DeviceMinute), table(NodeMinu
 _ASKED, _ASKERS = table(RequestMinute), table(RequestSeries)
 # In the order of the fields of CallerUse, after the minute.
 _WHO = ("node", "model", "version", "team", "key")
-_HOW_MUCH = ("requests", "client_errors", "server_errors", "request_micros", "input_tokens", "output_tokens")
+_HOW_MUCH = (
+    *("requests", "client_errors", "server_errors", "request_micros"),
+    *("input_tokens", "output_tokens", "request_bytes", "response_bytes"),
+)
 _DEVICE_SUMS = ("window_micros", "busy_micros", "known_micros")
 # Rows held at once: adding them up keeps the event loop for some 50 ms.
 _ROWS = 20_000

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from operator import add
 from typing import NamedTuple
 from urllib.parse import quote
 
-from inferno_proxy.resources.usage_stats import ASKED, BOUNDS, EVERY, MICROS, PREFIX
+from inferno_proxy.resources.usage_stats import ASKED, BOUNDS, EVERY, MICROS, PREFIX, READ, RECEIVED, SENT, WRITTEN
 
 # What to ask Envoy's admin interface for.
 PATH = f"/stats/prometheus?usedonly&filter={quote(rf'^{PREFIX}[.]', safe='')}"
@@ -18,6 +19,7 @@ OTHER = "(other)"
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 _LINE = f"envoy_{PREFIX}_"
+_NAMES = {EVERY, ASKED, MICROS, RECEIVED, SENT, READ, WRITTEN}
 # As Envoy writes them (SNAKE_STRING).
 _CLIENT_ERRORS = frozenset(
     {
@@ -65,26 +67,34 @@ class Ended(StrEnum):
 
 
 class Counts(NamedTuple):
-    """What was asked; the fields are those of RequestSample, ``latency`` has :data:`BUCKETS` numbers or none."""
+    """What was asked; the fields are those of RequestSample, ``latency`` has :data:`BUCKETS` numbers or none. Bytes and
+    tokens are of all calls, however they ended."""
 
     requests: int = 0
     client_errors: int = 0
     refused: int = 0
     server_errors: int = 0
     request_micros: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     latency: tuple[int, ...] = ()
 
     def plus(self, other: Counts) -> Counts:
         """Both together. Where the times of one are unknown, so are those of both."""
         known = all(each.latency or not each.requests for each in (self, other))
-        return Counts(
-            self.requests + other.requests,
-            self.client_errors + other.client_errors,
-            self.refused + other.refused,
-            self.server_errors + other.server_errors,
-            self.request_micros + other.request_micros,
-            _added(self.latency, other.latency) if known else (),
-        )
+        latency = _added(self.latency, other.latency) if known else ()
+        return Counts._make((*map(add, self[:-1], other[:-1]), latency))
+
+
+# Of a client, model and node, however their calls ended.
+_SIZES: Mapping[str, Callable[[int], Counts]] = {
+    RECEIVED: lambda count: Counts(request_bytes=count),
+    SENT: lambda count: Counts(response_bytes=count),
+    READ: lambda count: Counts(input_tokens=count),
+    WRITTEN: lambda count: Counts(output_tokens=count),
+}
 
 
 def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
@@ -100,7 +110,7 @@ def read(page: str) -> dict[Counter, int]:
         name, _, rest = line.removeprefix(_LINE).partition("{")
         said, _, value = rest.rpartition("} ")
         labels = {label: _ESCAPED.sub(r"\1", text) for label, text in _LABEL.findall(said)}
-        if name in (EVERY, ASKED, MICROS) and labels.keys() <= set(Counter._fields):
+        if name in _NAMES and labels.keys() <= set(Counter._fields):
             found[Counter(name, **labels)] = int(float(value))
     return found
 
@@ -123,7 +133,9 @@ def counts(grown: Mapping[Counter, int]) -> dict[Who, Counts]:
             rest[each] = rest.get(each, 0) + value
             continue
         who = Who("" if each.node == "-" else each.node, _model(each.route), "" if each.client == "-" else each.client)
-        if each.name == ASKED:
+        if each.name in _SIZES:
+            found[who] = found.get(who, Counts()).plus(_SIZES[each.name](value))
+        elif each.name == ASKED:
             found[who] = found.get(who, Counts()).plus(_counted(how, value, int(each.bucket)))
             total = Counter(EVERY, grpc=each.grpc, http=each.http)
             rest[total] = rest.get(total, 0) - value

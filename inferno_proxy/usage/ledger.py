@@ -179,7 +179,9 @@ class Ledger:
         ledger._seen = {life: _shown(rows) for life, rows in document["seen"].items()}
         for minute, named, begin, end, (*numbers, latency) in document["waiting"]:
             place = _Place(int(minute), Named(*map(str, named)))
-            asked = Counts._make((*map(int, numbers), tuple(map(int, latency))))
+            # An older version counted less.
+            unknown = [0] * (len(Counts._fields) - 1 - len(numbers))
+            asked = Counts._make((*map(int, numbers), *unknown, tuple(map(int, latency))))
             ledger._waiting[place] = _Entry(int(begin), int(end), asked)
         return ledger
 

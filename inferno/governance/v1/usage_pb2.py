@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inferno/governance/v1/usage.proto\x12\x15inferno.governance.v1\"\xff\x01\n\rRequestSample\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04team\x18\x04 \x01(\t\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x10\n\x08requests\x18\x06 \x01(\x04\x12\x15\n\rclient_errors\x18\x07 \x01(\x04\x12\x0f\n\x07refused\x18\x08 \x01(\x04\x12\x15\n\rserver_errors\x18\t \x01(\x04\x12\x16\n\x0erequest_micros\x18\n \x01(\x04\x12\x14\n\x0cinput_tokens\x18\x0b \x01(\x04\x12\x15\n\routput_tokens\x18\x0c \x01(\x04\x12\x0f\n\x07latency\x18\r \x03(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inferno/governance/v1/usage.proto\x12\x15inferno.governance.v1\"\xae\x02\n\rRequestSample\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04team\x18\x04 \x01(\t\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x10\n\x08requests\x18\x06 \x01(\x04\x12\x15\n\rclient_errors\x18\x07 \x01(\x04\x12\x0f\n\x07refused\x18\x08 \x01(\x04\x12\x15\n\rserver_errors\x18\t \x01(\x04\x12\x16\n\x0erequest_micros\x18\n \x01(\x04\x12\x14\n\x0cinput_tokens\x18\x0b \x01(\x04\x12\x15\n\routput_tokens\x18\x0c \x01(\x04\x12\x0f\n\x07latency\x18\r \x03(\x04\x12\x15\n\rrequest_bytes\x18\x0e \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x0f \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferno.governance.v1.usage
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUESTSAMPLE']._serialized_start=61
-  _globals['_REQUESTSAMPLE']._serialized_end=316
+  _globals['_REQUESTSAMPLE']._serialized_end=363
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,8 @@ class RequestSample(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node that answered; of a request that failed everywhere, the last one tried. Empty: it reached none."""
     model: _builtins.str
@@ -61,9 +63,13 @@ class RequestSample(_message.Message):
     request_micros: _builtins.int
     """Total time of the requests that succeeded, from the first byte received to the last byte sent, in microseconds."""
     input_tokens: _builtins.int
-    """Tokens read. Zero: unknown."""
+    """Tokens read, where answers say so in a header or trailer (x-inferno-input-tokens). Zero: unknown."""
     output_tokens: _builtins.int
-    """Tokens written. Zero: unknown."""
+    """Tokens written, where answers say so (x-inferno-output-tokens). Zero: unknown."""
+    request_bytes: _builtins.int
+    """Bytes of all requests' bodies, however they ended. Zero: unknown."""
+    response_bytes: _builtins.int
+    """Bytes of all answers' bodies. Zero: unknown."""
     @_builtins.property
     def latency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The requests that succeeded by their time: number i took less than bound i and not less than the bound before.
@@ -87,10 +93,12 @@ class RequestSample(_message.Message):
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
         latency: _abc.Iterable[_builtins.int] | None = ...,
+        request_bytes: _builtins.int = ...,
+        response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_errors", b"client_errors", "input_tokens", b"input_tokens", "key", b"key", "latency", b"latency", "model", b"model", "node", b"node", "output_tokens", b"output_tokens", "refused", b"refused", "request_micros", b"request_micros", "requests", b"requests", "server_errors", b"server_errors", "team", b"team", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_errors", b"client_errors", "input_tokens", b"input_tokens", "key", b"key", "latency", b"latency", "model", b"model", "node", b"node", "output_tokens", b"output_tokens", "refused", b"refused", "request_bytes", b"request_bytes", "request_micros", b"request_micros", "requests", b"requests", "response_bytes", b"response_bytes", "server_errors", b"server_errors", "team", b"team", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

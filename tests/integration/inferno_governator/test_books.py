@@ -71,7 +71,11 @@ class Sent:
         if self.caller is None:
             return {}
         histogram = (0,) * (BUCKETS - 1) + (3,)
-        return {RequestKey(self.node, "m", "1", *self.caller): [(end, window, 3, 1, 0, 0, 450, 30, 60, *histogram)]}
+        return {
+            RequestKey(self.node, "m", "1", *self.caller): [
+                (end, window, 3, 1, 0, 0, 450, 30, 60, 500, 700, *histogram)
+            ]
+        }
 
 
 class Fleet:

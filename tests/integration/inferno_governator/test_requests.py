@@ -21,8 +21,8 @@ def batch(sequence: int, minute: int, **counts: int) -> Batch:
     end = minute * MINUTE + 5 * SECOND
     good = counts.get("requests", 0)
     histogram = (0, good, *[0] * 14)
-    point = (end, SECOND, good, counts.get("client_errors", 0), 0, 0, 100 * good, 7, 8, *histogram)
-    refused = (end, SECOND, 0, 0, 1, 0, 0, 0, 0, *[0] * 16)
+    point = (end, SECOND, good, counts.get("client_errors", 0), 0, 0, 100 * good, 7, 8, 9, 10, *histogram)
+    refused = (end, SECOND, 0, 0, 1, *[0] * 22)
     return Batch(
         StreamKey("proxy", 1), sequence, {}, {}, 2, last_micros=end, requests={ONE: [point, point], TWO: [refused]}
     )
@@ -52,7 +52,7 @@ async def test_requests_are_added_to_their_minute_hour_and_day(database_url: str
             *[(DAY + 1440, 1, "search-ci"), (DAY + 1440, 1, "")],
         ]
         day = whole[2]
-        assert day == RequestUse(DAY, 1440, *ONE, 30, 0, 0, 0, 3000, 70, 80, (0, 30, *[0] * 14))
+        assert day == RequestUse(DAY, 1440, *ONE, 30, 0, 0, 0, 3000, 70, 80, 90, 100, (0, 30, *[0] * 14))
         assert (whole[3].refused, whole[3].errors, whole[3].team, whole[3].node) == (5, 5, "", "")
         hours = await read(store, DAY, DAY + 120)
         assert [(use.start_minute, use.minutes, use.requests) for use in hours if use.key] == [
@@ -68,7 +68,7 @@ async def test_many_keys_are_numbered_at_once_and_again(database_url: str) -> No
     end = DAY * MINUTE
 
     def every(sequence: int) -> Batch:
-        point = (end, SECOND, 1, 0, 0, 0, 5, 0, 0, 1, *[0] * 15)
+        point = (end, SECOND, 1, 0, 0, 0, 5, 0, 0, 0, 0, 1, *[0] * 15)
         return Batch(StreamKey("proxy", 1), sequence, {}, {}, len(keys), requests={key: [point] for key in keys})
 
     async with Store(parse_database(database_url), clock) as store:

@@ -90,7 +90,7 @@ def test_more_bad_requests_never_burn_slower(known: list[Outcome], more: int) ->
 def use(minute: int, fast: int, slow: int, failed: int = 0) -> RequestUse:
     histogram = [0] * BUCKETS
     histogram[0], histogram[-1] = fast, slow
-    return RequestUse(minute, 1, "n", "m", "1", "", "", fast + slow, 7, 0, failed, 0, 0, 0, tuple(histogram))
+    return RequestUse(minute, 1, "n", "m", "1", "", "", fast + slow, 7, 0, failed, 0, 0, 0, 0, 0, tuple(histogram))
 
 
 def test_proxies_are_believed_where_they_report_a_model_and_callers_faults_are_their_own() -> None:

@@ -31,13 +31,15 @@ def test_what_a_proxy_counted_becomes_points_by_key() -> None:
         request_micros=6,
         input_tokens=7,
         output_tokens=8,
+        request_bytes=9,
+        response_bytes=10,
         latency=[2, *[0] * 15],
     )
     decoded = decode(batch(one, RequestSample(refused=9)), NOW * 1_000_000)
     when = (NOW * 1_000_000, 1_000_000)
     assert decoded.requests == {
-        RequestKey("n", "m", "1", "t", "k"): [(*when, 2, 3, 4, 5, 6, 7, 8, 2, *[0] * 15)],
-        RequestKey("", "", "", "", ""): [(*when, 0, 0, 9, 0, 0, 0, 0, *[0] * 16)],
+        RequestKey("n", "m", "1", "t", "k"): [(*when, 2, 3, 4, 5, 6, 7, 8, 9, 10, 2, *[0] * 15)],
+        RequestKey("", "", "", "", ""): [(*when, 0, 0, 9, *[0] * 22)],
     }
     assert (decoded.sample_count, decoded.models, decoded.devices) == (2, {}, {})
 

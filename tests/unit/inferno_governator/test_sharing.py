@@ -86,17 +86,26 @@ def test_requests_of_an_unknown_version_are_split_by_the_versions_own_requests_a
     assert costs(found) == {("1", "red"): 30_000, ("2", "red"): 30_000}
 
 
-def test_tokens_that_the_model_counts_are_shared_like_its_work_and_nobody_has_those_of_calls_that_no_proxy_saw() -> (
-    None
-):
-    uses = [asked("red", 250)._replace(input_tokens=0, output_tokens=0)]
-    uses.append(asked("blue", 500)._replace(input_tokens=0, output_tokens=0))
+def unseen(team: str, received: int, sent: int, requests: int = 4) -> CallerUse:
+    """What a proxy saw of a caller, but no tokens."""
+    use = asked(team, 100, requests)._replace(input_tokens=0, output_tokens=0)
+    return use._replace(request_bytes=received, response_bytes=sent)
+
+
+def tokens(found: list[Item]) -> dict[str, tuple[int, int]]:
+    return {item.team: (item.input_tokens, item.output_tokens) for item in found}
+
+
+def test_tokens_that_the_model_counts_go_by_bytes_and_nobody_has_those_of_calls_that_no_proxy_saw() -> None:
+    uses = [unseen("red", 1, 10), unseen("blue", 9, 10)]
     found = shared([work(input_tokens=1001, output_tokens=40)], uses, HISTORY)
-    assert {item.team: (item.input_tokens, item.output_tokens) for item in found} == {
-        "red": (250, 10),
-        "blue": (501, 20),
-        "": (250, 10),
-    }
+    assert tokens(found) == {"red": (80, 16), "blue": (721, 16), "": (200, 8)}
+
+
+def test_tokens_go_by_requests_where_a_proxy_counts_no_bytes() -> None:
+    uses = [unseen("red", 0, 0, requests=1), unseen("blue", 0, 0, requests=4)]
+    found = shared([work(input_tokens=100, output_tokens=40)], uses, HISTORY)
+    assert tokens(found) == {"red": (10, 4), "blue": (40, 16), "": (50, 20)}
 
 
 def test_what_proxies_saw_of_tokens_decides_whose_those_that_the_model_counts_are() -> None:
@@ -126,6 +135,8 @@ _uses = st.lists(
         request_micros=_counts,
         input_tokens=_counts,
         output_tokens=_counts,
+        request_bytes=_counts,
+        response_bytes=_counts,
     )
 )
 _tokens = st.integers(1, 10**9)

@@ -59,6 +59,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.failure: grpc.StatusCode | None = None
         self.refuse = False
         self.seconds = 0.0
+        # Trailers of its answers over gRPC, headers over REST.
+        self.tokens: dict[str, str] = {}
         self.address = Address("127.0.0.1", 0)
         self.http = Address("127.0.0.1", 0)
         # Ends the gRPC half at once: listening stops, calls under way are cut off.
@@ -83,6 +85,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         if self.failure is not None:
             await context.abort(self.failure, f"{self.name} fails")
         size = sum(map(len, request.raw_input_contents))
+        if self.tokens:
+            context.set_trailing_metadata(tuple(self.tokens.items()))
         response = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
         response.parameters["node"].string_param = self.name
         response.parameters["bytes"].int64_param = size
@@ -132,7 +136,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         await self.proceed.wait()
         if self.refuse:
             return web.json_response({"error": "no available versions"}, status=404)
-        return web.json_response({"model_name": request.match_info["model"], "node": self.name, "bytes": len(body)})
+        answer = {"model_name": request.match_info["model"], "node": self.name, "bytes": len(body)}
+        return web.json_response(answer, headers=self.tokens)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})

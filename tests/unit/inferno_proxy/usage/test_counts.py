@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_proxy.resources.usage_stats import ASKED, BOUNDS, EVERY, MICROS
+from inferno_proxy.resources.usage_stats import ASKED, BOUNDS, EVERY, MICROS, READ, RECEIVED, SENT, WRITTEN
 from inferno_proxy.usage.counts import (
     BUCKETS,
     OTHER,
@@ -25,6 +25,10 @@ PAGE = r"""
 envoy_inferno_usage_every{grpc="OK",http="200"} 5
 envoy_inferno_usage_asked{route="model a:b",client="c\"1",node="n",grpc="OK",http="200",bucket="2"} 4
 envoy_inferno_usage_micros{route="model a:b",client="c\"1",node="n",grpc="OK",http="200",bucket="2"} 12000
+envoy_inferno_usage_received{route="model a:b",client="c\"1",node="n"} 500
+envoy_inferno_usage_sent{route="model a:b",client="c\"1",node="n"} 600
+envoy_inferno_usage_read{route="model a:b",client="c\"1",node="n"} 7
+envoy_inferno_usage_written{route="model a:b",client="c\"1",node="n"} 8
 envoy_inferno_usage_other{grpc="OK"} 7
 envoy_inferno_calls{route="model a:b",grpc="OK",http="200"} 5
 """
@@ -40,13 +44,25 @@ def test_a_page_becomes_counters() -> None:
         Counter(EVERY, grpc="OK", http="200"): 5,
         Counter(ASKED, "model a:b", 'c"1', "n", *OK, "2"): 4,
         Counter(MICROS, "model a:b", 'c"1', "n", *OK, "2"): 12000,
+        Counter(RECEIVED, "model a:b", 'c"1', "n"): 500,
+        Counter(SENT, "model a:b", 'c"1', "n"): 600,
+        Counter(READ, "model a:b", 'c"1', "n"): 7,
+        Counter(WRITTEN, "model a:b", 'c"1', "n"): 8,
     }
 
 
 def test_what_found_no_room_stands_under_other() -> None:
     found = counts(read(PAGE))
     assert found == {
-        Who("n", "a:b", 'c"1'): Counts(4, request_micros=12000, latency=(0, 0, 4, *[0] * (BUCKETS - 3))),
+        Who("n", "a:b", 'c"1'): Counts(
+            4,
+            request_micros=12000,
+            request_bytes=500,
+            response_bytes=600,
+            input_tokens=7,
+            output_tokens=8,
+            latency=(0, 0, 4, *[0] * (BUCKETS - 3)),
+        ),
         Who("", OTHER, OTHER): Counts(1),
     }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +102,11 @@ def test_a_batch_that_will_never_be_taken_is_counted_as_dropped() -> None:
     ledger.seal("proxy")
     ledger.give_up()
     assert (ledger.dropped, ledger.sealed, ledger.seal("proxy")) == (1, None, None)
+
+
+def test_what_an_older_version_kept_is_read_without_what_it_did_not_count() -> None:
+    ledger = Ledger(7)
+    document = ledger.document()
+    document["waiting"] = [[3, ["n", "m", "1", "red", "k"], 1, 2, [4, 0, 0, 0, 900, [0] * 16]]]
+    kept: Any = Ledger.of(document).document()["waiting"]
+    assert [counts for *_, counts in kept] == [(4, 0, 0, 0, 900, 0, 0, 0, 0, (0,) * 16)]
