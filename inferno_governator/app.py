@@ -25,6 +25,7 @@ from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.caps import Caps
 from inferno_governator.cycle import Cycle
 from inferno_governator.decisions.book import DecisionBook
+from inferno_governator.decisions.decision_service import Deciding
 from inferno_governator.decisions.mode import Mode, ModeKeeper
 from inferno_governator.decisions.outlook import Outlook
 from inferno_governator.enacting.drains import Drains
@@ -89,6 +90,10 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         pools = {name: each.pool(name) for name, each in settings.pools.items()}
         outlook = Outlook(store, clock, pools, prices, budgets, watcher, book)
         cycle = _cycle(settings, pools, outlook, book, modes, drains, clock)
+        if not pools:
+            # Nobody decides, so nothing is to be drained.
+            drains.set(())
+        deciding = Deciding(book, modes, drains, caps, pools)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
             loops = [
@@ -103,7 +108,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
             try:
                 async with (
                     serve_metrics(settings.metrics_listen, metrics),
-                    GovernanceService(store, intake, clock, metrics, budgets, watcher, prices, caps) as service,
+                    GovernanceService(store, intake, clock, metrics, budgets, watcher, prices, deciding) as service,
                     _listening(settings, service) as address,
                 ):
                     _LOG.info("governator ready", address=address, db=str(store.address))

@@ -19,8 +19,8 @@ from inferno_governator.billing import Report, report
 from inferno_governator.budgets.budget_service import BudgetService
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.cap_service import CapService
-from inferno_governator.caps import Caps
 from inferno_governator.cost_service import CostService
+from inferno_governator.decisions.decision_service import Deciding, DecisionService
 from inferno_governator.device_service import DeviceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -43,7 +43,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GovernanceService(
-    BudgetService, CapService, CostService, DeviceService, WatchService, PriceCalls, wire_grpc.GovernanceServiceServicer
+    BudgetService,
+    CapService,
+    CostService,
+    DecisionService,
+    DeviceService,
+    WatchService,
+    PriceCalls,
+    wire_grpc.GovernanceServiceServicer,
 ):
     """Servicer; an async context manager whose end is :meth:`stop` for every stream."""
 
@@ -56,13 +63,14 @@ class GovernanceService(
         budgets: BudgetKeeper,
         watcher: Watcher,
         prices: PriceKeeper,
-        caps: Caps,
+        deciding: Deciding,
     ) -> None:
         PriceCalls.__init__(self, prices)
         self._budgets = budgets
         self._watcher = watcher
         self._store = store
-        self._caps = caps
+        self._caps = deciding.caps
+        self._deciding = deciding
         self._intake = intake
         self._clock = clock
         self._metrics = metrics
@@ -89,6 +97,7 @@ class GovernanceService(
         self._stopping = _reconnect("The governator is stopping.", "STOPPING")
         self._end_streams(self._stopping)
         self._caps.close()
+        self._deciding.book.close()
 
     async def _follow_replacements(self) -> None:
         """End every stream whenever the store has begun a new database: a stream says its node's facts only once."""

@@ -29,6 +29,12 @@ class DecisionBook:
         self._store = store
         self._clock = clock
         self.last = Latest(0)
+        self.closed = False
+
+    def close(self) -> None:
+        """Let whoever follows :attr:`last` look at :attr:`closed`, and go."""
+        self.closed = True
+        self.last.set(-1)
 
     async def decide(
         self, draft: Draft, acted_on: Sequence[Proposal], *, waits: bool, real: Collection[str]

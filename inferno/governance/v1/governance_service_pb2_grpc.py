@@ -4,7 +4,9 @@ import grpc
 import warnings
 
 from inferno.governance.v1 import cap_pb2 as inferno_dot_governance_dot_v1_dot_cap__pb2
+from inferno.governance.v1 import decision_pb2 as inferno_dot_governance_dot_v1_dot_decision__pb2
 from inferno.governance.v1 import device_pb2 as inferno_dot_governance_dot_v1_dot_device__pb2
+from inferno.governance.v1 import drain_pb2 as inferno_dot_governance_dot_v1_dot_drain__pb2
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
@@ -148,6 +150,56 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/WatchCaps',
                 request_serializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.FromString,
+                _registered_method=True)
+        self.ExchangeDrains = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ExchangeDrains',
+                request_serializer=inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsResponse.FromString,
+                _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListDecisions',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
+        self.WatchDecisions = channel.unary_stream(
+                '/inferno.governance.v1.GovernanceService/WatchDecisions',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsResponse.FromString,
+                _registered_method=True)
+        self.GetDecision = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/GetDecision',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionResponse.FromString,
+                _registered_method=True)
+        self.ApproveDecision = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ApproveDecision',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionResponse.FromString,
+                _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ExplainDecision',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
+        self.ReplayDecisions = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ReplayDecisions',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsResponse.FromString,
+                _registered_method=True)
+        self.ListLedger = channel.unary_stream(
+                '/inferno.governance.v1.GovernanceService/ListLedger',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
+        self.GetMode = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/GetMode',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeResponse.FromString,
+                _registered_method=True)
+        self.SetMode = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/SetMode',
+                request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.FromString,
                 _registered_method=True)
 
 
@@ -332,6 +384,86 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExchangeDrains(self, request, context):
+        """ExchangeDrains tells a proxy which nodes it is to take out of traffic because they are going to be stopped, and
+        hears how far it is with those it was told of before. Each proxy calls it about once a second; a node is stopped
+        only when every proxy that called within the last minute has said that nothing of it is under way. Fails with
+        INVALID_ARGUMENT (no name, too many nodes) and PERMISSION_DENIED (the caller is no operator).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """ListDecisions says what was decided about nodes, with what was thought of and what came of it. Fails with UNAVAILABLE
+        (the store cannot be read now).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDecisions(self, request, context):
+        """WatchDecisions follows the ledger: each entry as it is written, until the caller cancels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDecision(self, request, context):
+        """GetDecision gives one decision with all entries about it. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveDecision(self, request, context):
+        """ApproveDecision lets what waits of a decision be done, if facts that are fresh then still allow it. Answered means on
+        disk. Fails with NOT_FOUND (there is none, or nothing of it waits) and PERMISSION_DENIED (the caller is no operator).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainDecision(self, request, context):
+        """ExplainDecision tells a decision in sentences: what was known, thought of and forbidden, and what came of it. Fails
+        with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDecisions(self, request, context):
+        """ReplayDecisions decides again from what the ledger has kept, names the first decision that comes out otherwise, and
+        checks the chain of hashes. It changes nothing. Fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedger(self, request, context):
+        """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
+        there is not).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMode(self, request, context):
+        """GetMode says what the governator may do with its decisions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMode(self, request, context):
+        """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
+        What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
+        PERMISSION_DENIED (the caller is no operator).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -444,6 +576,56 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.WatchCaps,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.SerializeToString,
+            ),
+            'ExchangeDrains': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeDrains,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsResponse.SerializeToString,
+            ),
+            'WatchDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDecisions,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsResponse.SerializeToString,
+            ),
+            'GetDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDecision,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionResponse.SerializeToString,
+            ),
+            'ApproveDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveDecision,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionResponse.SerializeToString,
+            ),
+            'ReplayDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDecisions,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsResponse.SerializeToString,
+            ),
+            'ListLedger': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListLedger,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.SerializeToString,
+            ),
+            'GetMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMode,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeResponse.SerializeToString,
+            ),
+            'SetMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMode,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1041,6 +1223,276 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/WatchCaps',
             inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeDrains(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ExchangeDrains',
+            inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_drain__pb2.ExchangeDrainsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListDecisions',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ListDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/WatchDecisions',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.WatchDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/GetDecision',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.GetDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ApproveDecision',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ApproveDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ExplainDecision',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ExplainDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ReplayDecisions',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ReplayDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListLedger',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/GetMode',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.GetModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/SetMode',
+            inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.FromString,
             options,
             channel_credentials,
             insecure,

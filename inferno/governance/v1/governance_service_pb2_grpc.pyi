@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from inferno.governance.v1 import cap_pb2 as _cap_pb2
+from inferno.governance.v1 import decision_pb2 as _decision_pb2
 from inferno.governance.v1 import device_pb2 as _device_pb2
+from inferno.governance.v1 import drain_pb2 as _drain_pb2
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
 from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
@@ -118,6 +120,43 @@ class GovernanceServiceStub:
     """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
     after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
     """
+    ExchangeDrains: _grpc.UnaryUnaryMultiCallable[_drain_pb2.ExchangeDrainsRequest, _drain_pb2.ExchangeDrainsResponse]
+    """ExchangeDrains tells a proxy which nodes it is to take out of traffic because they are going to be stopped, and
+    hears how far it is with those it was told of before. Each proxy calls it about once a second; a node is stopped
+    only when every proxy that called within the last minute has said that nothing of it is under way. Fails with
+    INVALID_ARGUMENT (no name, too many nodes) and PERMISSION_DENIED (the caller is no operator).
+    """
+    ListDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ListDecisionsRequest, _decision_pb2.ListDecisionsResponse]
+    """ListDecisions says what was decided about nodes, with what was thought of and what came of it. Fails with UNAVAILABLE
+    (the store cannot be read now).
+    """
+    WatchDecisions: _grpc.UnaryStreamMultiCallable[_decision_pb2.WatchDecisionsRequest, _decision_pb2.WatchDecisionsResponse]
+    """WatchDecisions follows the ledger: each entry as it is written, until the caller cancels."""
+    GetDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.GetDecisionRequest, _decision_pb2.GetDecisionResponse]
+    """GetDecision gives one decision with all entries about it. Fails with NOT_FOUND."""
+    ApproveDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ApproveDecisionRequest, _decision_pb2.ApproveDecisionResponse]
+    """ApproveDecision lets what waits of a decision be done, if facts that are fresh then still allow it. Answered means on
+    disk. Fails with NOT_FOUND (there is none, or nothing of it waits) and PERMISSION_DENIED (the caller is no operator).
+    """
+    ExplainDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ExplainDecisionRequest, _decision_pb2.ExplainDecisionResponse]
+    """ExplainDecision tells a decision in sentences: what was known, thought of and forbidden, and what came of it. Fails
+    with NOT_FOUND.
+    """
+    ReplayDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ReplayDecisionsRequest, _decision_pb2.ReplayDecisionsResponse]
+    """ReplayDecisions decides again from what the ledger has kept, names the first decision that comes out otherwise, and
+    checks the chain of hashes. It changes nothing. Fails with NOT_FOUND.
+    """
+    ListLedger: _grpc.UnaryStreamMultiCallable[_decision_pb2.ListLedgerRequest, _decision_pb2.ListLedgerResponse]
+    """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
+    there is not).
+    """
+    GetMode: _grpc.UnaryUnaryMultiCallable[_decision_pb2.GetModeRequest, _decision_pb2.GetModeResponse]
+    """GetMode says what the governator may do with its decisions."""
+    SetMode: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SetModeRequest, _decision_pb2.SetModeResponse]
+    """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
+    What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
+    PERMISSION_DENIED (the caller is no operator).
+    """
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -204,6 +243,43 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     WatchCaps: _aio.UnaryStreamMultiCallable[_cap_pb2.WatchCapsRequest, _cap_pb2.WatchCapsResponse]  # type: ignore[assignment]
     """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
     after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
+    """
+    ExchangeDrains: _aio.UnaryUnaryMultiCallable[_drain_pb2.ExchangeDrainsRequest, _drain_pb2.ExchangeDrainsResponse]  # type: ignore[assignment]
+    """ExchangeDrains tells a proxy which nodes it is to take out of traffic because they are going to be stopped, and
+    hears how far it is with those it was told of before. Each proxy calls it about once a second; a node is stopped
+    only when every proxy that called within the last minute has said that nothing of it is under way. Fails with
+    INVALID_ARGUMENT (no name, too many nodes) and PERMISSION_DENIED (the caller is no operator).
+    """
+    ListDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.ListDecisionsRequest, _decision_pb2.ListDecisionsResponse]  # type: ignore[assignment]
+    """ListDecisions says what was decided about nodes, with what was thought of and what came of it. Fails with UNAVAILABLE
+    (the store cannot be read now).
+    """
+    WatchDecisions: _aio.UnaryStreamMultiCallable[_decision_pb2.WatchDecisionsRequest, _decision_pb2.WatchDecisionsResponse]  # type: ignore[assignment]
+    """WatchDecisions follows the ledger: each entry as it is written, until the caller cancels."""
+    GetDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.GetDecisionRequest, _decision_pb2.GetDecisionResponse]  # type: ignore[assignment]
+    """GetDecision gives one decision with all entries about it. Fails with NOT_FOUND."""
+    ApproveDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.ApproveDecisionRequest, _decision_pb2.ApproveDecisionResponse]  # type: ignore[assignment]
+    """ApproveDecision lets what waits of a decision be done, if facts that are fresh then still allow it. Answered means on
+    disk. Fails with NOT_FOUND (there is none, or nothing of it waits) and PERMISSION_DENIED (the caller is no operator).
+    """
+    ExplainDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.ExplainDecisionRequest, _decision_pb2.ExplainDecisionResponse]  # type: ignore[assignment]
+    """ExplainDecision tells a decision in sentences: what was known, thought of and forbidden, and what came of it. Fails
+    with NOT_FOUND.
+    """
+    ReplayDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.ReplayDecisionsRequest, _decision_pb2.ReplayDecisionsResponse]  # type: ignore[assignment]
+    """ReplayDecisions decides again from what the ledger has kept, names the first decision that comes out otherwise, and
+    checks the chain of hashes. It changes nothing. Fails with NOT_FOUND.
+    """
+    ListLedger: _aio.UnaryStreamMultiCallable[_decision_pb2.ListLedgerRequest, _decision_pb2.ListLedgerResponse]  # type: ignore[assignment]
+    """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
+    there is not).
+    """
+    GetMode: _aio.UnaryUnaryMultiCallable[_decision_pb2.GetModeRequest, _decision_pb2.GetModeResponse]  # type: ignore[assignment]
+    """GetMode says what the governator may do with its decisions."""
+    SetMode: _aio.UnaryUnaryMultiCallable[_decision_pb2.SetModeRequest, _decision_pb2.SetModeResponse]  # type: ignore[assignment]
+    """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
+    What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
+    PERMISSION_DENIED (the caller is no operator).
     """
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -420,6 +496,103 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_cap_pb2.WatchCapsResponse], _abc.AsyncIterator[_cap_pb2.WatchCapsResponse]]:
         """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
         after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeDrains(
+        self,
+        request: _drain_pb2.ExchangeDrainsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drain_pb2.ExchangeDrainsResponse, _abc.Awaitable[_drain_pb2.ExchangeDrainsResponse]]:
+        """ExchangeDrains tells a proxy which nodes it is to take out of traffic because they are going to be stopped, and
+        hears how far it is with those it was told of before. Each proxy calls it about once a second; a node is stopped
+        only when every proxy that called within the last minute has said that nothing of it is under way. Fails with
+        INVALID_ARGUMENT (no name, too many nodes) and PERMISSION_DENIED (the caller is no operator).
+        """
+
+    @_abc_1.abstractmethod
+    def ListDecisions(
+        self,
+        request: _decision_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.ListDecisionsResponse, _abc.Awaitable[_decision_pb2.ListDecisionsResponse]]:
+        """ListDecisions says what was decided about nodes, with what was thought of and what came of it. Fails with UNAVAILABLE
+        (the store cannot be read now).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchDecisions(
+        self,
+        request: _decision_pb2.WatchDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_decision_pb2.WatchDecisionsResponse], _abc.AsyncIterator[_decision_pb2.WatchDecisionsResponse]]:
+        """WatchDecisions follows the ledger: each entry as it is written, until the caller cancels."""
+
+    @_abc_1.abstractmethod
+    def GetDecision(
+        self,
+        request: _decision_pb2.GetDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.GetDecisionResponse, _abc.Awaitable[_decision_pb2.GetDecisionResponse]]:
+        """GetDecision gives one decision with all entries about it. Fails with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ApproveDecision(
+        self,
+        request: _decision_pb2.ApproveDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.ApproveDecisionResponse, _abc.Awaitable[_decision_pb2.ApproveDecisionResponse]]:
+        """ApproveDecision lets what waits of a decision be done, if facts that are fresh then still allow it. Answered means on
+        disk. Fails with NOT_FOUND (there is none, or nothing of it waits) and PERMISSION_DENIED (the caller is no operator).
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainDecision(
+        self,
+        request: _decision_pb2.ExplainDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.ExplainDecisionResponse, _abc.Awaitable[_decision_pb2.ExplainDecisionResponse]]:
+        """ExplainDecision tells a decision in sentences: what was known, thought of and forbidden, and what came of it. Fails
+        with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDecisions(
+        self,
+        request: _decision_pb2.ReplayDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.ReplayDecisionsResponse, _abc.Awaitable[_decision_pb2.ReplayDecisionsResponse]]:
+        """ReplayDecisions decides again from what the ledger has kept, names the first decision that comes out otherwise, and
+        checks the chain of hashes. It changes nothing. Fails with NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLedger(
+        self,
+        request: _decision_pb2.ListLedgerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_decision_pb2.ListLedgerResponse], _abc.AsyncIterator[_decision_pb2.ListLedgerResponse]]:
+        """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
+        there is not).
+        """
+
+    @_abc_1.abstractmethod
+    def GetMode(
+        self,
+        request: _decision_pb2.GetModeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.GetModeResponse, _abc.Awaitable[_decision_pb2.GetModeResponse]]:
+        """GetMode says what the governator may do with its decisions."""
+
+    @_abc_1.abstractmethod
+    def SetMode(
+        self,
+        request: _decision_pb2.SetModeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.SetModeResponse, _abc.Awaitable[_decision_pb2.SetModeResponse]]:
+        """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
+        What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
+        PERMISSION_DENIED (the caller is no operator).
         """
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

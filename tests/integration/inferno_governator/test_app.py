@@ -22,6 +22,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from inferno_governator.app import SERVICE, check_listen
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.caps import Caps
+from inferno_governator.decisions.book import DecisionBook
+from inferno_governator.decisions.decision_service import Deciding
+from inferno_governator.decisions.mode import Mode, ModeKeeper
+from inferno_governator.enacting.drains import Drains
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -253,8 +257,10 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
         budgets = BudgetKeeper(store, clock, ())
         watcher = Watcher(store, clock, metrics, budgets, (), 60)
         intake = Intake(store.commit, 1000, clock, metrics)
+        book = DecisionBook(store, clock)
+        deciding = Deciding(book, ModeKeeper(book, Mode.OBSERVE), Drains(clock), Caps(), {})
         service = GovernanceService(
-            store, intake, clock, metrics, budgets, watcher, PriceKeeper(store, clock, Rules()), Caps()
+            store, intake, clock, metrics, budgets, watcher, PriceKeeper(store, clock, Rules()), deciding
         )
         async with service, served(service, socket_dir) as client:
             service.stop()
