@@ -25,5 +25,5 @@ def propose(facts: FleetFacts) -> list[Proposal]:
             node=node.node, evidence={"micros_per_hour": node.micros_per_hour},
             saves_micros_per_hour=node.micros_per_hour,
         )
-        for node in spare(facts, expected(facts), EDGE, among)[:1]
+        for node in spare(facts, [(expected(facts), EDGE)], among)[:1]
     ]  # fmt: skip

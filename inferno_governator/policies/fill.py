@@ -34,15 +34,25 @@ def expected(facts: FleetFacts) -> dict[str, float]:
 
 
 def held(facts: FleetFacts, seconds: float) -> dict[str, float]:
-    """The highest rate within a time that has just ended, or forecast, by model; infinite where it is not known."""
+    """The highest rate within a time that has just ended, by model; infinite where it is not known."""
     found = {}
     for model in facts.models:
         since = facts.at - seconds
         known = bool(model.recent) and model.recent[0][0] <= since
         # A rate that ends at the window's start lies before it.
         within = [rate for ended, rate in model.recent if ended > since]
-        found[model.model] = max(model.rate, model.forecast, *within) if known else math.inf
+        found[model.model] = max(model.rate, *within, 0.0) if known else math.inf
     return found
+
+
+def grown(facts: FleetFacts, rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates that grow as the forecast does from what is measured now."""
+    return {
+        model.model: max(
+            model.forecast, rates[model.model] * max(1.0, model.forecast / model.rate if model.rate else 1.0)
+        )
+        for model in facts.models
+    }
 
 
 def capacity(facts: FleetFacts, node: NodeFacts, model: str) -> float:
@@ -78,16 +88,19 @@ def _pressure(facts: FleetFacts, left: Iterable[NodeFacts], model: ModelFacts, r
     return growth * busy / len(on) if on else math.inf
 
 
-def spare(facts: FleetFacts, rates: Mapping[str, float], limit: float, among: Iterable[NodeFacts]) -> list[NodeFacts]:
-    """Nodes, taken in this order, without which the others still carry these rates filled to at most ``limit``.
+def spare(
+    facts: FleetFacts, demands: Iterable[tuple[Mapping[str, float], float]], among: Iterable[NodeFacts]
+) -> list[NodeFacts]:
+    """Nodes, taken in this order, without which the others still carry each demand filled to at most its limit.
 
     No pool and no model is left with fewer nodes than its minimum, and none that still starts counts as carrying.
     """
     left = [node for node in supply(facts) if node.state is NodeState.SERVING]
+    asked = list(demands)
     gone: list[NodeFacts] = []
     for node in among:
         rest = [each for each in left if each.node != node.node]
-        if _minimums(facts, node, rest) and fits(facts, node.models, rest, rates, limit):
+        if _minimums(facts, node, rest) and all(fits(facts, node.models, rest, *demand) for demand in asked):
             gone.append(node)
             left = rest
     return gone

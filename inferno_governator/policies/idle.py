@@ -34,7 +34,7 @@ def propose(facts: FleetFacts, fill: FillSettings, settings: CalmSettings) -> li
     idle.sort(key=lambda each: (-each[0], each[1].node))
     seconds = {node.node: since for since, node in idle}
     found = []
-    for node in spare(facts, expected(facts), fill.lower, [node for _, node in idle]):
+    for node in spare(facts, [(expected(facts), fill.lower)], [node for _, node in idle]):
         limit = break_even(known[node.pool], settings)
         sentence = (
             f"{node.node} has had no request for {seconds[node.node]:.0f} s, and starting it again costs "

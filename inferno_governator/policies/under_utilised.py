@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from inferno_governator.decisions.fleet import FleetFacts, NodeFacts, NodeState
 from inferno_governator.decisions.proposal import Proposal, Reason, Verb
-from inferno_governator.policies.fill import capacity, fills, held, pools, spare, supply
+from inferno_governator.policies.fill import capacity, fills, grown, held, pools, spare, supply
 from inferno_governator.policies.idle import break_even
 from inferno_governator.policies.settings import CalmSettings, FillSettings
 
@@ -23,6 +23,9 @@ def propose(facts: FleetFacts, fill: FillSettings, settings: CalmSettings) -> li
     found = []
     for seconds in sorted({break_even(pool, settings) for pool in facts.pools}, reverse=True):
         rates = held(facts, seconds)
+        # The band is around what was measured; what growth may add only has to stay under its upper edge, where nodes
+        # would be started again.
+        demands = [(rates, fill.lower), (grown(facts, rates), fill.upper)]
         among = [
             node
             for node in supply(facts)
@@ -35,7 +38,7 @@ def propose(facts: FleetFacts, fill: FillSettings, settings: CalmSettings) -> li
         among.sort(
             key=lambda node: (node.state is not NodeState.STARTING, -_price(facts, node), -node.since, node.node)
         )
-        for node in spare(facts, rates, fill.lower, [*taken, *among])[len(taken) :]:
+        for node in spare(facts, demands, [*taken, *among])[len(taken) :]:
             taken.append(node)
             rest = [each for each in supply(facts) if each not in taken and each.state is NodeState.SERVING]
             after = max((fills(facts, rest, rates)[m] for m in node.models if m in rates), default=0.0)

@@ -156,7 +156,10 @@ def test_what_demand_did_not_need_for_as_long_as_a_start_costs_is_stopped_newest
         "as long as starting it again costs"
     )
     assert not allowed(fleet(nodes, model(12.0, peak=17.0)))
-    assert not allowed(fleet(nodes, model(12.0, forecast=17.0)))
+    assert [each.node for each in allowed(fleet(nodes, model(12.0, forecast=19.0)))] == ["b"]
+    assert not allowed(fleet(nodes, model(12.0, forecast=20.0)))
+    # The highest demand of the time may grow as much.
+    assert not allowed(fleet(nodes, model(12.0, peak=16.0, forecast=15.0)))
     assert not allowed(fleet(nodes, replace(model(12.0), recent=((NOW - 300, 12.0), (NOW, 12.0)))))
 
 
