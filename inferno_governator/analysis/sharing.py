@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from inferno_governator.analysis.cost import FactsChange, facts_at
+from inferno_governator.analysis.cost import FactsChange, facts_at, sums_of
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.money import apportion
 
@@ -67,6 +67,40 @@ def shared(
     for place, uses in asked.items():
         made += _shared_at(work.get(place, []), uses, history)
     return made
+
+
+def claimed(unclaimed: Sequence[Item], callers: Iterable[CallerUse]) -> list[Item]:
+    """What is to be added to nobody's work, and to nothing else, so that callers have their part of it.
+
+    Args:
+        unclaimed: Nobody's work.
+        callers: Who asked, with the items' first minute as theirs.
+
+    Returns:
+        Items that add up to nothing but for tokens that no node counts: one of nobody's for each that changes, with
+        what it loses, and those of the callers.
+    """
+    parts: dict[int, list[CallerUse]] = {}
+    for use in callers:
+        at = {
+            number: item
+            for number, item in enumerate(unclaimed)
+            if (item.start_minute, item.node, item.model) == (use.minute, use.node, use.model)
+            and use.version in ("", item.version)
+        }
+        if at:
+            for number, part in zip(at, _by_version(use, [*at.values()]), strict=True):
+                parts.setdefault(number, []).append(part)
+    changes: list[Item] = []
+    for number, uses in parts.items():
+        item = unclaimed[number]
+        theirs = [each for each in _among(item, uses) if each.team or each.key]
+        if theirs:
+            taken = map(sum, zip(*map(sums_of, theirs), strict=True))
+            # Tokens that no node counts are taken from nobody.
+            lost = (-min(whole, part) for whole, part in zip(sums_of(item), taken, strict=True))
+            changes += [Item._make((*item[:9], *lost)), *theirs]
+    return changes
 
 
 def _shared_at(

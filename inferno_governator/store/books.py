@@ -3,12 +3,12 @@
 What comes marks the hours and days it lies in as open, in the transaction that stores it. An open hour is read from its
 minutes, so that what is read is exact at every moment; some time after its end it is settled. Only hours that are
 settled are sealed, and only sealed ones lose their minutes. What comes for a sealed hour after all is billed by itself
-and added (docs/decisions/0141).
+and added (docs/decisions/0141); what callers turn out to have asked in it is taken from nobody (docs/decisions/0149).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from sqlalchemy import BigInteger, Select, Table, delete, func, insert, literal, select
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.cost import DeviceUse, Gap, ModelUse, rolled_up
+from inferno_governator.analysis.sharing import CallerUse, claimed
 from inferno_governator.store import device_rollups, items, usage_reader
 from inferno_governator.store.item_schema import ItemSeries, OpenDay, OpenHour, Sealed
 from inferno_governator.store.items import DAY, HOUR, LEVELS, SUMS
@@ -66,10 +67,7 @@ async def reopen_named(connection: AsyncConnection, touched: Iterable[tuple[int,
     """The same for ``(minute, name of node)``; of nodes that never sent telemetry there are no books."""
     minutes = list(touched)
     if minutes:
-        numbers = await connection.execute(
-            select(_NODE.c.name, _NODE.c.id).where(_NODE.c.name.in_({name for _, name in minutes}))
-        )
-        known = {name: number for name, number in numbers}  # noqa: C416 - a row is no pair to the types
+        known = await _known(connection, {name for _, name in minutes})
         await reopen(connection, [(minute, known[name]) for minute, name in minutes if name in known])
 
 
@@ -130,6 +128,28 @@ async def add_late(connection: AsyncConnection, chunk: UsageChunk, nodes: Mappin
     await reopen(connection, [(item.start_minute, nodes[item.node]) for item in made], hours=False)
 
 
+async def claim_late(connection: AsyncConnection, callers: Sequence[CallerUse]) -> None:
+    """Give callers that a proxy tells of late their part of what sealed hours have as nobody's work.
+
+    The minutes in which they asked are gone, so that it is shared by the hour. Of an hour of which nobody's work is not
+    there (any more), nothing changes.
+    """
+    if not callers:
+        return
+    known = await _known(connection, {use.node for use in callers})
+    by_hour: dict[int, list[CallerUse]] = {}
+    for use in callers:
+        if use.node in known:
+            hour = use.minute - use.minute % HOUR
+            by_hour.setdefault(hour, []).append(use._replace(minute=hour))
+    for hour, uses in by_hour.items():
+        nodes = {use.node: known[use.node] for use in uses}
+        unclaimed = await items.unclaimed(connection, hour, list(nodes.values()))
+        changes = claimed(unclaimed, uses)
+        await items.add(connection, HOUR, changes, nodes)
+        await reopen(connection, [(hour, nodes[item.node]) for item in changes], hours=False)
+
+
 async def _some_open(connection: AsyncConnection, length: int, now_minute: int) -> tuple[int, list[int]]:
     """The first stretch that has ended and is open, and some of its nodes; of days, those without an open hour."""
     opened = OPEN[length]
@@ -165,6 +185,12 @@ async def _close(connection: AsyncConnection, length: int, minute: int, nodes: l
 
 def _series_of(nodes: list[int]) -> Select[tuple[int]]:
     return select(_SERIES.c.id).where(_SERIES.c.node.in_(nodes))
+
+
+async def _known(connection: AsyncConnection, names: Collection[str]) -> dict[str, int]:
+    """The numbers of those nodes that have sent telemetry."""
+    found = await connection.execute(select(_NODE.c.name, _NODE.c.id).where(_NODE.c.name.in_(names)))
+    return {name: number for name, number in found}  # noqa: C416 - a row is no pair to the types
 
 
 async def _names(connection: AsyncConnection, nodes: list[int]) -> dict[str, int]:

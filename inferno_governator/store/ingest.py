@@ -95,8 +95,9 @@ async def ingest(
     await device_faults.write(connection, [(node, batch.faults) for batch, node, _ in fresh])
     sealed = await books.sealed(connection, 1)
     asked = await requests.write(connection, names, draft, [batch.requests for batch, _, _ in fresh])
-    await books.reopen_named(connection, {each for each in asked if each[0] >= sealed})
+    await books.reopen_named(connection, {(use.minute, use.node) for use in asked if use.minute >= sealed})
     await _write_minutes(connection, series, fresh, folded, sealed)
+    await books.claim_late(connection, [use for use in asked if use.minute < sealed])
     after = {stream: step.position for stream, step in zip(streams, steps, strict=True) if step.stored}
     await positions.save(connection, after, now_micros)
     return [Stored(step.stored, step.missing_batches, step.dropped_samples) for step in steps]

@@ -74,6 +74,29 @@ async def add(connection: AsyncConnection, level: int, items: Sequence[Item], no
     await connection.execute(upsert(connection.dialect, LEVELS[level], SUMS), rows)
 
 
+async def unclaimed(connection: AsyncConnection, hour: int, nodes: Sequence[int]) -> list[Item]:
+    """Nobody's work of some nodes in an hour."""
+    hours = LEVELS[HOUR]
+    found = await connection.execute(
+        select(_NODE.c.name, _SERIES.c.model, _SERIES.c.version, _FACTS.c.said, *(hours.c[name] for name in SUMS))
+        .join(_SERIES, _SERIES.c.id == hours.c.series)
+        .join(_NODE, _NODE.c.id == _SERIES.c.node)
+        .join(_FACTS, _FACTS.c.id == hours.c.facts)
+        .where(
+            hours.c.minute == hour,
+            _SERIES.c.node.in_(nodes),
+            _SERIES.c.purpose == _PURPOSES.index(Purpose.WORK),
+            _SERIES.c.team == "",
+            _SERIES.c.key == "",
+        )
+        .order_by(hours.c.series, hours.c.facts)
+    )
+    return [
+        Item(hour, HOUR, node, Facts(**json.loads(said)), Purpose.WORK, model, version, "", "", *sums)
+        for node, model, version, said, *sums in found
+    ]
+
+
 async def read(
     connection: AsyncConnection, subjects: Subjects, level: int, start: int, end: int, wanted: Wanted | None = None
 ) -> AsyncIterator[list[Item]]:

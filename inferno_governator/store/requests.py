@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.analysis.sharing import CallerUse
 from inferno_governator.requests import BUCKETS, RequestKey, RequestPoint, RequestUse
 from inferno_governator.store.names import Names
 from inferno_governator.store.rollups import CEILING, Fold, Row, upsert
@@ -17,6 +18,8 @@ _SERIES = table(RequestSeries)
 LEVELS: Mapping[int, Table] = {1440: table(RequestDay), 60: table(RequestHour), 1: table(RequestMinute)}
 _COLUMNS = [column.name for column in table(RequestMinute).columns]
 _SUMS = _COLUMNS[2:]
+# Where what a caller's use needs lies in a row of a minute.
+_USE = [_COLUMNS.index(name) for name in CallerUse._fields[CallerUse._fields.index("requests") :]]
 # Rows held at once.
 _ROWS = 5_000
 
@@ -26,12 +29,11 @@ async def write(
     names: Names,
     draft: Names,
     counted: Iterable[Mapping[RequestKey, Sequence[RequestPoint]]],
-) -> set[tuple[int, str]]:
-    """Add what proxies counted to every level, within the connection's transaction; returns the minutes and names of
-    nodes that it is of."""
+) -> list[CallerUse]:
+    """Add what proxies counted to every level, within the connection's transaction; returns it by minute."""
     given = [each for each in counted if each]
     if not given:
-        return set()
+        return []
     numbers = await names.number_requests(connection, (key for each in given for key in each), draft)
     fold = Fold(maxima=0)
     for each in given:
@@ -42,8 +44,8 @@ async def write(
     for length, target in LEVELS.items():
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in by_stretch(minutes, length)]
         await connection.execute(upsert(connection.dialect, target, _SUMS), rows)
-    nodes = {number: key.node for key, number in numbers.items()}
-    return {(minute, nodes[series]) for minute, series, *_ in minutes}
+    keys = {number: key for key, number in numbers.items()}
+    return [CallerUse(row[0], *keys[row[1]], *(row[at] for at in _USE)) for row in minutes]
 
 
 def by_stretch(rows: Iterable[Row], length: int) -> list[Row]:

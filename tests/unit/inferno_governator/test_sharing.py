@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from inferno_governator.analysis.cost import FactsChange, sums_of
 from inferno_governator.analysis.items import Item, Purpose
-from inferno_governator.analysis.sharing import CallerUse, shared
+from inferno_governator.analysis.sharing import CallerUse, claimed, shared
 from inferno_governator.usage import Facts
 
 FACTS = Facts(price=3_600_000)
@@ -168,3 +168,26 @@ def test_shares_add_up_to_what_was_shared_and_tokens_to_what_was_asked(
             assert sum(getattr(item, field) for item in found if item.version == version) == whole
     for field in ("input_tokens", "output_tokens"):
         assert sum(getattr(item, field) for item in found) == sum(getattr(use, field) for use in uses)
+
+
+def test_what_callers_are_late_to_tell_of_is_taken_from_nobody() -> None:
+    changes = claimed([work(output_tokens=40)], [unseen("red", 0, 0)._replace(request_micros=250)])
+    assert costs(changes) == {("1", ""): -7_500, ("1", "red"): 7_500}
+    assert tokens(changes) == {"": (0, -16), "red": (0, 16)}
+    assert claimed([work()], [asked("", 250)._replace(key="")]) == []
+    assert claimed([work("2")], [asked("red", 250)]) == []
+
+
+@given(
+    st.lists(st.builds(work, st.sampled_from(["1", "2"]), _counts, _counts, _counts, _counts), max_size=3),
+    _uses.map(lambda uses: [use._replace(minute=7) for use in uses]),
+)
+def test_late_callers_change_no_bill_and_nobody_never_owes(unclaimed: list[Item], uses: list[CallerUse]) -> None:
+    changes = claimed(unclaimed, uses)
+    after: dict[str, list[int]] = {}
+    for item in (*unclaimed, *changes):
+        name = f"{item.version} {item.team} {item.key}"
+        after[name] = [a + b for a, b in zip(after.get(name, [0] * len(sums_of(item))), sums_of(item), strict=True)]
+    assert all(count >= 0 for counts in after.values() for count in counts)
+    for field in ("paid_micros", "cost_micros", "requests", "errors", "inferences", "request_micros", "compute_micros"):
+        assert sum(getattr(item, field) for item in changes) == 0
