@@ -105,6 +105,11 @@ class CostReport:
     change: Change | None = None
     timeline: Timeline | None = None
 
+    @property
+    def shares_tokens(self) -> bool:
+        """True where tokens are told of teams or keys: mostly shares of what models counted (docs/usage.md)."""
+        return not {Dimension.TEAM, Dimension.KEY}.isdisjoint((*self.by, *self.where))
+
 
 class Reporter:
     """Takes the items of the period, and of the one it is compared with, in any number of pieces; gives the report.

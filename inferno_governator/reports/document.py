@@ -22,6 +22,7 @@ def document(report: CostReport) -> dict[str, Any]:
         "filters": {dimension.value: sorted(values) for dimension, values in report.where.items()},
         "total": _sums(report.total),
         "bill_micros": report.bill_micros,
+        "tokens": "shared" if report.shares_tokens else "counted",
         "lines": [
             {
                 **_place(report, each.line),

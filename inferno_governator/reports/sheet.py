@@ -37,6 +37,8 @@ def columns(report: CostReport) -> list[Column]:
         made.append(_each(report, "errors", lambda sums: figures.count(sums.errors)))
     made.append(_each(report, "per request", lambda sums: _unit_cost(sums, sums.requests)))
     if total.tokens:
+        title = "tokens, shared" if report.shares_tokens else "tokens"
+        made.append(_each(report, title, lambda sums: figures.count(sums.tokens)))
         made.append(_each(report, "per 1k tokens", lambda sums: _unit_cost(sums, sums.tokens, 1_000)))
     made.append(_each(report, "per 1k inferences", lambda sums: _unit_cost(sums, sums.inferences, 1_000)))
     return made

@@ -105,6 +105,12 @@ def _utilisation(before: Fraction | None, after: Fraction | None) -> str:
 
 def remarks(report: CostReport) -> list[str]:
     """What a reader must know to believe the figures."""
+    told = []
     if report.total.paid_micros and not report.total.cost_micros:
-        return ["None of these nodes has a price, so they cost nothing here."]
-    return []
+        told.append("None of these nodes has a price, so they cost nothing here.")
+    if report.total.tokens and report.shares_tokens:
+        told.append(
+            "Tokens of teams and keys are shares of what their models counted, by the bytes that callers sent and got, "
+            "unless answers name their tokens."
+        )
+    return told

@@ -399,9 +399,11 @@ class CostSums(_message.Message):
     inferences: _builtins.int
     """Inferences."""
     input_tokens: _builtins.int
-    """Tokens read. Zero where unknown."""
+    """Tokens read, as models count them; of a team or key, its share of those by bytes, or what answers named. Zero where
+    nobody counts them.
+    """
     output_tokens: _builtins.int
-    """Tokens written. Zero where unknown."""
+    """Tokens written, alike."""
     request_time_micros: _builtins.int
     """Total time from arrival to answer of the requests, in microseconds."""
     queue_time_micros: _builtins.int
@@ -730,9 +732,11 @@ class CostItem(_message.Message):
     inferences: _builtins.int
     """Inferences."""
     input_tokens: _builtins.int
-    """Tokens read. Zero where unknown."""
+    """Tokens read, as models count them; of a team or key, its share of those by bytes, or what answers named. Zero where
+    nobody counts them.
+    """
     output_tokens: _builtins.int
-    """Tokens written. Zero where unknown."""
+    """Tokens written, alike."""
     request_time_micros: _builtins.int
     """Total time from arrival to answer of the requests, in microseconds."""
     queue_time_micros: _builtins.int

@@ -21,7 +21,7 @@ from inferno_governator.reports.figures import MINUS
 from inferno_governator.reports.html import html
 from inferno_governator.reports.markdown import markdown
 from inferno_governator.reports.sheet import columns
-from inferno_governator.reports.words import explanation
+from inferno_governator.reports.words import explanation, remarks
 from tests.unit.inferno_governator.items import H100, L4, MINUTE, bills, idle, item
 from tests.unit.inferno_governator.test_change import priced
 
@@ -92,8 +92,21 @@ def test_unit_costs_are_of_the_line_and_of_the_whole() -> None:
     sheet = {column.title: column for column in columns(report(bill, [], Dimension.MODEL))}
     assert (sheet["per request"].cells[0], sheet["per request"].total) == ("$0.006880", "$0.01376")
     assert (sheet["per 1k tokens"].cells, sheet["per 1k tokens"].total) == (["$0.06880", "-"], "$0.1376")
+    assert (sheet["tokens"].cells, sheet["tokens"].total) == (["100,000", "0"], "100,000")
     assert sheet["per 1k inferences"].cells[0] == "$1.720"
     assert sheet["errors"].total == "2"
+
+
+def test_tokens_of_teams_say_that_they_are_shared_and_those_of_models_that_they_are_counted() -> None:
+    bill = [item(team="search", output_tokens=20), item(team="ads", output_tokens=30)]
+    of_models, of_teams = report(bill, [], Dimension.MODEL), report(bill, [], Dimension.TEAM)
+    assert [document(each)["tokens"] for each in (of_models, of_teams)] == ["counted", "shared"]
+    assert "tokens" in {column.title for column in columns(of_models)}
+    (shared,) = (column for column in columns(of_teams) if column.title == "tokens, shared")
+    assert sorted(shared.cells) == ["20", "30"]
+    assert remarks(of_models) == []
+    assert "shares of what their models counted" in remarks(of_teams)[0]
+    assert remarks(report([item(team="search")], [], Dimension.TEAM)) == []
 
 
 class _Page(HTMLParser):
