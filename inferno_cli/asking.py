@@ -42,12 +42,20 @@ class Asked:
 
 def asking(command: Command) -> Command:
     """Give a command the options of a question; it gets them as its first argument, an :class:`Asked`."""
+    return asking_for(10.0)(command)
 
-    @functools.wraps(command)
-    def run(*, endpoint: public.Endpoint, timeout: float, output: output.Format, **own: Any) -> Any:
-        return command(Asked(endpoint, timeout, output), **own)
 
-    return public.endpoint_option(public.timeout_option(10.0)(output.output_option(run)))
+def asking_for(seconds: float) -> Callable[[Command], Command]:
+    """The same for a question that takes so long at most, unless it is said otherwise."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*, endpoint: public.Endpoint, timeout: float, output: output.Format, **own: Any) -> Any:
+            return command(Asked(endpoint, timeout, output), **own)
+
+        return public.endpoint_option(public.timeout_option(seconds)(output.output_option(run)))
+
+    return decorate
 
 
 def ordering(command: Command) -> Command:

@@ -24,6 +24,8 @@ from inferno_governator.decisions.decision_service import Deciding, DecisionServ
 from inferno_governator.device_service import DeviceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
+from inferno_governator.plan.plan_service import PlanService
+from inferno_governator.plan.planner import Planner
 from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.price_service import PriceCalls
 from inferno_governator.store.store import Store
@@ -48,6 +50,7 @@ class GovernanceService(
     CostService,
     DecisionService,
     DeviceService,
+    PlanService,
     WatchService,
     PriceCalls,
     wire_grpc.GovernanceServiceServicer,
@@ -71,6 +74,7 @@ class GovernanceService(
         self._store = store
         self._caps = deciding.caps
         self._deciding = deciding
+        self._planner = Planner(store, prices, clock, watcher.objectives)
         self._intake = intake
         self._clock = clock
         self._metrics = metrics

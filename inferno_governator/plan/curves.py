@@ -177,12 +177,14 @@ def checked(point: Point) -> Point:
 
 
 def measured(capacity: Capacity) -> Steps:
-    """A node's own report as a curve: steps in which nothing failed, in requests as callers send them."""
+    """A node's own report as a curve: steps in which nothing failed, of the smallest requests (``batch``) that were
+    tried, as most callers send them."""
+    smallest = min((step.batch for step in capacity.steps), default=0)
     return Steps(
         tuple(
             Step(step.requests_per_second, step.p99_micros / 1e6)
             for step in capacity.steps
-            if not step.failures and step.requests_per_second > 0
+            if step.batch == smallest and not step.failures and step.requests_per_second > 0
         )
     )
 

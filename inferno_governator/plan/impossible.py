@@ -16,6 +16,8 @@ from inferno_runtime.errors import InvalidInput
 
 # What is less than so much of a flow is the solver's rounding.
 _NOTHING = 1e-4
+# Seconds for each try to find out why.
+_TRY = 2.0
 _FIXES = {
     Unfit.CURVE: "Measure the model there (inferno backend bench), or give a curve of it.",
     Unfit.MEMORY: "Give a curve for more GPUs in one replica, or allow machines with more memory.",
@@ -49,6 +51,7 @@ def refuse_unfit(question: Question, can: Fit) -> None:
 
 def refuse(question: Question, can: Fit, kept: Sequence[Cell], seconds: float) -> InvalidInput:
     """The refusal of a question that its limits make impossible: what goes unserved, and which limit it hangs on."""
+    seconds = min(seconds, _TRY)
     least = Programme(question.machines, can.flows, kept, question.limits, elastic=True)
     missing: dict[str, float] = defaultdict(float)
     rates: dict[str, float] = defaultdict(float)

@@ -6,16 +6,28 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from inferno_governator.money import dollars
-from inferno_governator.plan.fitting import Fit, Kind, fit, holds
+from inferno_governator.plan.fitting import Fit, Kind, fit, flows, holds
 from inferno_governator.plan.impossible import refuse, refuse_unfit
 from inferno_governator.plan.programme import Prices, Programme, Solved
-from inferno_governator.plan.question import Machine, Question
+from inferno_governator.plan.question import Demand, Machine, Question
 from inferno_governator.plan.reduction import Cell, cells
 from inferno_runtime.errors import InvalidInput, TimedOut
 
 GAP, SECONDS = 0.01, 10.0
+# Flows times machines: beyond it a question takes minutes to write down.
+_LARGEST = 1_000_000
+
+
+class Share(NamedTuple):
+    """What replicas of one kind do for one model: how many there are, and the share of its demand that they serve."""
+
+    model: str
+    kind: Kind
+    replicas: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +36,21 @@ class Rented:
 
     Attributes:
         micros: What all of them cost an hour.
-        serves: Share of each model's demand that they serve, 0 to 1 and, with reserves for a loss, beyond.
-        replicas: Replicas on all of them together, by group and GPUs of each.
+        shares: What they serve; with reserves for a loss, the shares of a model in a plan add up to more than 1.
     """
 
     machine: Machine
     count: int
     micros: int
-    serves: Mapping[str, float]
-    replicas: Mapping[Kind, int]
+    shares: tuple[Share, ...]
+
+    @property
+    def serves(self) -> Mapping[str, float]:
+        """Share of the demand by model."""
+        found: dict[str, float] = defaultdict(float)
+        for each in self.shares:
+            found[each.model] += each.share
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +134,30 @@ def check(question: Question) -> None:
         if names.count(model) > 1:
             raise _bad(f"the model {model} stands there twice")
     for demand in question.demands:
-        numbers = [demand.rate, demand.memory_gb, demand.objective.first, demand.objective.token]
-        for kind, shares in (
-            ("sizes", [bucket.share for bucket in demand.buckets]),
-            ("callers", [share for _, share in demand.callers]),
-        ):
-            if shares and not (all(share >= 0 for share in shares) and math.isclose(sum(shares), 1, abs_tol=1e-6)):
-                raise _bad(f"the shares of the {kind} of {demand.model} do not add up to 1")
-        if not demand.buckets or not all(0 <= number < math.inf for number in numbers):
-            raise _bad(f"a figure of {demand.model} is negative or not finite, or it has no size")
+        _check_demand(demand)
     for curve in question.curves:
         if curve.gpus < 1 or curve.gpus & (curve.gpus - 1):
             raise _bad(f"a curve of {curve.model or 'every model'} is for {curve.gpus} GPUs, which is no power of two")
     for machine in question.machines:
         if machine.micros <= 0 or machine.gpu_count < 1 or (machine.most is not None and machine.most < 0):
             raise _bad(f"the offer {machine} has no price, no GPU or a negative limit")
+    if len(flows(question.demands)) * len(question.machines) > _LARGEST:
+        raise _bad("it has too many sizes for so many offers")
     limits = question.limits
     if not 0 <= limits.surviving_share <= 1 or (limits.budget is not None and limits.budget < 0):
         raise _bad("the share that must survive is not between 0 and 1, or the budget is negative")
+
+
+def _check_demand(demand: Demand) -> None:
+    numbers = [demand.rate, demand.memory_gb, demand.objective.first, demand.objective.token]
+    for kind, shares in (
+        ("sizes", [bucket.share for bucket in demand.buckets]),
+        ("callers", [share for _, share in demand.callers]),
+    ):
+        if shares and not (all(share >= 0 for share in shares) and math.isclose(sum(shares), 1, abs_tol=1e-6)):
+            raise _bad(f"the shares of the {kind} of {demand.model} do not add up to 1")
+    if not demand.buckets or not all(0 <= number < math.inf for number in numbers):
+        raise _bad(f"a figure of {demand.model} is negative or not finite, or it has no size")
 
 
 def _bad(why: str) -> InvalidInput:
@@ -146,14 +170,15 @@ def _rented(question: Question, can: Fit, kept: Sequence[Cell], solved: Solved) 
     for number, cell in enumerate(kept):
         members = {member: solved.counts[member] for member in cell.members if member in solved.counts}
         for member, replicas in _place(question.machines, members, number, solved).items():
-            serves: dict[str, float] = defaultdict(float)
+            serves: dict[tuple[str, Kind], float] = defaultdict(float)
             for (where, kind, flow), share in solved.served.items():
                 if where == number and replicas.get(kind):
                     part = replicas[kind] / solved.replicas[number, kind]
-                    rate = can.flows[flow].rate / demand[can.flows[flow].model]
-                    serves[can.flows[flow].model] += share * part * rate
+                    model, rate = can.flows[flow].model, can.flows[flow].rate
+                    serves[model, kind] += share * part * rate / demand[model]
             machine, count = question.machines[member], members[member]
-            found.append(Rented(machine, count, machine.micros * count, dict(serves), replicas))
+            shares = tuple(Share(model, kind, replicas[kind], share) for (model, kind), share in sorted(serves.items()))
+            found.append(Rented(machine, count, machine.micros * count, shares))
     return tuple(sorted(found, key=lambda each: (-each.micros, str(each.machine))))
 
 

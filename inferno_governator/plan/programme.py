@@ -243,8 +243,9 @@ class Programme:
         if not relaxed:
             kinds = highspy.HighsVarType
             problem.integrality_ = [kinds.kInteger if whole else kinds.kContinuous for whole in self._whole]
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        solver.silent()
+        # The class below highspy.Highs, whose callbacks greet on standard output before anybody can silence them.
+        solver: Any = highspy.Highs.__bases__[0]()
+        solver.setOptionValue("output_flag", False)
         # One thread and a fixed seed: the same question has the same answer.
         solver.setOptionValue("threads", 1)
         solver.setOptionValue("mip_abs_gap", _TOLERANCE / 10)

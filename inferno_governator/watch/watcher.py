@@ -53,8 +53,9 @@ class Watcher:
         self._clock = clock
         self._metrics = metrics
         self._budgets = budgets
-        self._objectives: Mapping[str, Objective] = {each.model: each for each in objectives}
-        self._outcomes = OutcomeBook(self._objectives)
+        # What models promise, by the model.
+        self.objectives: Mapping[str, Objective] = {each.model: each for each in objectives}
+        self._outcomes = OutcomeBook(self.objectives)
         self._outcomes_until: int | None = None
         self._spend, self._prices = SpendWatch(), PriceWatch()
         self._unpriced: list[Finding] = []
@@ -135,9 +136,7 @@ class Watcher:
     def burns(self) -> list[tuple[Objective, list[Burn]]]:
         """Every objective by model, and how fast its budget burns, as of the last look."""
         until = self._outcomes_until or 0
-        return [
-            (each, burns(each, self._outcomes.of(model), until)) for model, each in sorted(self._objectives.items())
-        ]
+        return [(each, burns(each, self._outcomes.of(model), until)) for model, each in sorted(self.objectives.items())]
 
     async def _lasting(self) -> AlertBook:
         if self._book is None:
@@ -159,7 +158,7 @@ class Watcher:
         return node_findings.findings(await self._store.notices((now - 3600) * _MICROS), news, sick, now * _MICROS)
 
     async def _look_at_objectives(self, now: int) -> list[Finding]:
-        if not self._objectives:
+        if not self.objectives:
             return []
         minute = now // 60
         if self._outcomes_until is None or minute - self._outcomes_until > _HOUR:

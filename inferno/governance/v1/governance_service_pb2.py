@@ -30,71 +30,84 @@ from inferno.governance.v1 import decision_pb2 as inferno_dot_governance_dot_v1_
 from inferno.governance.v1 import device_pb2 as inferno_dot_governance_dot_v1_dot_device__pb2
 from inferno.governance.v1 import drain_pb2 as inferno_dot_governance_dot_v1_dot_drain__pb2
 from inferno.governance.v1 import notice_pb2 as inferno_dot_governance_dot_v1_dot_notice__pb2
+from inferno.governance.v1 import plan_pb2 as inferno_dot_governance_dot_v1_dot_plan__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
 from inferno.governance.v1 import telemetry_pb2 as inferno_dot_governance_dot_v1_dot_telemetry__pb2
 from inferno.governance.v1 import watch_pb2 as inferno_dot_governance_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"inferno/governance/v1/budget.proto\x1a\x1finferno/governance/v1/cap.proto\x1a$inferno/governance/v1/capacity.proto\x1a$inferno/governance/v1/decision.proto\x1a\"inferno/governance/v1/device.proto\x1a!inferno/governance/v1/drain.proto\x1a\"inferno/governance/v1/notice.proto\x1a!inferno/governance/v1/price.proto\x1a\"inferno/governance/v1/report.proto\x1a%inferno/governance/v1/telemetry.proto\x1a!inferno/governance/v1/watch.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xf3\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\x12\x15\n\renergy_joules\x18\x0b \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"G\n\x12ListBudgetsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".inferno.governance.v1.BudgetScope\"^\n\x13ListBudgetsResponse\x12\x36\n\x07\x62udgets\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.BudgetStanding\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\"A\n\x10SetBudgetRequest\x12-\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1d.inferno.governance.v1.Budget\"\x13\n\x11SetBudgetResponse\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse\"\x14\n\x12ListWatchesRequest\"D\n\x13ListWatchesResponse\x12-\n\x07watches\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Watch\"\"\n\x11ListAlertsRequest\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"B\n\x12ListAlertsResponse\x12,\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Alert\"G\n\x17\x41\x63knowledgeAlertRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x17\n\x0fsilence_seconds\x18\x02 \x01(\x04\"G\n\x18\x41\x63knowledgeAlertResponse\x12+\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1c.inferno.governance.v1.Alert2\xc4\x1a\n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12l\n\rListCostItems\x12+.inferno.governance.v1.ListCostItemsRequest\x1a,.inferno.governance.v1.ListCostItemsResponse0\x01\x12l\n\rListDeviceUse\x12+.inferno.governance.v1.ListDeviceUseRequest\x1a,.inferno.governance.v1.ListDeviceUseResponse0\x01\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponse\x12\x64\n\x0bListBudgets\x12).inferno.governance.v1.ListBudgetsRequest\x1a*.inferno.governance.v1.ListBudgetsResponse\x12^\n\tSetBudget\x12\'.inferno.governance.v1.SetBudgetRequest\x1a(.inferno.governance.v1.SetBudgetResponse\x12g\n\x0c\x44\x65leteBudget\x12*.inferno.governance.v1.DeleteBudgetRequest\x1a+.inferno.governance.v1.DeleteBudgetResponse\x12\x64\n\x0bListWatches\x12).inferno.governance.v1.ListWatchesRequest\x1a*.inferno.governance.v1.ListWatchesResponse\x12\x61\n\nListAlerts\x12(.inferno.governance.v1.ListAlertsRequest\x1a).inferno.governance.v1.ListAlertsResponse\x12s\n\x10\x41\x63knowledgeAlert\x12..inferno.governance.v1.AcknowledgeAlertRequest\x1a/.inferno.governance.v1.AcknowledgeAlertResponse\x12\x61\n\nListPrices\x12(.inferno.governance.v1.ListPricesRequest\x1a).inferno.governance.v1.ListPricesResponse\x12s\n\x10ListPriceHistory\x12..inferno.governance.v1.ListPriceHistoryRequest\x1a/.inferno.governance.v1.ListPriceHistoryResponse\x12m\n\x0eListNodePrices\x12,.inferno.governance.v1.ListNodePricesRequest\x1a-.inferno.governance.v1.ListNodePricesResponse\x12[\n\x08SetPrice\x12&.inferno.governance.v1.SetPriceRequest\x1a\'.inferno.governance.v1.SetPriceResponse\x12g\n\x0cImportPrices\x12*.inferno.governance.v1.ImportPricesRequest\x1a+.inferno.governance.v1.ImportPricesResponse\x12j\n\rRefreshPrices\x12+.inferno.governance.v1.RefreshPricesRequest\x1a,.inferno.governance.v1.RefreshPricesResponse\x12`\n\tWatchCaps\x12\'.inferno.governance.v1.WatchCapsRequest\x1a(.inferno.governance.v1.WatchCapsResponse0\x01\x12m\n\x0e\x45xchangeDrains\x12,.inferno.governance.v1.ExchangeDrainsRequest\x1a-.inferno.governance.v1.ExchangeDrainsResponse\x12j\n\rListDecisions\x12+.inferno.governance.v1.ListDecisionsRequest\x1a,.inferno.governance.v1.ListDecisionsResponse\x12o\n\x0eWatchDecisions\x12,.inferno.governance.v1.WatchDecisionsRequest\x1a-.inferno.governance.v1.WatchDecisionsResponse0\x01\x12\x64\n\x0bGetDecision\x12).inferno.governance.v1.GetDecisionRequest\x1a*.inferno.governance.v1.GetDecisionResponse\x12p\n\x0f\x41pproveDecision\x12-.inferno.governance.v1.ApproveDecisionRequest\x1a..inferno.governance.v1.ApproveDecisionResponse\x12p\n\x0f\x45xplainDecision\x12-.inferno.governance.v1.ExplainDecisionRequest\x1a..inferno.governance.v1.ExplainDecisionResponse\x12p\n\x0fReplayDecisions\x12-.inferno.governance.v1.ReplayDecisionsRequest\x1a..inferno.governance.v1.ReplayDecisionsResponse\x12\x63\n\nListLedger\x12(.inferno.governance.v1.ListLedgerRequest\x1a).inferno.governance.v1.ListLedgerResponse0\x01\x12X\n\x07GetMode\x12%.inferno.governance.v1.GetModeRequest\x1a&.inferno.governance.v1.GetModeResponse\x12X\n\x07SetMode\x12%.inferno.governance.v1.SetModeRequest\x1a&.inferno.governance.v1.SetModeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"inferno/governance/v1/budget.proto\x1a\x1finferno/governance/v1/cap.proto\x1a$inferno/governance/v1/capacity.proto\x1a$inferno/governance/v1/decision.proto\x1a\"inferno/governance/v1/device.proto\x1a!inferno/governance/v1/drain.proto\x1a\"inferno/governance/v1/notice.proto\x1a inferno/governance/v1/plan.proto\x1a!inferno/governance/v1/price.proto\x1a\"inferno/governance/v1/report.proto\x1a%inferno/governance/v1/telemetry.proto\x1a!inferno/governance/v1/watch.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xf3\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\x12\x15\n\renergy_joules\x18\x0b \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"G\n\x12ListBudgetsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".inferno.governance.v1.BudgetScope\"^\n\x13ListBudgetsResponse\x12\x36\n\x07\x62udgets\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.BudgetStanding\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\"A\n\x10SetBudgetRequest\x12-\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1d.inferno.governance.v1.Budget\"\x13\n\x11SetBudgetResponse\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse\"\x14\n\x12ListWatchesRequest\"D\n\x13ListWatchesResponse\x12-\n\x07watches\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Watch\"\"\n\x11ListAlertsRequest\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"B\n\x12ListAlertsResponse\x12,\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Alert\"G\n\x17\x41\x63knowledgeAlertRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x17\n\x0fsilence_seconds\x18\x02 \x01(\x04\"G\n\x18\x41\x63knowledgeAlertResponse\x12+\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1c.inferno.governance.v1.Alert\"D\n\x0bPlanRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\">\n\x0cPlanResponse\x12.\n\x04plan\x18\x01 \x01(\x0b\x32 .inferno.governance.v1.FleetPlan\"_\n\x13\x43omparePlansRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x11\n\tby_region\x18\x02 \x01(\x08\"D\n\x14\x43omparePlansResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.inferno.governance.v1.PlanRow\"\x7f\n\x13PlanCapacityRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x31\n\x06growth\x18\x02 \x01(\x0b\x32!.inferno.governance.v1.PlanGrowth\"H\n\x14PlanCapacityResponse\x12\x30\n\x06months\x18\x01 \x03(\x0b\x32 .inferno.governance.v1.PlanMonth2\xe7\x1c\n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12l\n\rListCostItems\x12+.inferno.governance.v1.ListCostItemsRequest\x1a,.inferno.governance.v1.ListCostItemsResponse0\x01\x12l\n\rListDeviceUse\x12+.inferno.governance.v1.ListDeviceUseRequest\x1a,.inferno.governance.v1.ListDeviceUseResponse0\x01\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponse\x12\x64\n\x0bListBudgets\x12).inferno.governance.v1.ListBudgetsRequest\x1a*.inferno.governance.v1.ListBudgetsResponse\x12^\n\tSetBudget\x12\'.inferno.governance.v1.SetBudgetRequest\x1a(.inferno.governance.v1.SetBudgetResponse\x12g\n\x0c\x44\x65leteBudget\x12*.inferno.governance.v1.DeleteBudgetRequest\x1a+.inferno.governance.v1.DeleteBudgetResponse\x12\x64\n\x0bListWatches\x12).inferno.governance.v1.ListWatchesRequest\x1a*.inferno.governance.v1.ListWatchesResponse\x12\x61\n\nListAlerts\x12(.inferno.governance.v1.ListAlertsRequest\x1a).inferno.governance.v1.ListAlertsResponse\x12s\n\x10\x41\x63knowledgeAlert\x12..inferno.governance.v1.AcknowledgeAlertRequest\x1a/.inferno.governance.v1.AcknowledgeAlertResponse\x12\x61\n\nListPrices\x12(.inferno.governance.v1.ListPricesRequest\x1a).inferno.governance.v1.ListPricesResponse\x12s\n\x10ListPriceHistory\x12..inferno.governance.v1.ListPriceHistoryRequest\x1a/.inferno.governance.v1.ListPriceHistoryResponse\x12m\n\x0eListNodePrices\x12,.inferno.governance.v1.ListNodePricesRequest\x1a-.inferno.governance.v1.ListNodePricesResponse\x12[\n\x08SetPrice\x12&.inferno.governance.v1.SetPriceRequest\x1a\'.inferno.governance.v1.SetPriceResponse\x12g\n\x0cImportPrices\x12*.inferno.governance.v1.ImportPricesRequest\x1a+.inferno.governance.v1.ImportPricesResponse\x12j\n\rRefreshPrices\x12+.inferno.governance.v1.RefreshPricesRequest\x1a,.inferno.governance.v1.RefreshPricesResponse\x12O\n\x04Plan\x12\".inferno.governance.v1.PlanRequest\x1a#.inferno.governance.v1.PlanResponse\x12g\n\x0c\x43omparePlans\x12*.inferno.governance.v1.ComparePlansRequest\x1a+.inferno.governance.v1.ComparePlansResponse\x12g\n\x0cPlanCapacity\x12*.inferno.governance.v1.PlanCapacityRequest\x1a+.inferno.governance.v1.PlanCapacityResponse\x12`\n\tWatchCaps\x12\'.inferno.governance.v1.WatchCapsRequest\x1a(.inferno.governance.v1.WatchCapsResponse0\x01\x12m\n\x0e\x45xchangeDrains\x12,.inferno.governance.v1.ExchangeDrainsRequest\x1a-.inferno.governance.v1.ExchangeDrainsResponse\x12j\n\rListDecisions\x12+.inferno.governance.v1.ListDecisionsRequest\x1a,.inferno.governance.v1.ListDecisionsResponse\x12o\n\x0eWatchDecisions\x12,.inferno.governance.v1.WatchDecisionsRequest\x1a-.inferno.governance.v1.WatchDecisionsResponse0\x01\x12\x64\n\x0bGetDecision\x12).inferno.governance.v1.GetDecisionRequest\x1a*.inferno.governance.v1.GetDecisionResponse\x12p\n\x0f\x41pproveDecision\x12-.inferno.governance.v1.ApproveDecisionRequest\x1a..inferno.governance.v1.ApproveDecisionResponse\x12p\n\x0f\x45xplainDecision\x12-.inferno.governance.v1.ExplainDecisionRequest\x1a..inferno.governance.v1.ExplainDecisionResponse\x12p\n\x0fReplayDecisions\x12-.inferno.governance.v1.ReplayDecisionsRequest\x1a..inferno.governance.v1.ReplayDecisionsResponse\x12\x63\n\nListLedger\x12(.inferno.governance.v1.ListLedgerRequest\x1a).inferno.governance.v1.ListLedgerResponse0\x01\x12X\n\x07GetMode\x12%.inferno.governance.v1.GetModeRequest\x1a&.inferno.governance.v1.GetModeResponse\x12X\n\x07SetMode\x12%.inferno.governance.v1.SetModeRequest\x1a&.inferno.governance.v1.SetModeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferno.governance.v1.governance_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=503
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=581
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=584
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=720
-  _globals['_GETCOSTREPORTREQUEST']._serialized_start=722
-  _globals['_GETCOSTREPORTREQUEST']._serialized_end=828
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=831
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=1038
-  _globals['_COSTLINE']._serialized_start=1041
-  _globals['_COSTLINE']._serialized_end=1284
-  _globals['_REPORTNOTICEREQUEST']._serialized_start=1286
-  _globals['_REPORTNOTICEREQUEST']._serialized_end=1362
-  _globals['_REPORTNOTICERESPONSE']._serialized_start=1364
-  _globals['_REPORTNOTICERESPONSE']._serialized_end=1386
-  _globals['_LISTNOTICESREQUEST']._serialized_start=1388
-  _globals['_LISTNOTICESREQUEST']._serialized_end=1451
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=1453
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=1528
-  _globals['_STOREDNOTICE']._serialized_start=1530
-  _globals['_STOREDNOTICE']._serialized_end=1648
-  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1651
-  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1784
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1786
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1810
-  _globals['_GETCAPACITYREQUEST']._serialized_start=1812
-  _globals['_GETCAPACITYREQUEST']._serialized_end=1864
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=1867
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=1998
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=2000
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=2071
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2073
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=2167
-  _globals['_SETBUDGETREQUEST']._serialized_start=2169
-  _globals['_SETBUDGETREQUEST']._serialized_end=2234
-  _globals['_SETBUDGETRESPONSE']._serialized_start=2236
-  _globals['_SETBUDGETRESPONSE']._serialized_end=2255
-  _globals['_DELETEBUDGETREQUEST']._serialized_start=2257
-  _globals['_DELETEBUDGETREQUEST']._serialized_end=2292
-  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2294
-  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2316
-  _globals['_LISTWATCHESREQUEST']._serialized_start=2318
-  _globals['_LISTWATCHESREQUEST']._serialized_end=2338
-  _globals['_LISTWATCHESRESPONSE']._serialized_start=2340
-  _globals['_LISTWATCHESRESPONSE']._serialized_end=2408
-  _globals['_LISTALERTSREQUEST']._serialized_start=2410
-  _globals['_LISTALERTSREQUEST']._serialized_end=2444
-  _globals['_LISTALERTSRESPONSE']._serialized_start=2446
-  _globals['_LISTALERTSRESPONSE']._serialized_end=2512
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=2514
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=2585
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=2587
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=2658
-  _globals['_GOVERNANCESERVICE']._serialized_start=2661
-  _globals['_GOVERNANCESERVICE']._serialized_end=6057
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=537
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=615
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=618
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=754
+  _globals['_GETCOSTREPORTREQUEST']._serialized_start=756
+  _globals['_GETCOSTREPORTREQUEST']._serialized_end=862
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=865
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=1072
+  _globals['_COSTLINE']._serialized_start=1075
+  _globals['_COSTLINE']._serialized_end=1318
+  _globals['_REPORTNOTICEREQUEST']._serialized_start=1320
+  _globals['_REPORTNOTICEREQUEST']._serialized_end=1396
+  _globals['_REPORTNOTICERESPONSE']._serialized_start=1398
+  _globals['_REPORTNOTICERESPONSE']._serialized_end=1420
+  _globals['_LISTNOTICESREQUEST']._serialized_start=1422
+  _globals['_LISTNOTICESREQUEST']._serialized_end=1485
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=1487
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=1562
+  _globals['_STOREDNOTICE']._serialized_start=1564
+  _globals['_STOREDNOTICE']._serialized_end=1682
+  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1685
+  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1818
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1820
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1844
+  _globals['_GETCAPACITYREQUEST']._serialized_start=1846
+  _globals['_GETCAPACITYREQUEST']._serialized_end=1898
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=1901
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=2032
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=2034
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=2105
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2107
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=2201
+  _globals['_SETBUDGETREQUEST']._serialized_start=2203
+  _globals['_SETBUDGETREQUEST']._serialized_end=2268
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2270
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2289
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=2291
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=2326
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2328
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2350
+  _globals['_LISTWATCHESREQUEST']._serialized_start=2352
+  _globals['_LISTWATCHESREQUEST']._serialized_end=2372
+  _globals['_LISTWATCHESRESPONSE']._serialized_start=2374
+  _globals['_LISTWATCHESRESPONSE']._serialized_end=2442
+  _globals['_LISTALERTSREQUEST']._serialized_start=2444
+  _globals['_LISTALERTSREQUEST']._serialized_end=2478
+  _globals['_LISTALERTSRESPONSE']._serialized_start=2480
+  _globals['_LISTALERTSRESPONSE']._serialized_end=2546
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=2548
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=2619
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=2621
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=2692
+  _globals['_PLANREQUEST']._serialized_start=2694
+  _globals['_PLANREQUEST']._serialized_end=2762
+  _globals['_PLANRESPONSE']._serialized_start=2764
+  _globals['_PLANRESPONSE']._serialized_end=2826
+  _globals['_COMPAREPLANSREQUEST']._serialized_start=2828
+  _globals['_COMPAREPLANSREQUEST']._serialized_end=2923
+  _globals['_COMPAREPLANSRESPONSE']._serialized_start=2925
+  _globals['_COMPAREPLANSRESPONSE']._serialized_end=2993
+  _globals['_PLANCAPACITYREQUEST']._serialized_start=2995
+  _globals['_PLANCAPACITYREQUEST']._serialized_end=3122
+  _globals['_PLANCAPACITYRESPONSE']._serialized_start=3124
+  _globals['_PLANCAPACITYRESPONSE']._serialized_end=3196
+  _globals['_GOVERNANCESERVICE']._serialized_start=3199
+  _globals['_GOVERNANCESERVICE']._serialized_end=6886
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from inferno.governance.v1 import budget_pb2 as _budget_pb2
 from inferno.governance.v1 import capacity_pb2 as _capacity_pb2
 from inferno.governance.v1 import notice_pb2 as _notice_pb2
+from inferno.governance.v1 import plan_pb2 as _plan_pb2
 from inferno.governance.v1 import telemetry_pb2 as _telemetry_pb2
 from inferno.governance.v1 import watch_pb2 as _watch_pb2
 import builtins as _builtins
@@ -714,3 +715,157 @@ class AcknowledgeAlertResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcknowledgeAlertResponse: _TypeAlias = AcknowledgeAlertResponse  # noqa: Y015
+
+@_typing.final
+class PlanRequest(_message.Message):
+    """PlanRequest asks for a fleet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def question(self) -> _plan_pb2.PlanQuestion:
+        """The question."""
+
+    def __init__(
+        self,
+        *,
+        question: _plan_pb2.PlanQuestion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
+
+@_typing.final
+class PlanResponse(_message.Message):
+    """PlanResponse is the fleet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> _plan_pb2.FleetPlan:
+        """The fleet."""
+
+    def __init__(
+        self,
+        *,
+        plan: _plan_pb2.FleetPlan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanResponse: _TypeAlias = PlanResponse  # noqa: Y015
+
+@_typing.final
+class ComparePlansRequest(_message.Message):
+    """ComparePlansRequest asks for fleets within each cloud or region."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    BY_REGION_FIELD_NUMBER: _builtins.int
+    by_region: _builtins.bool
+    """True: each region apart as well as each cloud."""
+    @_builtins.property
+    def question(self) -> _plan_pb2.PlanQuestion:
+        """The question; its choice bounds all rows."""
+
+    def __init__(
+        self,
+        *,
+        question: _plan_pb2.PlanQuestion | None = ...,
+        by_region: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_region", b"by_region", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePlansRequest: _TypeAlias = ComparePlansRequest  # noqa: Y015
+
+@_typing.final
+class ComparePlansResponse(_message.Message):
+    """ComparePlansResponse compares fleets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PlanRow]:
+        """Cheapest first; those without a fleet last."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_plan_pb2.PlanRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePlansResponse: _TypeAlias = ComparePlansResponse  # noqa: Y015
+
+@_typing.final
+class PlanCapacityRequest(_message.Message):
+    """PlanCapacityRequest asks what growth will need."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    GROWTH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def question(self) -> _plan_pb2.PlanQuestion:
+        """The question, with the demand at its busiest now."""
+
+    @_builtins.property
+    def growth(self) -> _plan_pb2.PlanGrowth:
+        """How demand grows."""
+
+    def __init__(
+        self,
+        *,
+        question: _plan_pb2.PlanQuestion | None = ...,
+        growth: _plan_pb2.PlanGrowth | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["growth", b"growth", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["growth", b"growth", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanCapacityRequest: _TypeAlias = PlanCapacityRequest  # noqa: Y015
+
+@_typing.final
+class PlanCapacityResponse(_message.Message):
+    """PlanCapacityResponse says what growth needs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PlanMonth]:
+        """Now (month 0) and each month after, in order."""
+
+    def __init__(
+        self,
+        *,
+        months: _abc.Iterable[_plan_pb2.PlanMonth] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["months", b"months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanCapacityResponse: _TypeAlias = PlanCapacityResponse  # noqa: Y015

@@ -146,6 +146,21 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
                 _registered_method=True)
+        self.Plan = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/Plan',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanResponse.FromString,
+                _registered_method=True)
+        self.ComparePlans = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ComparePlans',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansResponse.FromString,
+                _registered_method=True)
+        self.PlanCapacity = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/PlanCapacity',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityResponse.FromString,
+                _registered_method=True)
         self.WatchCaps = channel.unary_stream(
                 '/inferno.governance.v1.GovernanceService/WatchCaps',
                 request_serializer=inferno_dot_governance_dot_v1_dot_cap__pb2.WatchCapsRequest.SerializeToString,
@@ -376,6 +391,31 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Plan(self, request, context):
+        """Plan finds the cheapest fleet of whole nodes for a demand, with the bound that proves it. Fails with INVALID_ARGUMENT
+        where the question is not valid or no fleet answers it (reason NO_PLAN; the message names the constraint) or no price
+        may be acted on (STALE_PRICES), and DEADLINE_EXCEEDED where nothing was found in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComparePlans(self, request, context):
+        """ComparePlans says what the same demand costs in each cloud or region alone, with and without spot machines. Fails as
+        Plan does where the question itself is not valid; a row without a fleet says why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanCapacity(self, request, context):
+        """PlanCapacity says how many of what are needed month by month to hold growth, and what is to be added when. Fails as
+        Plan does, and with INVALID_ARGUMENT where the past is too short to give an interval (SHORT_HISTORY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCaps(self, request, context):
         """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
         after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
@@ -571,6 +611,21 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.RefreshPrices,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.SerializeToString,
+            ),
+            'Plan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Plan,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanResponse.SerializeToString,
+            ),
+            'ComparePlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComparePlans,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansResponse.SerializeToString,
+            ),
+            'PlanCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanCapacity,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityResponse.SerializeToString,
             ),
             'WatchCaps': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCaps,
@@ -1196,6 +1251,87 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/RefreshPrices',
             inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_price__pb2.RefreshPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Plan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/Plan',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComparePlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ComparePlans',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ComparePlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/PlanCapacity',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.PlanCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -116,6 +116,19 @@ class GovernanceServiceStub:
     """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
     asked is named in the answer; prices it gave before stay, with their age.
     """
+    Plan: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.PlanRequest, _governance_service_pb2.PlanResponse]
+    """Plan finds the cheapest fleet of whole nodes for a demand, with the bound that proves it. Fails with INVALID_ARGUMENT
+    where the question is not valid or no fleet answers it (reason NO_PLAN; the message names the constraint) or no price
+    may be acted on (STALE_PRICES), and DEADLINE_EXCEEDED where nothing was found in time.
+    """
+    ComparePlans: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ComparePlansRequest, _governance_service_pb2.ComparePlansResponse]
+    """ComparePlans says what the same demand costs in each cloud or region alone, with and without spot machines. Fails as
+    Plan does where the question itself is not valid; a row without a fleet says why.
+    """
+    PlanCapacity: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.PlanCapacityRequest, _governance_service_pb2.PlanCapacityResponse]
+    """PlanCapacity says how many of what are needed month by month to hold growth, and what is to be added when. Fails as
+    Plan does, and with INVALID_ARGUMENT where the past is too short to give an interval (SHORT_HISTORY).
+    """
     WatchCaps: _grpc.UnaryStreamMultiCallable[_cap_pb2.WatchCapsRequest, _cap_pb2.WatchCapsResponse]
     """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
     after each change, until the proxy cancels. A proxy that cannot ask keeps what it was told until each cap ends.
@@ -239,6 +252,19 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     RefreshPrices: _aio.UnaryUnaryMultiCallable[_price_pb2.RefreshPricesRequest, _price_pb2.RefreshPricesResponse]  # type: ignore[assignment]
     """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
     asked is named in the answer; prices it gave before stay, with their age.
+    """
+    Plan: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.PlanRequest, _governance_service_pb2.PlanResponse]  # type: ignore[assignment]
+    """Plan finds the cheapest fleet of whole nodes for a demand, with the bound that proves it. Fails with INVALID_ARGUMENT
+    where the question is not valid or no fleet answers it (reason NO_PLAN; the message names the constraint) or no price
+    may be acted on (STALE_PRICES), and DEADLINE_EXCEEDED where nothing was found in time.
+    """
+    ComparePlans: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ComparePlansRequest, _governance_service_pb2.ComparePlansResponse]  # type: ignore[assignment]
+    """ComparePlans says what the same demand costs in each cloud or region alone, with and without spot machines. Fails as
+    Plan does where the question itself is not valid; a row without a fleet says why.
+    """
+    PlanCapacity: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.PlanCapacityRequest, _governance_service_pb2.PlanCapacityResponse]  # type: ignore[assignment]
+    """PlanCapacity says how many of what are needed month by month to hold growth, and what is to be added when. Fails as
+    Plan does, and with INVALID_ARGUMENT where the past is too short to give an interval (SHORT_HISTORY).
     """
     WatchCaps: _aio.UnaryStreamMultiCallable[_cap_pb2.WatchCapsRequest, _cap_pb2.WatchCapsResponse]  # type: ignore[assignment]
     """WatchCaps tells a proxy whose requests it is to refuse because a hard budget is spent: once it is known, and again
@@ -486,6 +512,37 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_price_pb2.RefreshPricesResponse, _abc.Awaitable[_price_pb2.RefreshPricesResponse]]:
         """RefreshPrices asks clouds and catalogues for prices and takes in what the rules let pass. A source that cannot be
         asked is named in the answer; prices it gave before stay, with their age.
+        """
+
+    @_abc_1.abstractmethod
+    def Plan(
+        self,
+        request: _governance_service_pb2.PlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.PlanResponse, _abc.Awaitable[_governance_service_pb2.PlanResponse]]:
+        """Plan finds the cheapest fleet of whole nodes for a demand, with the bound that proves it. Fails with INVALID_ARGUMENT
+        where the question is not valid or no fleet answers it (reason NO_PLAN; the message names the constraint) or no price
+        may be acted on (STALE_PRICES), and DEADLINE_EXCEEDED where nothing was found in time.
+        """
+
+    @_abc_1.abstractmethod
+    def ComparePlans(
+        self,
+        request: _governance_service_pb2.ComparePlansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ComparePlansResponse, _abc.Awaitable[_governance_service_pb2.ComparePlansResponse]]:
+        """ComparePlans says what the same demand costs in each cloud or region alone, with and without spot machines. Fails as
+        Plan does where the question itself is not valid; a row without a fleet says why.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanCapacity(
+        self,
+        request: _governance_service_pb2.PlanCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.PlanCapacityResponse, _abc.Awaitable[_governance_service_pb2.PlanCapacityResponse]]:
+        """PlanCapacity says how many of what are needed month by month to hold growth, and what is to be added when. Fails as
+        Plan does, and with INVALID_ARGUMENT where the past is too short to give an interval (SHORT_HISTORY).
         """
 
     @_abc_1.abstractmethod

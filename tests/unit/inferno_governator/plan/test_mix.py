@@ -178,7 +178,7 @@ def test_a_replica_of_four_gpus_needs_them_in_one_machine() -> None:
     )
     found = plan(question, gap=0.0)
     assert [(each.machine.name, each.count) for each in found.rented] == [("large", 1)]
-    assert found.rented[0].replicas == {Kind("m", 1): 1, Kind("big", 4): 1}
+    assert {each.kind: each.replicas for each in found.rented[0].shares} == {Kind("m", 1): 1, Kind("big", 4): 1}
     assert found.rented[0].serves == pytest.approx({"m": 1.0, "big": 1.0})
 
 
