@@ -38,6 +38,7 @@ from inferno_proxy.metrics.control_plane import ControlPlaneCollector
 from inferno_proxy.metrics.page import MetricsPage
 from inferno_proxy.orders.caps import Capping
 from inferno_proxy.orders.desk import Kept, OrderDesk
+from inferno_proxy.orders.drains import Draining
 from inferno_proxy.profiling.recorder import Recorder
 from inferno_proxy.publishing.publisher import Publisher, Sources
 from inferno_proxy.publishing.revisions import behind, caught_up
@@ -75,7 +76,7 @@ from inferno_proxy.supervisor.handover import HandOver
 from inferno_proxy.supervisor.healing import carry
 from inferno_proxy.supervisor.layout import Layout
 from inferno_proxy.supervisor.watchdog import SIGN_EVERY
-from inferno_proxy.usage.usage import Usage
+from inferno_proxy.usage.usage import Usage, sender
 from inferno_proxy.xds.ads_service import AdsService
 from inferno_proxy.xds.clients import ClientTable
 from inferno_runtime import hangup, lifecycle, logs, notify
@@ -216,6 +217,11 @@ async def serve(
             group.create_task(keep_collections_short(clock), name="garbage"),
             *([group.create_task(carry(supervisor, events), name="healing")] if supervisor else []),
             *([group.create_task(Capping(target, desk, audit, clock).run(), name="caps")] if target else []),
+            *(
+                [group.create_task(_drains(target, listen, registry, figures, audit, clock).run(), name="drains")]
+                if target
+                else []
+            ),
             *([group.create_task(report_mixed(registry.view, events, clock), name="mixed")] if member else []),
             group.create_task(registry.run(), name="registry"),
             group.create_task(follow(registry.view, kept.steering, open_to_calls), name="offered"),
@@ -258,6 +264,12 @@ async def serve(
             task.cancel()
     # A cancelled task leaves the file it was writing to its thread: this returns once the folder is at rest.
     await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _drains(
+    target: str, listen: Address, registry: Registry, figures: ReportedFigures, audit: AuditLog, clock: Clock
+) -> Draining:
+    return Draining(target, sender(listen), registry, figures.under_way, audit, clock)
 
 
 async def _end_streams(registry: Registry, closing: Closing, ads: AdsService) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from inferno_proxy import errors
 from inferno_proxy.events import EventLog
@@ -26,6 +27,13 @@ from inferno_runtime.latest import Latest
 _TICK = 0.25
 # A node that nobody vouches for and that does not answer is kept this long, so that its models stay known.
 _DEAD_HOLD = 30.0
+
+
+class Drain(NamedTuple):
+    """A drain by order; ``ends`` is in Unix seconds, None for none of its own."""
+
+    drained: bool
+    ends: float | None
 
 
 class Registry:
@@ -143,6 +151,15 @@ class Registry:
             kind, what = ("NODE_DRAINED", "drained it") if drained else ("NODE_UNDRAINED", "let it take work again")
             self._events.add(kind, node_id, f"An operator {what}.")
         return self.member(node_id)
+
+    def drain_of(self, node_id: str) -> Drain:
+        """Whether a node is drained by order, and until when.
+
+        Raises:
+            NotFound: No such node.
+        """
+        record = self._table.at(node_id).record
+        return Drain(record.drained, record.drain_ends)
 
     def _note_drain(self, node_id: str, ends: float | None) -> None:
         self._drains.pop(node_id, None)

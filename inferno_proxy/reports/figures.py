@@ -62,6 +62,13 @@ class ReportedFigures(Collector):
         """Take what one message of the log of failures says."""
         self._failed.update(((each.model, each.address), each.outcome.value) for each in tries)
 
+    def under_way(self, node_id: str) -> int:
+        """Tries on a node that data planes have told of lately and that are not ended yet."""
+        self._forget()
+        fleet = self._places.follow(self._view.value)
+        counts = ((fleet.node(*endpoint), count) for (_, endpoint), (count, _) in self._under_way.items())
+        return sum(count for node, count in counts if node == node_id)
+
     def collect(self) -> Iterable[Metric]:
         """The figures now; those of endpoints that the fleet no longer has are forgotten."""
         self._forget()
