@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inferno_cli import period
 from inferno_governator.simulation.alternatives import Alternative
-from inferno_governator.simulation.curves import Curve, GridCurve, MeasuredCurve
+from inferno_governator.simulation.curves import GridCurve, MeasuredCurve
 from inferno_governator.simulation.fleet import Pool
 from inferno_governator.simulation.outages import Weather
 from inferno_governator.simulation.outcome import Objective
@@ -53,15 +53,18 @@ class ObjectiveText(_Part):
 class PoolText(_Part):
     """Nodes of one kind. ``price`` is US dollars an hour for a node; ``nodes`` is how many there are at the begin.
 
-    What a node does is told by a ``profile`` (a grid's file, beside the scenario's) or by ``measured`` requests a
-    second for each number of requests in flight.
+    What a node does is told by a ``profile`` (a grid's file, beside the scenario's), by ``measured`` requests a
+    second for each number of requests in flight, or by a ``node`` of the mesh that is like it. Without a price it costs
+    what the mesh says of ``offer`` (cloud/region/type), or of that node.
     """
 
     name: str = "nodes"
-    price: Annotated[Decimal, Field(ge=0)]
+    price: Annotated[Decimal, Field(gt=0)] | None = None
+    offer: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")] = ""
     profile: Path | None = None
     gpus: Annotated[int, Field(ge=1)] = 1
     measured: Mapping[int, float] | None = None
+    node: str = ""
     boot: Seconds = 600.0
     nodes: Annotated[int, Field(ge=0)] = 1
     minimum: Annotated[int, Field(ge=0)] = 0
@@ -72,8 +75,10 @@ class PoolText(_Part):
 
     @model_validator(mode="after")
     def _one_curve(self) -> PoolText:
-        if (self.profile is None) == (self.measured is None):
-            raise ValueError("give either profile, a file with a grid, or measured, requests a second by concurrency")
+        if (self.profile is not None) + (self.measured is not None) + bool(self.node) != 1:
+            raise ValueError(
+                "give one of profile, a file with a grid; measured, requests a second by concurrency; node, of the mesh"
+            )
         return self
 
 
@@ -96,15 +101,29 @@ class AlternativeText(_Part):
     spot_losses: SpotText | None = None
 
 
+class RecordedText(_Part):
+    """The demand for a model as the governator recorded it, from ``since`` ago until now."""
+
+    model: str
+    since: Annotated[Seconds, Field(gt=0)] = 86_400.0
+
+
 class Scenario(_Part):
     """A whole file: what came, what was promised, and what could have served it."""
 
-    trace: Path
+    trace: Path | None = None
+    recorded: RecordedText | None = None
     alternatives: Annotated[tuple[AlternativeText, ...], Field(min_length=1)]
     objective: ObjectiveText = ObjectiveText()
     seed: Annotated[int, Field(ge=0)] = 1
     patience: Seconds = 60.0
     decide: Annotated[Seconds, Field(ge=1)] = 60.0
+
+    @model_validator(mode="after")
+    def _one_demand(self) -> Scenario:
+        if (self.trace is None) == (self.recorded is None):
+            raise ValueError("give either trace, a file, or recorded, a model of the mesh")
+        return self
 
 
 def read(file: Path) -> Scenario:
@@ -165,7 +184,7 @@ def alternatives(scenario: Scenario, folder: Path) -> list[Alternative]:
 
     Raises:
         NotFound: A profile cannot be read.
-        InvalidInput: A profile or curve is none.
+        InvalidInput: A profile or curve is none, or only a mesh would know the node or the price.
     """
     promised = Objective(scenario.objective.latency, scenario.objective.first_token, scenario.objective.share)
     return [
@@ -187,22 +206,43 @@ def _weather(spot: SpotText | None) -> Weather | None:
     return Weather(spot.per_day, spot.mean, spot.together, spot.spread) if spot else None
 
 
+def most(pool: PoolText) -> int:
+    """Nodes that a pool may have."""
+    return max(pool.nodes, 100) if pool.maximum is None else pool.maximum
+
+
 def _pool(pool: PoolText, folder: Path) -> Pool:
+    made = curve(pool, folder)
+    if made is None or pool.price is None:
+        raise InvalidInput(
+            f"The pool {pool.name!r} has {'no price' if made else 'only the name of a node'}, and a trace of a file is "
+            "replayed without a mesh that would know more.",
+            reason="BAD_SCENARIO",
+            fix="Give price, and profile or measured; inferno price ls and inferno capacity show them.",
+        )
     return Pool(
         name=pool.name,
-        curve=_curve(pool, folder),
+        curve=made,
         micros_per_hour=int(pool.price * _MICROS),
         boot_seconds=pool.boot,
         begin=pool.nodes,
         minimum=min(pool.minimum, pool.nodes),
-        maximum=max(pool.nodes, 100) if pool.maximum is None else pool.maximum,
+        maximum=most(pool),
         spot=pool.spot,
         zone=pool.zone,
         network_seconds=pool.network,
     )
 
 
-def _curve(pool: PoolText, folder: Path) -> Curve:
+def curve(pool: PoolText, folder: Path) -> GridCurve | MeasuredCurve | None:
+    """What a node does, from the scenario and files beside it; None where a node of the mesh says it.
+
+    Raises:
+        NotFound: The profile cannot be read.
+        InvalidInput: The profile or curve is none.
+    """
+    if pool.node:
+        return None
     if pool.measured is not None:
         return MeasuredCurve.of(pool.measured)
     file = folder / (pool.profile or "")

@@ -28,6 +28,7 @@ from inferno_governator.plan.plan_service import PlanService
 from inferno_governator.plan.planner import Planner
 from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.price_service import PriceCalls
+from inferno_governator.simulation.simulate_service import SimulateService
 from inferno_governator.store.store import Store
 from inferno_governator.telemetry_decoder import decode
 from inferno_governator.telemetry_stream import TelemetryStream
@@ -51,6 +52,7 @@ class GovernanceService(
     DecisionService,
     DeviceService,
     PlanService,
+    SimulateService,
     WatchService,
     PriceCalls,
     wire_grpc.GovernanceServiceServicer,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import rich_click as click
 
+from inferno_cli import endpoint as mesh
 from inferno_cli import output
+from inferno_cli.asking import Asked
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -26,6 +28,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--share", metavar="SHARE", help="Share of requests that must keep both (default 0.99).")
 @click.option("--seed", type=click.IntRange(min=0), help="Of arrivals and losses (default 1, or the scenario's).")
 @click.option("--html", type=_FILE, metavar="FILE", help="Write a page with plots as well.")
+@mesh.endpoint_option
+@mesh.timeout_option(60.0)
 @output.output_option
 def command(
     scenario: Path | None,
@@ -33,19 +37,22 @@ def command(
     alternatives: tuple[str, ...],
     seed: int | None,
     html: Path | None,
+    endpoint: mesh.Endpoint,
+    timeout: float,
     output: output.Format,
     **objective: str | None,
 ) -> None:
     """Replay a trace on hypothetical fleets and compare what each would have cost and shown.
 
-    SCENARIO is a YAML file; docs/simulate.md shows one. It needs no mesh. The same seed gives the same answer.
+    SCENARIO is a YAML file; docs/simulate.md shows one. Only demand that the mesh recorded needs a mesh. The same seed
+    gives the same answer.
     """
     from inferno_cli import output as out
     from inferno_cli import scenarios, simulating
 
     promised = {key: value for key, value in objective.items() if value}
     chosen, folder = scenarios.choose(scenario, trace, alternatives, promised, seed)
-    played, outcomes = simulating.run(chosen, folder)
+    played, outcomes = simulating.run(chosen, folder, Asked(endpoint, timeout, output))
     simulating.show(outcomes, played, chosen.seed, output)
     if html:
         from inferno_governator.reports import simulation

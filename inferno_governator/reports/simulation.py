@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -18,15 +19,31 @@ _TITLES = (
 )  # fmt: skip
 
 
-def document(outcomes: Sequence[Outcome], trace: Trace, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The demand that was replayed: its length in seconds, its mean sizes in tokens, and whether request by request."""
+
+    name: str
+    seconds: float
+    mean_input: float
+    mean_output: float
+    exact: bool
+
+    @classmethod
+    def of(cls, trace: Trace) -> Replayed:
+        """Of a trace."""
+        return cls(trace.name, trace.seconds, trace.mean_input, trace.mean_output, isinstance(trace, RequestTrace))
+
+
+def document(outcomes: Sequence[Outcome], replayed: Replayed, seed: int) -> dict[str, Any]:
     """All that is known, as JSON values: micro-dollars and seconds."""
     return {
         "trace": {
-            "name": trace.name,
-            "seconds": trace.seconds,
-            "kind": "requests" if isinstance(trace, RequestTrace) else "rates",
-            "mean_input_tokens": round(trace.mean_input, 1),
-            "mean_output_tokens": round(trace.mean_output, 1),
+            "name": replayed.name,
+            "seconds": replayed.seconds,
+            "kind": "requests" if replayed.exact else "rates",
+            "mean_input_tokens": round(replayed.mean_input, 1),
+            "mean_output_tokens": round(replayed.mean_output, 1),
         },
         "seed": seed,
         "alternatives": [row(each) for each in outcomes],
@@ -87,14 +104,14 @@ def titles() -> tuple[str, ...]:
     return _TITLES
 
 
-def html(outcomes: Sequence[Outcome], trace: Trace) -> str:
+def html(outcomes: Sequence[Outcome], replayed: Replayed) -> str:
     """A page that compares the alternatives, with a plot of nodes and demand for each."""
-    how = "request by request" if isinstance(trace, RequestTrace) else "as a fluid, from rates"
-    summary = f"<p>{escape(trace.name)}: {trace.seconds / 3600:,.1f} h, replayed {how}.</p>\n"
+    how = "request by request" if replayed.exact else "as a fluid, from rates"
+    summary = f"<p>{escape(replayed.name)}: {replayed.seconds / 3600:,.1f} h, replayed {how}.</p>\n"
     compared = table("Alternatives", _TITLES, [False, *[True] * (len(_TITLES) - 1)], map(cells, outcomes), 1)
     sections = [summary, f"<section>\n<h2>Alternatives</h2>\n{compared}</section>\n", _costs(outcomes)]
     sections += [_nodes(at, outcome) for at, outcome in enumerate(outcomes) if outcome.moments]
-    return page(f"Simulation of {trace.name}", sections)
+    return page(f"Simulation of {replayed.name}", sections)
 
 
 def _costs(outcomes: Sequence[Outcome]) -> str:

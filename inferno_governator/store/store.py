@@ -22,6 +22,7 @@ from inferno_governator.store import (
     alerts,
     budgets,
     capacities,
+    demand,
     device_faults,
     device_figures,
     device_reader,
@@ -34,6 +35,7 @@ from inferno_governator.store import (
 )
 from inferno_governator.store.address import DatabaseAddress
 from inferno_governator.store.books import settle_days, settle_hours
+from inferno_governator.store.demand import MinuteDemand
 from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
 from inferno_governator.store.ingest import Pricing, Stored, as_reported, ingest
@@ -71,6 +73,10 @@ class Moment:
     async def devices(self, start_minute: int, end_minute: int, node: str = "") -> list[DeviceTotal]:
         """How each device was used from one minute until before another, by node and name; an empty node is all."""
         return await device_reader.read(self._connection, start_minute, end_minute, node)
+
+    async def demand(self, model: str, start_minute: int, end_minute: int) -> list[MinuteDemand]:
+        """What came for a model in each minute from one until before another, of which a node told."""
+        return await demand.read(self._connection, model, start_minute, end_minute)
 
     async def dropped_samples(self, start_minute: int, end_minute: int) -> int:
         """How many samples nodes say they dropped from one minute until before another."""

@@ -10,6 +10,7 @@ from inferno.governance.v1 import drain_pb2 as inferno_dot_governance_dot_v1_dot
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
+from inferno.governance.v1 import simulation_pb2 as inferno_dot_governance_dot_v1_dot_simulation__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -215,6 +216,11 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/SetMode',
                 request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.FromString,
+                _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/Simulate',
+                request_serializer=inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateResponse.FromString,
                 _registered_method=True)
 
 
@@ -504,6 +510,15 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Simulate(self, request, context):
+        """Simulate replays demand on fleets that nobody runs and says what each would have cost and shown; nothing is changed.
+        It takes seconds, so only operators may ask, and one runs at a time. Fails with INVALID_ARGUMENT (what cannot be,
+        named), NOT_FOUND (no demand, node or offer of that name) and RESOURCE_EXHAUSTED (another one runs).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -681,6 +696,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.SetMode,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1629,6 +1649,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/SetMode',
             inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_decision__pb2.SetModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/Simulate',
+            inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_simulation__pb2.SimulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ from inferno.governance.v1 import drain_pb2 as _drain_pb2
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
 from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
+from inferno.governance.v1 import simulation_pb2 as _simulation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -170,6 +171,11 @@ class GovernanceServiceStub:
     What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
     PERMISSION_DENIED (the caller is no operator).
     """
+    Simulate: _grpc.UnaryUnaryMultiCallable[_simulation_pb2.SimulateRequest, _simulation_pb2.SimulateResponse]
+    """Simulate replays demand on fleets that nobody runs and says what each would have cost and shown; nothing is changed.
+    It takes seconds, so only operators may ask, and one runs at a time. Fails with INVALID_ARGUMENT (what cannot be,
+    named), NOT_FOUND (no demand, node or offer of that name) and RESOURCE_EXHAUSTED (another one runs).
+    """
 
 @_typing.type_check_only
 class GovernanceServiceAsyncStub(GovernanceServiceStub):
@@ -306,6 +312,11 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
     What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
     PERMISSION_DENIED (the caller is no operator).
+    """
+    Simulate: _aio.UnaryUnaryMultiCallable[_simulation_pb2.SimulateRequest, _simulation_pb2.SimulateResponse]  # type: ignore[assignment]
+    """Simulate replays demand on fleets that nobody runs and says what each would have cost and shown; nothing is changed.
+    It takes seconds, so only operators may ask, and one runs at a time. Fails with INVALID_ARGUMENT (what cannot be,
+    named), NOT_FOUND (no demand, node or offer of that name) and RESOURCE_EXHAUSTED (another one runs).
     """
 
 class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -650,6 +661,17 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """SetMode lets it do more or less, also after a restart, until the settings file says otherwise. Answered means on disk.
         What no provider was asked for yet is withdrawn when the mode becomes stricter. Fails with INVALID_ARGUMENT and
         PERMISSION_DENIED (the caller is no operator).
+        """
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _simulation_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_simulation_pb2.SimulateResponse, _abc.Awaitable[_simulation_pb2.SimulateResponse]]:
+        """Simulate replays demand on fleets that nobody runs and says what each would have cost and shown; nothing is changed.
+        It takes seconds, so only operators may ask, and one runs at a time. Fails with INVALID_ARGUMENT (what cannot be,
+        named), NOT_FOUND (no demand, node or offer of that name) and RESOURCE_EXHAUSTED (another one runs).
         """
 
 def add_GovernanceServiceServicer_to_server(servicer: GovernanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

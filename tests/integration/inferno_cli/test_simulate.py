@@ -1,12 +1,23 @@
-"""``inferno simulate`` on files, without a mesh."""
+"""``inferno simulate`` on files without a mesh, and on what a real governator has recorded."""
 
+import asyncio
 import json
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from inferno.governance.v1 import governance_service_pb2 as governance
+from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep
+from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno_cli.main import command
+from tests.integration.inferno_governator.governators import governator_process
+from tests.integration.inferno_governator.nodes import FACTS, batch
 
 SCENARIO = """\
 trace: rates.csv
@@ -96,6 +107,70 @@ def test_a_trace_with_a_gap_stops_everything_with_its_line(folder: Path) -> None
     told = simulate(folder / "scenario.yaml")
     assert told.exit_code == 2
     assert "rates.csv:4: 120 s lie between this line and the one above" in told.stderr
+
+
+def test_what_only_a_mesh_knows_is_asked_for_of_a_trace_in_a_file(folder: Path) -> None:
+    (folder / "scenario.yaml").write_text("trace: rates.csv\nalternatives: [{name: a, pools: [{node: n, price: 1}]}]\n")
+    told = simulate(folder / "scenario.yaml")
+    assert told.exit_code == 2
+    assert "has only the name of a node" in told.stderr
+
+
+RECORDED = """\
+recorded: {model: m, since: 1h}
+objective: {latency: 3s}
+alternatives:
+  - {name: like, pools: [{node: node-1, nodes: 2}]}
+  - {name: grid, policy: hpa, pools: [{price: 2, profile: grid.json, maximum: 3}]}
+  - {name: rented, pools: [{offer: aws/us-east-1/p5.48xlarge, measured: {1: 2, 4: 6}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A governator process in which an hour of demand and a benchmark were recorded; its address. The command line
+    brings its own event loop, so this one runs in a thread."""
+    found: list[str] = []
+    ready, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with governator_process(f"sqlite:///{tmp_path_factory.mktemp('simulate') / 'g.db'}") as running:
+            now = time.time() // 60 * 60
+            sent = [batch(n + 1, at=now - 600 + 60 * n, requests=60, facts=None if n else FACTS) for n in range(10)]
+            await running.client.store(sent)
+            made = CapacityReport(
+                node_id="node-1", measured_at=Timestamp(seconds=int(now)), hardware="h", model="m", configuration="c",
+                complete=True, steps=[CapacityStep(batch=1, concurrency=4, requests=9, requests_per_second=6)],
+            )  # fmt: skip
+            stub: Any = GovernanceServiceStub(running.client.channel)
+            await stub.ReportCapacity(governance.ReportCapacityRequest(reports=[made]), timeout=60)
+            found.append(str(json.loads(running.facts)["address"]))
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(60), "the governator started"
+        yield found[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_demand_of_the_mesh_is_replayed_there_on_its_nodes_grids_and_offers(folder: Path, endpoint: str) -> None:
+    (folder / "scenario.yaml").write_text(RECORDED)
+    (folder / "grid.json").write_text(json.dumps({"1,1": [100, 16, 50, 10], "128,128": None}))
+    ask = [folder / "scenario.yaml", "--endpoint", endpoint, "--timeout", "60"]
+    told = simulate(*ask, "-o", "json", "--html", folder / "page.html")
+    assert told.exit_code == 0, told.output
+    like, grid, rented = json.loads(told.stdout)["alternatives"]
+    assert like["requests"] == grid["served"] == rented["requests"] > 500
+    # An hour of whole minutes, at 3.60 dollars an hour each of two, and at the catalogue's price.
+    assert like["cost_micros"] == pytest.approx(7_200_000, rel=0.02)
+    assert rented["cost_micros"] == pytest.approx(55_040_000, rel=0.02)
+    assert "Nodes of grid" in (folder / "page.html").read_text()
+    assert simulate(*ask).stdout.splitlines()[1].startswith("like")
 
 
 def test_a_scenario_and_flags_at_once_are_refused(folder: Path) -> None:

@@ -155,8 +155,9 @@ def test_the_same_seed_gives_the_same_bytes_and_every_request_has_one_fate(seed:
     alternative = Alternative("x", tuple(zones), policy, 2.0, Weather(20, 900))
     trace = steady(rate, 60).requests(seed)
     first, second = (compare(trace, [alternative], seed) for _ in range(2))
-    assert simulation.document(first, trace, seed) == simulation.document(second, trace, seed)
-    assert simulation.html(first, trace) == simulation.html(second, trace)
+    replayed = simulation.Replayed.of(trace)
+    assert simulation.document(first, replayed, seed) == simulation.document(second, replayed, seed)
+    assert simulation.html(first, replayed) == simulation.html(second, replayed)
     (outcome,) = first
     assert outcome.served + outcome.refused == outcome.requests == len(trace.at)
     assert 0 <= outcome.late <= outcome.served
