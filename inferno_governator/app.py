@@ -41,6 +41,7 @@ from inferno_governator.prices.rules import Rules
 from inferno_governator.prices.sources.source import Addresses
 from inferno_governator.prometheus.source import PrometheusSource
 from inferno_governator.providers.catalogue import providers
+from inferno_governator.providers.leash import while_held
 from inferno_governator.providers.local import Terms as LocalTerms
 from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import data_folder, parse_database
@@ -102,7 +103,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                 watch(watcher, receivers),
                 enforce(budgets, caps, clock),
                 *([source.run()] if source is not None else []),
-                *([cycle.run(settings.decide_seconds)] if pools else []),
+                *([while_held(settings.leash_fd, cycle.run(settings.decide_seconds))] if pools else []),
             ]
             looping = [tasks.create_task(loop) for loop in loops]
             try:
@@ -147,7 +148,7 @@ def _cycle(
     clock: Clock,
 ) -> Cycle:
     folder = Path(settings.local_dir) if settings.local_dir else data_folder() / "nodes"
-    known = providers(list(pools.values()), LocalTerms(folder), clock)
+    known = providers(list(pools.values()), LocalTerms(folder, settings.leash_fd), clock)
     enactor = Enactor(book, pools, known, drains, clock)
     deciding = DecidingSettings(policies=settings.policies, guards=settings.guards)
     return Cycle(book, enactor, modes, pools, deciding, outlook.look, outlook.measure, clock)

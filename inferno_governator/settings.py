@@ -91,6 +91,9 @@ class GovernatorSettings(ProcessSettings):
     local_dir: str = option(
         "", metavar="DIR", help="Folder of the nodes of local pools; without it, inferno/nodes in the XDG data folder."
     )
+    leash_fd: int = option(
+        -1, help="Descriptor whose end ends the nodes of local pools too (given by inferno up).", metavar="FD"
+    )
     objectives: Mapping[str, ObjectiveSettings] = option({}, help="What models promise, by the model's name.")
     alerts: Mapping[str, ReceiverSettings] = option({}, help="Who is told of alerts, by a name of your own.")
     watch_seconds: float = option(60.0, gt=0, help="Seconds between two looks for what is worth an alert.")

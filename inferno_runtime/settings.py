@@ -189,7 +189,7 @@ def _from_file(cls: type[Settings], file: Path | None) -> tuple[dict[str, tuple[
     """Each field with its origin, and where every key stands."""
     if file is None:
         return {}, {}
-    document = _document(file)
+    document = read_file(file)
     section = document.get(cls.section)
     if section is None:
         return {}, {}
@@ -212,7 +212,12 @@ def _from_file(cls: type[Settings], file: Path | None) -> tuple[dict[str, tuple[
 _SECTIONS = ("proxy", "backend", "governator")
 
 
-def _document(file: Path) -> Mapping[str, Any]:
+def read_file(file: Path) -> Mapping[str, Any]:
+    """A settings file as it is written, by section.
+
+    Raises:
+        InvalidInput: It cannot be read, or is no YAML mapping.
+    """
     try:
         document = yaml_text.parse(file.read_bytes(), file) or {}
     except OSError as error:

@@ -30,6 +30,16 @@ async def wait_until_open(endpoint: str, nodes: Iterable[str], models: Iterable[
             await clock.sleep(_POLL_SECONDS)
 
 
+async def addresses(endpoint: str) -> dict[str, tuple[str, str]]:
+    """Where each node of a mesh answers, gRPC and REST, by its name; of none while nobody tells."""
+    async with rpc.channel(endpoint) as channel:
+        try:
+            answer = await mesh_grpc.MeshServiceStub(channel).ListNodes(mesh.ListNodesRequest(), timeout=_CALL_SECONDS)
+        except grpc.RpcError:
+            return {}
+    return {view.node.node_id: (view.node.grpc_address, view.node.http_address) for view in answer.nodes}
+
+
 async def _serving(operator: mesh_grpc.MeshServiceAsyncStub) -> set[str]:
     try:
         answer = await operator.ListNodes(mesh.ListNodesRequest(), timeout=_CALL_SECONDS)

@@ -12,10 +12,14 @@ from inferno_cli.endpoint import DEFAULT
 from inferno_cli.output import Column
 
 
-def document(wanted: Wanted, children: Sequence[Child]) -> dict[str, Any]:
-    """The mesh as one JSON object: the public endpoint, and each component with its address and pid."""
-    facts = {child.component.name: dict(child.facts.value or {}) for child in children}
-    nodes = [child.component.name for child in children if child.component.rank is Rank.NODE]
+def document(
+    wanted: Wanted, children: Sequence[Child], governed: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The mesh as one JSON object: the public endpoint, and each component with its address and pid. ``governed`` has
+    the facts of the nodes that the governator starts and stops, by name."""
+    facts: dict[str, Mapping[str, Any]] = {child.component.name: child.facts.value or {} for child in children}
+    facts |= governed or {}
+    nodes = [child.component.name for child in children if child.component.rank is Rank.NODE] + list(governed or ())
     return {
         "endpoint": wanted.endpoint,
         "proxy": {"address": wanted.endpoint, **facts["proxy"]},

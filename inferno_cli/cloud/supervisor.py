@@ -16,6 +16,7 @@ from inferno_cli.cloud import sentence
 from inferno_cli.cloud.child import Child, Facts
 from inferno_cli.cloud.components import Component, Rank
 from inferno_cli.cloud.folder import DataFolder
+from inferno_cli.cloud.governed import GovernedNodes
 from inferno_cli.cloud.progress import Progress
 from inferno_runtime import remains
 from inferno_runtime.backoff import Backoff
@@ -24,6 +25,7 @@ from inferno_runtime.lifecycle import Stop
 from inferno_runtime.notify import NotifySocket
 
 LEASH_VARIABLE = "INFERNO_BACKEND_LEASH_FD"
+GOVERNED_LEASH_VARIABLE = "INFERNO_GOVERNATOR_LEASH_FD"
 # All of a stop, in seconds, and by which share of it each rank must have ended: what one leaves over, the next may use.
 # What the components leave behind comes last. A Triton with work that never ends takes 5.5 s; a proxy ends in 0.5 s and
 # a governator in 0.3 s where nothing else runs, and each has more than a second even when all before it are late.
@@ -44,6 +46,7 @@ class Supervisor:
         *,
         pass_fds: Sequence[int] = (),
         stop_seconds: float = STOP_SECONDS,
+        governed: GovernedNodes | None = None,
     ) -> None:
         self._folder = folder
         self._progress = progress
@@ -51,6 +54,7 @@ class Supervisor:
         self._pass_fds = pass_fds
         self._components = components
         self._stop_seconds = stop_seconds
+        self._governed = governed
         self.children: Sequence[Child] = ()
 
     @asynccontextmanager
@@ -87,6 +91,9 @@ class Supervisor:
             # A model server survives its agent, but not us: its guard watches for the end of this pipe.
             env[LEASH_VARIABLE] = str(leash)
             fds.append(leash)
+        if component.rank is Rank.GOVERNATOR and self._governed is not None:
+            env[GOVERNED_LEASH_VARIABLE] = str(self._governed.leash)
+            fds.append(self._governed.leash)
         return Child(component, log, env, fds)
 
     async def _listen(self, notify: NotifySocket) -> None:
@@ -133,6 +140,11 @@ class Supervisor:
     async def _stop(self, held: int) -> None:
         began = self._clock.monotonic()
         family = remains.family()
+        if self._governed is not None:
+            self._progress.stopping(["the governator's nodes"])
+            within = self._stop_seconds * SHARES[Rank.NODE]
+            for name in await self._governed.end(within):
+                self._progress.killed(name, within)
         for rank in Rank:
             children = [child for child in self.children if child.component.rank is rank and child.pid is not None]
             if not children:

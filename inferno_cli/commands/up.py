@@ -38,6 +38,19 @@ from inferno_cli import output
     metavar="SECONDS",
     help="Give up when not ready after (default 120).",
 )
+@click.option(
+    "--governator",
+    type=click.Choice(["observe", "advise", "act"]),
+    help="What follows from decisions about nodes: nothing, proposals, or actions (default: the configuration).",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["local"]),
+    help="Who starts the nodes: local lets the governator start and stop processes here, within --max-nodes.",
+)
+@click.option(
+    "--max-nodes", type=click.IntRange(0, 64), metavar="M", help="Nodes there may be at most (default: --nodes)."
+)
 @output.output_option
 @click.pass_context
 def command(ctx: click.RichContext, /, **given: Any) -> None:
@@ -46,6 +59,9 @@ def command(ctx: click.RichContext, /, **given: Any) -> None:
     Every process is a child of this one: Ctrl-C stops the nodes, then the proxy, then the governator, within ten
     seconds; a second Ctrl-C does not wait for it. A component that dies is started again. SIGHUP has the proxy read the
     file given with --config again.
+
+    With --provider local and --governator act the nodes are the governator's: it starts more while their objective is
+    at risk, replaces what is lost, and stops what is not needed, between --nodes and --max-nodes.
     """
     from inferno_cli.cloud.up import Request, up
     from inferno_runtime import lifecycle

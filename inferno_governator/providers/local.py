@@ -10,6 +10,7 @@ They outlive a governator that restarts. What the next one knows of them lies in
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -157,23 +158,46 @@ class Local:
             if not place.facts.exists():
                 return
             place.stopping.touch()
-        if not await self._ended(place, self._terms.grace + _SWEEP, ask=True):
+        await self._finish(place, self._terms.grace + _SWEEP)
+
+    async def end(self, within: float) -> Sequence[str]:
+        """End every node, whoever started it, in so many seconds; returns those that had to be killed.
+
+        Raises:
+            TimedOut: One cannot be ended.
+        """
+        places = [self._place(each.node) for each in await self.nodes()]
+        for place in places:
+            place.stopping.touch()
+        async with asyncio.TaskGroup() as tasks:
+            killed = {place: tasks.create_task(self._finish(place, within)) for place in places}
+        return [place.folder.name for place, task in killed.items() if task.result()]
+
+    async def _finish(self, place: Place, within: float) -> bool:
+        """End a node and forget it; True when it had to be killed."""
+        killed = not await self._ended(place, within, ask=True)
+        if killed:
             pid = self._guard_of(place)
             await remains.end(remains.family(pid) if pid is not None else [], 0.0)
             if not await self._ended(place, _SWEEP):
                 raise TimedOut(
-                    f"The process of node {node} does not end, though it was killed.",
+                    f"The process of node {place.folder.name} does not end, though it was killed.",
                     reason="STOP_TIMED_OUT",
                     fix=f"See {place.log}, and what holds the process in the kernel.",
                 )
         with self._alone():
             self._forget(place)
+        return killed
 
     async def nodes(self) -> Sequence[Machine]:
         """As :meth:`inferno_governator.providers.provider.Provider.nodes`."""
         with self._alone():
             found = [_machine(Place(file.parent)) for file in sorted(self._terms.folder.glob("*/node.json"))]
         return [each for each in found if each is not None]
+
+    def log(self, node: str) -> Path:
+        """The log of a node that was not stopped."""
+        return self._place(node).log
 
     def _place(self, node: str) -> Place:
         if not _NODE.fullmatch(node):

@@ -268,3 +268,64 @@ def test_nodes_are_not_started_before_a_port_that_refuses_them(socket_dir: Path)
         decide(_request(socket_dir, config=config, nodes=1), {})
     assert refused.value.reason == "CLOSED_PORT"
     assert decide(_request(socket_dir, config=config), {}).nodes == 0
+
+
+def governed(data: Path, **changes: Any) -> Request:
+    model = data / "models" / "m"
+    (model / "1").mkdir(parents=True)
+    (model / "config.pbtxt").write_text('backend: "python"')
+    (model / "1" / "model.py").write_text("")
+    given = {"governator": "act", "provider": "local", "max_nodes": 3, "model_repository": data / "models"}
+    return _request(data, **(given | changes))
+
+
+async def test_a_governator_with_nodes_of_its_own_gets_a_pool_beside_what_the_file_says(
+    programs: Programs, socket_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs(governator="import os\nprint('leash', os.environ['INFERNO_GOVERNATOR_LEASH_FD'], flush=True)\n" + READY)
+    config = socket_dir / "inferno.yaml"
+    config.write_text(
+        "governator:\n  decide_seconds: 3\n  pools:\n    local: {provider: local, models: [m], capacity: {m: 5}}\n"
+        "    away: {provider: webhook, models: [m]}\n"
+    )
+    stop = Stop()
+    running = asyncio.create_task(up(governed(socket_dir, config=config, verbose=True), stop))
+    _, err = await _until_printed(capsys, "Ctrl-C stops everything.")
+    if "[governator] leash" not in err:
+        _, more = await _until_printed(capsys, "[governator] leash")
+        err += more
+    file = socket_dir / "d" / "governator" / "settings.yaml"
+    found = json.loads(file.read_text())["governator"]
+    assert found["decide_seconds"] == 3
+    assert set(found["pools"]) == {"local", "away"}
+    local = found["pools"]["local"]
+    assert (local["models"], local["min"], local["max"], local["act"]) == (["m"], 0, 3, True)
+    assert (local["capacity"], local["options"]["model_repository"]) == ({"m": 5}, str(socket_dir / "models"))
+    words = re.search(r"\[governator\] hello from (.*)", err)
+    if words is None:
+        words = re.search(r"hello from (.*)", (socket_dir / "d" / "logs" / "governator.log").read_text())
+    assert words is not None
+    assert f"--config {file}" in words.group(1)
+    assert f"--mode act --local-dir {socket_dir / 'd' / 'nodes'}" in words.group(1)
+    stop.request("signal SIGINT")
+    await asyncio.wait_for(running, 30)
+
+
+async def test_a_first_node_of_the_governators_that_cannot_start_is_told_in_its_own_words(
+    programs: Programs, socket_dir: Path
+) -> None:
+    programs(backend="print('error[BAD_CONFIG] there is no room', flush=True)\nsys.exit(2)\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        await up(governed(socket_dir, nodes=1), Stop())
+    error = first_inferno_error(caught.value)
+    assert error is not None
+    assert (error.reason, "local-1: there is no room" in error.message) == ("BAD_CONFIG", True)
+    assert not list((socket_dir / "d" / "nodes").glob("local-*"))
+
+
+def test_numbers_of_nodes_that_contradict_each_other_are_refused(socket_dir: Path) -> None:
+    with pytest.raises(InvalidInput, match="--max-nodes is 3, less than the 4"):
+        decide(governed(socket_dir, nodes=4), {})
+    with pytest.raises(InvalidInput, match="--max-nodes has no effect"):
+        decide(_request(socket_dir, max_nodes=3), {})
+    assert decide(_request(socket_dir, governator="advise"), {}).mode == "advise"
