@@ -54,6 +54,11 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
         Entry("drain", "Stop new work to a node and let what runs finish.", "inferno_cli.commands.drain:drain"),
         Entry("undrain", "Let a drained node take work again.", "inferno_cli.commands.drain:undrain"),
         Entry(
+            "decisions",
+            "See, explain, approve and check what is started and stopped.",
+            "inferno_cli.commands.decisions:command",
+        ),
+        Entry(
             "mesh",
             "Order weights, splits, limits and quarantines; see orders, events and acts.",
             "inferno_cli.commands.mesh:command",

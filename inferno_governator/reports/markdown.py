@@ -48,10 +48,11 @@ def _lines(report: CostReport) -> str:
     titles = [column.title for column in sheet]
     rows = zip(*(column.cells for column in sheet), strict=True)
     total = [column.total for column in sheet]
-    return _table(titles, [column.right for column in sheet], [*rows, total] if report.by else rows)
+    return table(titles, [column.right for column in sheet], [*rows, total] if report.by else rows)
 
 
-def _table(titles: Sequence[str], right: Sequence[bool], rows: Iterable[Sequence[str]]) -> str:
+def table(titles: Sequence[str], right: Sequence[bool], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown; ``right`` says which columns hold figures."""
     ruler = ["---:" if each else "---" for each in right]
     escaped = [[_escaped(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (titles, ruler, *escaped))
@@ -71,7 +72,7 @@ def _timeline(timeline: Timeline) -> str:
         )
         for bucket, cost in zip(timeline.buckets, shown, strict=True)
     ]
-    return _table(("from (UTC)", "cost", "utilisation", ""), (False, True, True, False), rows)
+    return table(("from (UTC)", "cost", "utilisation", ""), (False, True, True, False), rows)
 
 
 def _escaped(text: str) -> str:
