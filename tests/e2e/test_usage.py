@@ -157,3 +157,47 @@ async def test_every_request_of_two_teams_is_stored_once_whatever_is_restarted(
             assert use.request_micros > 0
         assert (sums[nowhere].client_errors, sums[nowhere].requests) == (2, 0)
         assert sums.keys() == {nowhere, *(key for key, _ in stored())}
+
+
+async def test_tokens_that_a_model_publishes_are_on_the_bill_of_the_teams_that_it_read_and_wrote_them_for(
+    socket_dir: Path, tmp_path: Path, repository: Repository
+) -> None:
+    async with mesh(socket_dir, tmp_path, repository("words")) as running:
+
+        async def say(key: str, words: int) -> None:
+            request = service_pb2.ModelInferRequest(model_name="words")
+            request.inputs.add(name="text", datatype="BYTES", shape=[1]).contents.bytes_contents.append(
+                b"word " * words
+            )
+            async with rpc.channel(running.running.endpoint) as channel:
+                stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                await stub.ModelInfer(request, timeout=60, metadata=(("authorization", f"Bearer {KEYS[key]}"),))
+
+        rounds = 0
+
+        async def billed() -> Counter[str]:
+            """Tokens by team, in all as read and as written."""
+            async with Store(parse_database(running.database), SystemClock()) as store, store.moment() as moment:
+                items = [item async for chunk in moment.items(0, 10**8) for item in chunk]
+            tokens: Counter[str] = Counter()
+            for item in items:
+                tokens[item.team] += item.input_tokens + item.output_tokens
+                tokens += Counter(read=item.input_tokens, written=item.output_tokens)
+            return tokens
+
+        async def both() -> bool:
+            # A proxy tells of a call up to 3 s after its node: at the end of a minute it is nobody's.
+            nonlocal rounds
+            rounds += 1
+            await say("search-ci", 20)
+            await say("ads", 200)
+            found = await billed()
+            return min(found["search"], found["ads"]) > 0
+
+        await eventually(both, 120, "both teams have tokens on their bill")
+
+        async def all_of_them() -> bool:
+            found = await billed()
+            return (found["read"], found["written"]) == (220 * rounds, 440 * rounds)
+
+        await eventually(all_of_them, 60, "every token is billed once")
