@@ -19,6 +19,8 @@ from inferno.governance.v1 import telemetry_pb2, usage_pb2
 from inferno_proxy.usage.counts import Counter, Counts, Who, counts, grown
 
 _MINUTE = 60_000_000
+# Half of the time between two readings. Of what was counted in a longer one nobody knows when it was asked.
+_HALF = 1_500_000
 # Entries of one batch: the governator takes no more.
 _BATCH = 500
 # Entries that may wait. One is a minute of one caller, model and node: 100 of those wait for three hours.
@@ -102,18 +104,18 @@ class Ledger:
         self._seen.pop(life, None)
 
     def _add(self, named: Named, asked: Counts) -> None:
-        # All of it belongs to the minute in which it was read.
-        minute = (self._end - 1) // _MINUTE
-        begin = max(self._begin, minute * _MINUTE)
+        # All of it belongs to the minute in which most of it was asked: a node counts it there, too.
+        minute = (self._end - 1 - min((self._end - self._begin) // 2, _HALF)) // _MINUTE
+        begin, end = max(self._begin, minute * _MINUTE), min(self._end, (minute + 1) * _MINUTE)
         place = _Place(minute, named)
         old = self._waiting.get(place)
         if old is not None:
-            self._waiting[place] = _Entry(min(begin, old.begin), self._end, old.counts.plus(asked))
+            self._waiting[place] = _Entry(min(begin, old.begin), max(end, old.end), old.counts.plus(asked))
             return
         if len(self._waiting) >= self.most:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
-        self._waiting[place] = _Entry(begin, self._end, asked)
+        self._waiting[place] = _Entry(begin, end, asked)
 
     def seal(self, sender: str) -> Sealed | None:
         """The batch to send: the one not acknowledged yet, or a new one of the oldest entries; None when there is

@@ -39,7 +39,8 @@ class Reading:
         """Read until cancelled."""
         while True:
             await self.turn()
-            await self._clock.sleep(_EVERY)
+            # Also when a minute ends, so that what is read then is that minute's, as it is on the node.
+            await self._clock.sleep(min(_EVERY, 60 - self._clock.wall() % 60))
 
     async def turn(self) -> None:
         """Read once."""

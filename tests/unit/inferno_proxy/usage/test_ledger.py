@@ -87,6 +87,21 @@ def test_what_is_asked_in_one_minute_waits_as_one_entry_within_it() -> None:
     assert (wire.node_id, wire.incarnation, wire.sequence, wire.samples[0].requests.key) == ("proxy", 7, 1, "a")
 
 
+def test_what_is_read_as_a_minute_ends_is_of_that_minute_and_after_an_absence_of_the_last() -> None:
+    ledger = Ledger(7)
+    taken(ledger, NOON + 58_000_000, a=1)
+    taken(ledger, NOON + MINUTE + 4_000, a=3)
+    taken(ledger, NOON + MINUTE + 3_000_000, a=4)
+    taken(ledger, NOON + 9 * MINUTE + 2_000_000, a=9)
+    batch = ledger.seal("proxy")
+    assert batch is not None
+    samples = TelemetryBatch.FromString(batch.batch).samples
+    assert [each.requests.requests for each in samples] == [3, 1, 5]
+    ends = [each.time.ToMicroseconds() - NOON for each in samples]
+    assert ends == [MINUTE, MINUTE + 3_000_000, 9 * MINUTE + 2_000_000]
+    assert all(each.window.ToMicroseconds() > 0 for each in samples)
+
+
 def test_the_oldest_entry_goes_when_there_is_no_room_and_is_counted() -> None:
     ledger = Ledger(7, most=2)
     taken(ledger, NOON, a=1, b=1, c=1)
