@@ -100,7 +100,7 @@ def show_watches(asked: Asked) -> None:
     if asked.form == "json":
         output.print_json(rows)
     elif not rows:
-        output.print_line("No objective is set. Write them under governator.objectives in the settings file.")
+        output.print_line("No objective is watched yet. Set one with: inferno watch objective set MODEL --good 99.5")
     else:
         output.print_table(_COLUMNS, rows)
 

@@ -47,6 +47,7 @@ from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import data_folder, parse_database
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.store import Store
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_governator.watch.watching import watch
 from inferno_runtime import logs, notify, rpc
@@ -82,7 +83,8 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         budgets = BudgetKeeper(store, clock, [each.budget(name) for name, each in settings.budgets.items()])
         caps = Caps()
         intake = Intake(store.commit, settings.queue_samples, clock, metrics)
-        objectives = [each.objective(model) for model, each in settings.objectives.items()]
+        promised = [each.objective(model) for model, each in settings.objectives.items()]
+        objectives = ObjectiveKeeper(store, promised)
         watcher = Watcher(store, clock, metrics, budgets, objectives, settings.watch_seconds)
         receivers = [Receiver(name, each, store, clock) for name, each in settings.alerts.items()]
         source = PrometheusSource(settings, store, intake, clock, metrics) if settings.metrics else None

@@ -9,7 +9,7 @@ from inferno_cli.asking import Asked, asking
 
 @click.group("watch")
 def command() -> None:
-    """See objectives and how fast their error budgets burn, and alerts with their causes."""
+    """See and set objectives, how fast their error budgets burn, and alerts with their causes."""
 
 
 @command.command("ls")
@@ -45,3 +45,58 @@ def silence(asked: Asked, fingerprint: str, holds: str, lift: bool) -> None:
     from inferno_cli import watching
 
     watching.silence(asked, fingerprint, None if lift else holds)
+
+
+@command.group("objective")
+def objective() -> None:
+    """Say what models promise: the share of requests that must be good, and which ones are.
+
+    A promise in the settings file (governator.objectives) counts before one of the same model that is set here.
+    """
+
+
+@objective.command("ls")
+@asking
+def list_objectives(asked: Asked) -> None:
+    """Show what each model promises, and who said so."""
+    from inferno_cli import objectives
+
+    objectives.show(asked)
+
+
+@objective.command("set")
+@click.argument("model")
+@click.option("--good", type=float, default=99.0, metavar="PERCENT", help="Requests that must be good (default 99).")
+@click.option(
+    "--within-ms",
+    type=click.FloatRange(0, 3_600_000),
+    default=0.0,
+    metavar="MS",
+    help="What a good request takes at most (default: any time).",
+)
+@click.option(
+    "--queue-ms",
+    type=click.FloatRange(0, 3_600_000),
+    default=0.0,
+    metavar="MS",
+    help="Mean time in a node's queue beyond which a minute is bad (default: any).",
+)
+@click.option(
+    "--days", type=click.IntRange(1, 90), default=30, metavar="DAYS", help="Period of the error budget (default 30)."
+)
+@asking
+def set_objective(asked: Asked, model: str, good: float, within_ms: float, queue_ms: float, days: int) -> None:
+    """Let MODEL promise that so many of its requests are good; what it promised before is replaced."""
+    from inferno_cli import objectives
+
+    objectives.keep(asked, objectives.objective(model, good, within_ms, queue_ms, days))
+
+
+@objective.command("rm")
+@click.argument("model")
+@asking
+def delete_objective(asked: Asked, model: str) -> None:
+    """Forget what MODEL promises."""
+    from inferno_cli import objectives
+
+    objectives.delete(asked, model)

@@ -18,7 +18,7 @@ from inferno_governator.plan.plan_wire import Asked
 from inferno_governator.plan.question import Machine, Question
 from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.store.store import Store
-from inferno_governator.watch.burn_rates import Objective
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, InvalidInput
 
@@ -52,9 +52,9 @@ class Month:
 
 
 class Planner:
-    """Plans for one governator; ``objectives`` are the promises of its settings, by model."""
+    """Plans for one governator; ``objectives`` keeps what models promise."""
 
-    def __init__(self, store: Store, prices: PriceKeeper, clock: Clock, objectives: Mapping[str, Objective]) -> None:
+    def __init__(self, store: Store, prices: PriceKeeper, clock: Clock, objectives: ObjectiveKeeper) -> None:
         self._store = store
         self._prices = prices
         self._clock = clock
@@ -133,7 +133,8 @@ class Planner:
         """
         keeper = self._prices
         nodes, _ = await keeper.nodes()
-        demands = asked.demands or seen.demands(await self._minutes(), self._objectives)
+        promised = {each.model: each for each in await self._objectives.objectives()}
+        demands = asked.demands or seen.demands(await self._minutes(), promised)
         if not demands:
             raise InvalidInput(
                 "There is nothing to plan for: the mesh has served nothing in the last hour.",

@@ -13,7 +13,7 @@ from inferno_governator.prices import gpus
 from inferno_governator.prices.keeper import NodePrice
 from inferno_governator.prices.offers import cloud_of
 from inferno_governator.usage import Facts
-from inferno_governator.watch.burn_rates import Objective as Promise
+from inferno_governator.watch.objective import Objective as Promise
 
 # Minutes of which the busiest stretch counts: shorter ones are noise, longer ones hide what the fleet must carry.
 STRETCH = 10

@@ -1,8 +1,8 @@
-"""Tables of alerts. Times are Unix microseconds."""
+"""Tables of alerts and of objectives. Times are Unix microseconds."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Double, Index
 from sqlmodel import Field, SQLModel
 
 _NO_ROWID = {"sqlite_with_rowid": False}
@@ -41,3 +41,17 @@ class AlertTold(SQLModel, table=True):
     severity: int
     ended: bool
     told_micros: int = Field(sa_type=BigInteger)
+
+
+class ObjectiveRow(SQLModel, table=True):
+    """What a model promises; those of the settings file are not here."""
+
+    __tablename__ = "objective"
+    __table_args__ = (_NO_ROWID,)
+
+    model: str = Field(primary_key=True)
+    share: float = Field(sa_type=Double)
+    # 0: not promised.
+    latency_micros: int = Field(sa_type=BigInteger)
+    queue_micros: int = Field(sa_type=BigInteger)
+    days: int

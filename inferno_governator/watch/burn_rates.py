@@ -13,26 +13,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inferno_governator.alerts.alert import Severity
+from inferno_governator.watch.objective import Objective
 
 _HOUR = 60
 _DAY = 1440
 # Fewer bad requests than this in the long window are chance.
 _FEWEST_BAD = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """What a model promises. Zero: not promised.
-
-    ``share`` of the requests must be good: answered, within ``latency_micros``, and not in a stretch in which requests
-    waited longer than ``queue_micros`` in the node's queue on average. ``days`` is the period of the error budget.
-    """
-
-    model: str
-    share: float
-    latency_micros: int = 0
-    queue_micros: int = 0
-    days: int = 30
 
 
 class Outcome(NamedTuple):

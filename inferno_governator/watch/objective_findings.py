@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inferno_governator.alerts.alert import Finding, Kind
-from inferno_governator.watch.burn_rates import Burn, Objective, reasons, worst
+from inferno_governator.watch.burn_rates import Burn, reasons, worst
+from inferno_governator.watch.objective import Objective
 
 
 def findings(objective: Objective, found: Sequence[Burn]) -> list[Finding]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from inferno_governator.analysis.items import Item
 from inferno_governator.requests import RequestUse, slower_than
-from inferno_governator.watch.burn_rates import LONGEST, Objective, Outcome
+from inferno_governator.watch.burn_rates import LONGEST, Outcome
+from inferno_governator.watch.objective import Objective
 
 _HOUR = 60
 

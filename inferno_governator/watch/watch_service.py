@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1 import watch_pb2
 from inferno_governator.alerts.alert import Alert
-from inferno_governator.watch.burn_rates import Burn, Objective
+from inferno_governator.watch.burn_rates import Burn
+from inferno_governator.watch.objective import DAYS, Objective
 from inferno_governator.watch.watcher import Watcher
 from inferno_runtime.errors import InvalidInput
 from inferno_runtime.identity.caller import caller_of
@@ -21,9 +22,38 @@ _LONGEST_SILENCE = 90 * 86_400
 
 
 class WatchService:
-    """Mixed into the servicer."""
+    """Mixed into the servicer, which holds the watcher."""
 
     _watcher: Watcher
+
+    async def ListObjectives(
+        self, request: wire.ListObjectivesRequest, context: Context
+    ) -> wire.ListObjectivesResponse:
+        """What models promise."""
+        permit(caller_of(context), Action.READ)
+        keeper = self._watcher.objectives
+        return wire.ListObjectivesResponse(
+            objectives=[
+                _objective(each, in_settings=keeper.is_settled(each.model)) for each in await keeper.objectives()
+            ]
+        )
+
+    async def SetObjective(self, request: wire.SetObjectiveRequest, context: Context) -> wire.SetObjectiveResponse:
+        """Keep an objective."""
+        permit(caller_of(context), Action.OPERATE)
+        given = request.objective
+        await self._watcher.objectives.set(
+            Objective(given.model, given.share, given.latency_micros, given.queue_micros, given.days or DAYS)
+        )
+        return wire.SetObjectiveResponse()
+
+    async def DeleteObjective(
+        self, request: wire.DeleteObjectiveRequest, context: Context
+    ) -> wire.DeleteObjectiveResponse:
+        """Forget an objective."""
+        permit(caller_of(context), Action.OPERATE)
+        await self._watcher.objectives.delete(request.model)
+        return wire.DeleteObjectiveResponse()
 
     async def ListWatches(self, request: wire.ListWatchesRequest, context: Context) -> wire.ListWatchesResponse:
         """What is watched."""
@@ -48,6 +78,17 @@ class WatchService:
             )
         alert = await self._watcher.silence(request.fingerprint, request.silence_seconds)
         return wire.AcknowledgeAlertResponse(alert=_alert(alert))
+
+
+def _objective(objective: Objective, *, in_settings: bool) -> watch_pb2.Objective:
+    return watch_pb2.Objective(
+        model=objective.model,
+        share=objective.share,
+        latency_micros=objective.latency_micros,
+        queue_micros=objective.queue_micros,
+        days=objective.days,
+        in_settings=in_settings,
+    )
 
 
 def _alert(alert: Alert) -> watch_pb2.Alert:

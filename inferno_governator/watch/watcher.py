@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from inferno_governator.alerts.alert import Alert, Finding, Kind, Severity
@@ -17,7 +17,9 @@ from inferno_governator.requests import RequestUse
 from inferno_governator.store.store import Store
 from inferno_governator.watch import node_findings, objective_findings, spend_watch
 from inferno_governator.watch.anomalies import STRETCH, Anomaly
-from inferno_governator.watch.burn_rates import LONGEST, Burn, Objective, burns
+from inferno_governator.watch.burn_rates import LONGEST, Burn, burns
+from inferno_governator.watch.objective import Objective
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.outcomes import OutcomeBook
 from inferno_governator.watch.spend_watch import PriceWatch, SpendWatch
 from inferno_runtime import logs
@@ -46,16 +48,17 @@ class Watcher:
         clock: Clock,
         metrics: Metrics,
         budgets: BudgetKeeper,
-        objectives: Iterable[Objective],
+        objectives: ObjectiveKeeper,
         every_seconds: float,
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._budgets = budgets
-        # What models promise, by the model.
-        self.objectives: Mapping[str, Objective] = {each.model: each for each in objectives}
-        self._outcomes = OutcomeBook(self.objectives)
+        self.objectives = objectives
+        # What models promise, by the model, as of the last look.
+        self._objectives: Mapping[str, Objective] = objectives.settled
+        self._outcomes = OutcomeBook(self._objectives)
         self._outcomes_until: int | None = None
         self._spend, self._prices = SpendWatch(), PriceWatch()
         self._unpriced: list[Finding] = []
@@ -136,7 +139,9 @@ class Watcher:
     def burns(self) -> list[tuple[Objective, list[Burn]]]:
         """Every objective by model, and how fast its budget burns, as of the last look."""
         until = self._outcomes_until or 0
-        return [(each, burns(each, self._outcomes.of(model), until)) for model, each in sorted(self.objectives.items())]
+        return [
+            (each, burns(each, self._outcomes.of(model), until)) for model, each in sorted(self._objectives.items())
+        ]
 
     async def _lasting(self) -> AlertBook:
         if self._book is None:
@@ -158,7 +163,11 @@ class Watcher:
         return node_findings.findings(await self._store.notices((now - 3600) * _MICROS), news, sick, now * _MICROS)
 
     async def _look_at_objectives(self, now: int) -> list[Finding]:
-        if not self.objectives:
+        objectives = {each.model: each for each in await self.objectives.objectives()}
+        if objectives != self._objectives:
+            # What was good by another promise may be bad by this one: what became of requests is read again.
+            self._objectives, self._outcomes, self._outcomes_until = objectives, OutcomeBook(objectives), None
+        if not objectives:
             return []
         minute = now // 60
         if self._outcomes_until is None or minute - self._outcomes_until > _HOUR:

@@ -102,6 +102,21 @@ class GovernanceServiceStub:
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
                 _registered_method=True)
+        self.ListObjectives = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListObjectives',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesResponse.FromString,
+                _registered_method=True)
+        self.SetObjective = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/SetObjective',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveResponse.FromString,
+                _registered_method=True)
+        self.DeleteObjective = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/DeleteObjective',
+                request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveResponse.FromString,
+                _registered_method=True)
         self.ListWatches = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/ListWatches',
                 request_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListWatchesRequest.SerializeToString,
@@ -325,6 +340,29 @@ class GovernanceServiceServicer:
 
     def DeleteBudget(self, request, context):
         """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListObjectives(self, request, context):
+        """ListObjectives says what models promise, by model: the settings file's and those that calls have set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetObjective(self, request, context):
+        """SetObjective keeps an objective in the place of the one of its model; answered means on disk, and watched from the
+        next look on. Fails with INVALID_ARGUMENT (the field named) and ALREADY_EXISTS (the settings file has one of that
+        model, and it counts).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteObjective(self, request, context):
+        """DeleteObjective forgets an objective. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -581,6 +619,21 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.DeleteBudget,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
+            'ListObjectives': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListObjectives,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesResponse.SerializeToString,
+            ),
+            'SetObjective': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetObjective,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveResponse.SerializeToString,
+            ),
+            'DeleteObjective': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteObjective,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveResponse.SerializeToString,
             ),
             'ListWatches': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWatches,
@@ -1028,6 +1081,87 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/DeleteBudget',
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListObjectives(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListObjectives',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.ListObjectivesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetObjective(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/SetObjective',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.SetObjectiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteObjective(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/DeleteObjective',
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_governance__service__pb2.DeleteObjectiveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -91,6 +91,15 @@ class GovernanceServiceStub:
     """
     DeleteBudget: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]
     """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+    ListObjectives: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListObjectivesRequest, _governance_service_pb2.ListObjectivesResponse]
+    """ListObjectives says what models promise, by model: the settings file's and those that calls have set."""
+    SetObjective: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.SetObjectiveRequest, _governance_service_pb2.SetObjectiveResponse]
+    """SetObjective keeps an objective in the place of the one of its model; answered means on disk, and watched from the
+    next look on. Fails with INVALID_ARGUMENT (the field named) and ALREADY_EXISTS (the settings file has one of that
+    model, and it counts).
+    """
+    DeleteObjective: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteObjectiveRequest, _governance_service_pb2.DeleteObjectiveResponse]
+    """DeleteObjective forgets an objective. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
     ListWatches: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListWatchesRequest, _governance_service_pb2.ListWatchesResponse]
     """ListWatches says which objectives are watched, and how fast their error budgets burn."""
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_governance_service_pb2.ListAlertsRequest, _governance_service_pb2.ListAlertsResponse]
@@ -233,6 +242,15 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     """
     DeleteBudget: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteBudgetRequest, _governance_service_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
     """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+    ListObjectives: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListObjectivesRequest, _governance_service_pb2.ListObjectivesResponse]  # type: ignore[assignment]
+    """ListObjectives says what models promise, by model: the settings file's and those that calls have set."""
+    SetObjective: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.SetObjectiveRequest, _governance_service_pb2.SetObjectiveResponse]  # type: ignore[assignment]
+    """SetObjective keeps an objective in the place of the one of its model; answered means on disk, and watched from the
+    next look on. Fails with INVALID_ARGUMENT (the field named) and ALREADY_EXISTS (the settings file has one of that
+    model, and it counts).
+    """
+    DeleteObjective: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.DeleteObjectiveRequest, _governance_service_pb2.DeleteObjectiveResponse]  # type: ignore[assignment]
+    """DeleteObjective forgets an objective. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
     ListWatches: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListWatchesRequest, _governance_service_pb2.ListWatchesResponse]  # type: ignore[assignment]
     """ListWatches says which objectives are watched, and how fast their error budgets burn."""
     ListAlerts: _aio.UnaryUnaryMultiCallable[_governance_service_pb2.ListAlertsRequest, _governance_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
@@ -444,6 +462,33 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_governance_service_pb2.DeleteBudgetResponse, _abc.Awaitable[_governance_service_pb2.DeleteBudgetResponse]]:
         """DeleteBudget forgets a budget. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
+
+    @_abc_1.abstractmethod
+    def ListObjectives(
+        self,
+        request: _governance_service_pb2.ListObjectivesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.ListObjectivesResponse, _abc.Awaitable[_governance_service_pb2.ListObjectivesResponse]]:
+        """ListObjectives says what models promise, by model: the settings file's and those that calls have set."""
+
+    @_abc_1.abstractmethod
+    def SetObjective(
+        self,
+        request: _governance_service_pb2.SetObjectiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.SetObjectiveResponse, _abc.Awaitable[_governance_service_pb2.SetObjectiveResponse]]:
+        """SetObjective keeps an objective in the place of the one of its model; answered means on disk, and watched from the
+        next look on. Fails with INVALID_ARGUMENT (the field named) and ALREADY_EXISTS (the settings file has one of that
+        model, and it counts).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteObjective(
+        self,
+        request: _governance_service_pb2.DeleteObjectiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_service_pb2.DeleteObjectiveResponse, _abc.Awaitable[_governance_service_pb2.DeleteObjectiveResponse]]:
+        """DeleteObjective forgets an objective. Fails with NOT_FOUND and ALREADY_EXISTS (it is the settings file's)."""
 
     @_abc_1.abstractmethod
     def ListWatches(

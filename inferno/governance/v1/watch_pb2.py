@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inferno/governance/v1/watch.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n\x05\x41lert\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x36\n\x08severity\x18\x04 \x01(\x0e\x32$.inferno.governance.v1.AlertSeverity\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12<\n\x08\x65vidence\x18\x06 \x03(\x0b\x32*.inferno.governance.v1.Alert.EvidenceEntry\x12\x11\n\tnext_step\x18\x07 \x01(\t\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esilenced_until\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x01\n\x05Watch\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x16\n\x0elatency_micros\x18\x03 \x01(\x04\x12\x14\n\x0cqueue_micros\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x61ys\x18\x05 \x01(\r\x12\x33\n\nburn_rates\x18\x06 \x03(\x0b\x32\x1f.inferno.governance.v1.BurnRate\"\x90\x01\n\x08\x42urnRate\x12\x14\n\x0clong_minutes\x18\x01 \x01(\r\x12\x11\n\tlong_rate\x18\x02 \x01(\x01\x12\x15\n\rshort_minutes\x18\x03 \x01(\r\x12\x12\n\nshort_rate\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x10\n\x08requests\x18\x06 \x01(\x04\x12\x0b\n\x03\x62\x61\x64\x18\x07 \x01(\x04*\x81\x01\n\rAlertSeverity\x12\x1e\n\x1a\x41LERT_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41LERT_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x41LERT_SEVERITY_WARNING\x10\x02\x12\x1b\n\x17\x41LERT_SEVERITY_CRITICAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inferno/governance/v1/watch.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n\x05\x41lert\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x36\n\x08severity\x18\x04 \x01(\x0e\x32$.inferno.governance.v1.AlertSeverity\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12<\n\x08\x65vidence\x18\x06 \x03(\x0b\x32*.inferno.governance.v1.Alert.EvidenceEntry\x12\x11\n\tnext_step\x18\x07 \x01(\t\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esilenced_until\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\tObjective\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x16\n\x0elatency_micros\x18\x03 \x01(\x04\x12\x14\n\x0cqueue_micros\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x61ys\x18\x05 \x01(\r\x12\x13\n\x0bin_settings\x18\x06 \x01(\x08\"\x96\x01\n\x05Watch\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x16\n\x0elatency_micros\x18\x03 \x01(\x04\x12\x14\n\x0cqueue_micros\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x61ys\x18\x05 \x01(\r\x12\x33\n\nburn_rates\x18\x06 \x03(\x0b\x32\x1f.inferno.governance.v1.BurnRate\"\x90\x01\n\x08\x42urnRate\x12\x14\n\x0clong_minutes\x18\x01 \x01(\r\x12\x11\n\tlong_rate\x18\x02 \x01(\x01\x12\x15\n\rshort_minutes\x18\x03 \x01(\r\x12\x12\n\nshort_rate\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x10\n\x08requests\x18\x06 \x01(\x04\x12\x0b\n\x03\x62\x61\x64\x18\x07 \x01(\x04*\x81\x01\n\rAlertSeverity\x12\x1e\n\x1a\x41LERT_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41LERT_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x41LERT_SEVERITY_WARNING\x10\x02\x12\x1b\n\x17\x41LERT_SEVERITY_CRITICAL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ALERT_EVIDENCEENTRY']._loaded_options = None
   _globals['_ALERT_EVIDENCEENTRY']._serialized_options = b'8\001'
-  _globals['_ALERTSEVERITY']._serialized_start=803
-  _globals['_ALERTSEVERITY']._serialized_end=932
+  _globals['_ALERTSEVERITY']._serialized_start=927
+  _globals['_ALERTSEVERITY']._serialized_end=1056
   _globals['_ALERT']._serialized_start=94
   _globals['_ALERT']._serialized_end=500
   _globals['_ALERT_EVIDENCEENTRY']._serialized_start=453
   _globals['_ALERT_EVIDENCEENTRY']._serialized_end=500
-  _globals['_WATCH']._serialized_start=503
-  _globals['_WATCH']._serialized_end=653
-  _globals['_BURNRATE']._serialized_start=656
-  _globals['_BURNRATE']._serialized_end=800
+  _globals['_OBJECTIVE']._serialized_start=502
+  _globals['_OBJECTIVE']._serialized_end=624
+  _globals['_WATCH']._serialized_start=627
+  _globals['_WATCH']._serialized_end=777
+  _globals['_BURNRATE']._serialized_start=780
+  _globals['_BURNRATE']._serialized_end=924
 # @@protoc_insertion_point(module_scope)

@@ -135,6 +135,48 @@ class Alert(_message.Message):
 Global___Alert: _TypeAlias = Alert  # noqa: Y015
 
 @_typing.final
+class Objective(_message.Message):
+    """Objective is what a model promises. Requests that are not good use up its error budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    LATENCY_MICROS_FIELD_NUMBER: _builtins.int
+    QUEUE_MICROS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    IN_SETTINGS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model. 1 to 256 characters, none of them for control."""
+    share: _builtins.float
+    """Share of the requests that must be good, between 0 and 1, neither included."""
+    latency_micros: _builtins.int
+    """What a good request takes at most, in microseconds, up to an hour. Zero: any time."""
+    queue_micros: _builtins.int
+    """Mean time in the node's queue beyond which a minute's requests are bad, in microseconds, up to an hour. Zero: any."""
+    days: _builtins.int
+    """Period of the error budget, in days, 1 to 90. Zero: 30."""
+    in_settings: _builtins.bool
+    """In answers: true when it is set in the settings file, and so cannot be changed by calls. Not read in requests."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        share: _builtins.float = ...,
+        latency_micros: _builtins.int = ...,
+        queue_micros: _builtins.int = ...,
+        days: _builtins.int = ...,
+        in_settings: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "in_settings", b"in_settings", "latency_micros", b"latency_micros", "model", b"model", "queue_micros", b"queue_micros", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Objective: _TypeAlias = Objective  # noqa: Y015
+
+@_typing.final
 class Watch(_message.Message):
     """Watch is an objective of a model and how fast its error budget burns."""
 

@@ -17,10 +17,12 @@ from pydantic import SecretStr
 from inferno.governance.v1 import governance_service_pb2 as wire
 from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno.governance.v1.notice_pb2 import NOTICE_KIND_RECLAIM, ProviderNotice
+from inferno.governance.v1.watch_pb2 import Objective
 from inferno_governator.alerts.settings import ReceiverSettings
 from inferno_governator.budgets.settings import BudgetSettings
 from inferno_governator.watch.settings import ObjectiveSettings
 from inferno_runtime.clock import ManualClock
+from inferno_runtime.identity.caller import CERTIFICATE, DOOR
 from inferno_runtime.process import free_port
 from tests.integration.inferno_governator.alert_receivers import (
     alertmanager,
@@ -33,6 +35,7 @@ from tests.integration.inferno_governator.nodes import FACTS, batch
 from tests.waiting import eventually
 
 __all__ = ["alertmanager_program"]
+NODE = ((DOOR, "mesh"), (CERTIFICATE, "Hash=00;URI=spiffe://inferno/node/n"))
 # A node costs 1,000 micro-dollars a second.
 BUDGETS = {"all": BudgetSettings(amount=Decimal("0.002"), period="day")}
 
@@ -156,6 +159,60 @@ async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, 
         assert round(watch.burn_rates[0].long_rate) == 100
 
 
+async def test_objectives_outlive_a_restart_and_those_of_the_settings_count_first(
+    database_url: str, socket_dir: Path
+) -> None:
+    clock = ManualClock()
+    settled = {"m": ObjectiveSettings(share=0.99, latency_ms=2)}
+
+    async def listed(stub: Any) -> list[tuple[str, float, bool]]:
+        found = (await stub.ListObjectives(wire.ListObjectivesRequest(), timeout=60)).objectives
+        return [(each.model, each.share, each.in_settings) for each in found]
+
+    def setting(model: str, share: float, **own: Any) -> wire.SetObjectiveRequest:
+        return wire.SetObjectiveRequest(objective=Objective(model=model, share=share, **own))
+
+    async with governator(database_url, socket_dir, clock=clock) as client:
+        stub: Any = GovernanceServiceStub(client.channel)
+        await client.store([batch(1, at=clock.wall(), requests=40, facts=FACTS)])
+        for share in (0.5, 0.9):
+            await stub.SetObjective(setting("m", share, latency_micros=2000), timeout=60)
+        await stub.SetObjective(setting("other", 0.75), timeout=60)
+        assert await listed(stub) == [("m", 0.9, False), ("other", 0.75, False)]
+
+        async def burning() -> Any:
+            found = (await stub.ListAlerts(wire.ListAlertsRequest(), timeout=60)).alerts
+            return [each for each in found if each.kind == "objective"]
+
+        await eventually(lambda: clock.sleepers == 4, 60, "it rests")
+        await clock.advance(60)
+        # All of 40 requests are bad: ten times what may be, and less than 14.4 times.
+        assert [each.subject for each in await eventually(burning, 60, "six hours burn too fast")] == ["model m"]
+        watches = (await stub.ListWatches(wire.ListWatchesRequest(), timeout=60)).watches
+        assert [(each.model, each.burn_rates[0].bad) for each in watches] == [("m", 40), ("other", 0)]
+        for call, code in (
+            (stub.SetObjective(setting("m", 1.0)), grpc.StatusCode.INVALID_ARGUMENT),
+            (stub.SetObjective(setting("", 0.5)), grpc.StatusCode.INVALID_ARGUMENT),
+            (stub.SetObjective(setting("m", 0.5), metadata=NODE), grpc.StatusCode.PERMISSION_DENIED),
+            (
+                stub.DeleteObjective(wire.DeleteObjectiveRequest(model="m"), metadata=NODE),
+                grpc.StatusCode.PERMISSION_DENIED,
+            ),
+            (stub.DeleteObjective(wire.DeleteObjectiveRequest(model="none")), grpc.StatusCode.NOT_FOUND),
+        ):
+            assert await call.code() is code
+    async with governator(database_url, socket_dir, clock=clock, objectives=settled) as client:
+        stub = GovernanceServiceStub(client.channel)
+        assert await listed(stub) == [("m", 0.99, True), ("other", 0.75, False)]
+        delete = wire.DeleteObjectiveRequest(model="m")
+        for call in (stub.SetObjective(setting("m", 0.5)), stub.DeleteObjective(delete)):
+            assert await call.code() is grpc.StatusCode.ALREADY_EXISTS
+        await stub.DeleteObjective(wire.DeleteObjectiveRequest(model="other"), timeout=60)
+        assert await listed(stub) == [("m", 0.99, True)]
+    async with governator(database_url, socket_dir, clock=clock) as client:
+        assert await listed(GovernanceServiceStub(client.channel)) == [("m", 0.9, False)], "the call's is still there"
+
+
 async def test_a_real_alertmanager_knows_an_alert_while_it_lasts(
     sqlite_url: str, socket_dir: Path, tmp_path: Path, alertmanager_program: list[str]
 ) -> None:
@@ -183,7 +240,7 @@ async def test_the_command_line_shows_alerts_and_silences_them(sqlite_url: str) 
     async with governator_process(sqlite_url, "--watch-seconds", "0.2") as running:
         at = json.loads(running.facts)["address"]
         assert inferno(at, "watch", "alerts").stdout == "No alert lasts.\n"
-        assert "governator.objectives" in inferno(at, "watch", "ls").stdout
+        assert "inferno watch objective set" in inferno(at, "watch", "ls").stdout
         await running.client.store([batch(1, facts=FACTS, dropped=3)])
 
         async def shown() -> Any:
@@ -198,3 +255,38 @@ async def test_the_command_line_shows_alerts_and_silences_them(sqlite_url: str) 
         assert "WARNING node node-1 dropped  since" in text
         assert "silent until" in text
         assert inferno(at, "watch", "silence", "nothing").returncode == 1
+
+
+async def test_the_command_line_sets_shows_and_removes_objectives(sqlite_url: str) -> None:
+    async with governator_process(sqlite_url, "--watch-seconds", "0.2") as running:
+        at = json.loads(running.facts)["address"]
+
+        def objective(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return inferno(at, "watch", "objective", *arguments)
+
+        assert "watch objective set" in objective("ls").stdout
+        done = objective("set", "llama", "--good", "99.9", "--within-ms", "2000", "--days", "28")
+        assert (done.returncode, done.stderr) == (
+            *(0, "Model llama: 99.9 % of its requests good within 2000 ms, over 28 d.\n"),
+        )
+        (shown,) = json.loads(objective("ls", "-o", "json").stdout)
+        assert shown == {
+            "model": "llama",
+            "share": 0.999,
+            "latency_micros": 2_000_000,
+            "queue_micros": None,
+            "days": 28,
+            "in_settings": False,
+        }
+        assert "a call" in objective("ls").stdout
+
+        async def watched() -> bool:
+            return "llama" in inferno(at, "watch", "ls").stdout
+
+        await eventually(watched, 60, "it is watched")
+        for wrong in ("100", "0", "nan", "inf"):
+            done = objective("set", "llama", "--good", wrong)
+            assert done.returncode == 2
+            assert "objective" in done.stderr
+        assert objective("rm", "llama").returncode == 0
+        assert "no objective of model 'llama'" in objective("rm", "llama").stderr

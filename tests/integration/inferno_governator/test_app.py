@@ -33,6 +33,7 @@ from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.rules import Rules
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_runtime import process
 from inferno_runtime.clock import ManualClock
@@ -255,7 +256,7 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
     metrics = Metrics()
     async with Store(parse_database(sqlite_url), clock) as store:
         budgets = BudgetKeeper(store, clock, ())
-        watcher = Watcher(store, clock, metrics, budgets, (), 60)
+        watcher = Watcher(store, clock, metrics, budgets, ObjectiveKeeper(store, ()), 60)
         intake = Intake(store.commit, 1000, clock, metrics)
         book = DecisionBook(store, clock)
         deciding = Deciding(book, ModeKeeper(book, Mode.OBSERVE), Drains(clock), Caps(), {})

@@ -32,6 +32,7 @@ from inferno_governator.providers.provider import Machine, MachineState
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Unavailable
@@ -75,7 +76,7 @@ class World:
         self.drains = Drains(clock)
         self.blind = False
         budgets = BudgetKeeper(store, clock, [])
-        watcher = Watcher(store, clock, Metrics(), budgets, [], 60.0)
+        watcher = Watcher(store, clock, Metrics(), budgets, ObjectiveKeeper(store, ()), 60.0)
         prices = PriceKeeper(store, clock, Rules())
         self.outlook = Outlook(store, clock, self.pools, prices, budgets, watcher, self.book)
         enactor = Enactor(self.book, self.pools, {"cloud": self.cloud}, self.drains, clock)

@@ -19,6 +19,7 @@ from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.prices.rules import Rules
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_proxy.audit import AuditLog
 from inferno_proxy.fleet import Phase
@@ -47,7 +48,7 @@ async def test_a_node_is_empty_when_both_proxies_have_nothing_on_it(sqlite_url: 
             clock,
             metrics,
             budgets,
-            Watcher(store, clock, metrics, budgets, (), 60),
+            Watcher(store, clock, metrics, budgets, ObjectiveKeeper(store, ()), 60),
             PriceKeeper(store, clock, Rules()),
             Deciding(book, ModeKeeper(book, Mode.OBSERVE), drains, Caps(), {}),
         )

@@ -10,6 +10,7 @@ from inferno_governator.metrics import Metrics
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_governator.usage import Batch, Facts, ModelPoint, SeriesKey, StreamKey
+from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_runtime.clock import ManualClock
 
@@ -51,7 +52,7 @@ async def found(watcher: Watcher, clock: ManualClock, until: int) -> list[Alert]
 async def watched(store: Store, clock: ManualClock) -> Watcher:
     """A watcher that has read the day before."""
     metrics = Metrics()
-    watcher = Watcher(store, clock, metrics, BudgetKeeper(store, clock, ()), (), 60)
+    watcher = Watcher(store, clock, metrics, BudgetKeeper(store, clock, ()), ObjectiveKeeper(store, ()), 60)
     assert await found(watcher, clock, START + DAY + 30) == []
     return watcher
 
@@ -99,7 +100,7 @@ async def test_nodes_that_nobody_needs_are_found_and_named(sqlite_url: str, cloc
 async def test_nodes_without_a_price_are_one_alert(sqlite_url: str, clock: ManualClock) -> None:
     async with Store(parse_database(sqlite_url), clock) as store:
         await store.commit([minutes(1, START + DAY - 60, START + DAY, 0, node=name) for name in ("a", "b", "c", "d")])
-        watcher = Watcher(store, clock, Metrics(), BudgetKeeper(store, clock, ()), (), 60)
+        watcher = Watcher(store, clock, Metrics(), BudgetKeeper(store, clock, ()), ObjectiveKeeper(store, ()), 60)
         alerts = [alert.finding for alert in await found(watcher, clock, START + DAY + 26)]
         (unpriced,) = [each for each in alerts if each.kind is Kind.UNPRICED]
         assert unpriced.cause == "4 nodes have no price, so the bill is too low: a, b, c, …."
@@ -109,7 +110,7 @@ async def test_a_sick_gpu_is_an_alert_until_its_node_says_that_it_is_well(
     database_url: str, clock: ManualClock
 ) -> None:
     async with Store(parse_database(database_url), clock) as store:
-        watcher = Watcher(store, clock, Metrics(), BudgetKeeper(store, clock, ()), (), 60)
+        watcher = Watcher(store, clock, Metrics(), BudgetKeeper(store, clock, ()), ObjectiveKeeper(store, ()), 60)
 
         async def said(sequence: int, faults: dict[str, str]) -> list[tuple[str, str, bool]]:
             now = int(clock.wall())

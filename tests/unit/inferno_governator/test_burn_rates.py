@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from inferno_governator.alerts.alert import Severity
 from inferno_governator.requests import BUCKETS, RequestUse
-from inferno_governator.watch.burn_rates import LONGEST, RULES, Objective, Outcome, burns, worst
+from inferno_governator.watch.burn_rates import LONGEST, RULES, Outcome, burns, worst
+from inferno_governator.watch.objective import Objective
 from inferno_governator.watch.objective_findings import findings
 from inferno_governator.watch.outcomes import OutcomeBook
 from tests.unit.inferno_governator.items import item
