@@ -211,7 +211,11 @@ async def _listening(settings: GovernatorSettings, service: GovernanceService) -
 
 
 async def _forget(store: Store, kept: Retention, every: float, clock: Clock, metrics: Metrics) -> None:
-    """Settle what has ended and delete what is old, for ever; a database that cannot now is asked again next time."""
+    """Settle what has ended and delete what is old, for ever; a database that cannot now is asked again next time.
+
+    Where more has to be settled than at once (after an upgrade, or a long stop), it goes on at the next look, so that
+    most of the time between two looks is left to those who store.
+    """
     while True:
         try:
             await store.settle()

@@ -1,9 +1,10 @@
 """The books: each hour's items made from its minutes and each day's from its hours, and again whenever something came.
 
-What comes marks the hours and days it lies in as open, in the transaction that stores it. An open hour is read from its
-minutes, so that what is read is exact at every moment; some time after its end it is settled. Only hours that are
-settled are sealed, and only sealed ones lose their minutes. What comes for a sealed hour after all is billed by itself
-and added (docs/decisions/0141); what callers turn out to have asked in it is taken from nobody (docs/decisions/0149).
+What comes marks the hours and days it lies in as open, in the transaction that stores it. An open hour is settled a few
+minutes at a time, some time after their end, and is read from the items of what is settled and the minutes of the rest,
+so that what is read is exact at every moment; what comes for settled minutes makes its items anew. Only hours that are
+settled as a whole are sealed, and only sealed ones lose their minutes. What comes for a sealed hour after all is billed
+by itself and added (docs/decisions/0141, 0143); what callers turn out to have asked in it is taken from nobody (0149).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from sqlalchemy import BigInteger, Select, Table, delete, func, insert, literal, select
+from sqlalchemy import BigInteger, Select, Table, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,10 +26,12 @@ from inferno_governator.store.usage_reader import UsageChunk
 
 _NODE, _SERIES, _SEALED = table(Node), table(ItemSeries), table(Sealed)
 OPEN: Mapping[int, Table] = {HOUR: table(OpenHour), DAY: table(OpenDay)}
-# Minutes after its end before an hour or day is settled: what comes a little late does not open it again.
+# Minutes after their end before minutes, hours and days are settled: what comes a little late does not open them again.
 GRACE = 5
-# Nodes of one transaction: about 0.1 s of work.
-_NODES = 50
+# Minutes that are settled at once while their hour lasts.
+PART = 5
+# Nodes of one transaction, and minutes of nodes: about 0.1 s of work.
+_NODES, _NODE_MINUTES = 500, 1_500
 
 NodeStretch = tuple[int, int]
 
@@ -55,12 +58,27 @@ async def reopen(connection: AsyncConnection, node_minutes: Iterable[NodeStretch
     """Mark the hours and days of ``(minute, node)`` as open; without ``hours``, only the days."""
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     touched = set(node_minutes)
-    for length, target in OPEN.items():
-        marks = sorted({(minute - minute % length, node) for minute, node in touched})
-        if marks and (hours or length == DAY):
-            await connection.execute(
-                make(target).on_conflict_do_nothing(), [{"minute": minute, "node": node} for minute, node in marks]
-            )
+    days = sorted({(minute - minute % DAY, node) for minute, node in touched})
+    if days:
+        await connection.execute(
+            make(OPEN[DAY]).on_conflict_do_nothing(), [{"minute": minute, "node": node} for minute, node in days]
+        )
+    if not hours or not touched:
+        return
+    first: dict[NodeStretch, int] = {}
+    for minute, node in touched:
+        mark = (minute - minute % HOUR, node)
+        first[mark] = min(first.get(mark, HOUR), minute % HOUR)
+    opened = OPEN[HOUR]
+    mark_open = make(opened).values(minute=bindparam("hour"), node=bindparam("whose"), settled=0)
+    await connection.execute(
+        mark_open.on_conflict_do_update(
+            index_elements=[opened.c.minute, opened.c.node],
+            set_={"settled": 0},
+            where=opened.c.settled > bindparam("touched"),
+        ),
+        [{"hour": minute, "whose": node, "touched": at} for (minute, node), at in sorted(first.items())],
+    )
 
 
 async def reopen_named(connection: AsyncConnection, touched: Iterable[tuple[int, str]]) -> None:
@@ -85,24 +103,32 @@ async def reopen_billed(connection: AsyncConnection, node: int, start_minute: in
 
 
 async def settle_hours(connection: AsyncConnection, now_minute: int) -> int:
-    """Make the items of one hour of some nodes from its minutes; returns how many node-hours were open."""
-    minute, nodes = await _some_open(connection, HOUR, now_minute)
+    """Add what is due of one hour of some nodes to its items, from its minutes; returns how many nodes those are."""
+    minute, settled, nodes = await _some_hours(connection, now_minute)
     if not nodes:
         return 0
+    end = min(minute + HOUR, _due(now_minute))
     names = await _names(connection, nodes)
-    history = await usage_reader.node_facts(connection, minute + HOUR, nodes)
-    chunk = await usage_reader.whole(connection, minute, minute + HOUR, nodes)
+    history = await usage_reader.node_facts(connection, end, nodes)
+    chunk = await usage_reader.whole(connection, minute + settled, end, nodes)
     made = rolled_up(chunk.items(history), HOUR)
-    await _clear(connection, HOUR, minute, nodes)
+    if not settled:
+        await _clear(connection, HOUR, minute, nodes)
     await items.add(connection, HOUR, made, names)
-    await device_rollups.settle_hour(connection, minute, nodes)
-    await _close(connection, HOUR, minute, nodes)
+    if end == minute + HOUR:
+        await device_rollups.settle_hour(connection, minute, nodes)
+        await _close(connection, HOUR, minute, nodes)
+    else:
+        opened = OPEN[HOUR]
+        await connection.execute(
+            update(opened).where(opened.c.minute == minute, opened.c.node.in_(nodes)).values(settled=end - minute)
+        )
     return len(nodes)
 
 
 async def settle_days(connection: AsyncConnection, now_minute: int) -> int:
     """Make the items of one day of some nodes from its hours; returns how many node-days were open."""
-    minute, nodes = await _some_open(connection, DAY, now_minute)
+    minute, nodes = await _some_days(connection, now_minute)
     if not nodes:
         return 0
     await _clear(connection, DAY, minute, nodes)
@@ -150,23 +176,45 @@ async def claim_late(connection: AsyncConnection, callers: Sequence[CallerUse]) 
         await reopen(connection, [(hour, nodes[item.node]) for item in changes], hours=False)
 
 
-async def _some_open(connection: AsyncConnection, length: int, now_minute: int) -> tuple[int, list[int]]:
-    """The first stretch that has ended and is open, and some of its nodes; of days, those without an open hour."""
-    opened = OPEN[length]
-    ended = opened.c.minute <= now_minute - length - GRACE
-    if length == DAY:
-        hours = OPEN[HOUR]
-        ended &= ~(
-            select(hours.c.node)
-            .where(
-                hours.c.node == opened.c.node,
-                hours.c.minute >= opened.c.minute,
-                hours.c.minute < opened.c.minute + DAY,
-            )
-            .exists()
-        )
+def _due(now_minute: int) -> int:
+    """The minute before which minutes may be settled."""
+    return (now_minute - GRACE) // PART * PART
+
+
+async def _some_hours(connection: AsyncConnection, now_minute: int) -> tuple[int, int, list[int]]:
+    """The first hour of which minutes are to be settled, how many are already, and some nodes of which that holds."""
+    opened, due = OPEN[HOUR], _due(now_minute)
     found = await connection.execute(
-        select(opened.c.minute, opened.c.node).where(ended).order_by(opened.c.minute, opened.c.node).limit(_NODES)
+        select(opened.c.minute, opened.c.settled, opened.c.node)
+        .where(opened.c.minute + opened.c.settled < due)
+        .order_by(opened.c.minute, opened.c.node)
+        .limit(_NODES)
+    )
+    marks = [(minute, settled, node) for minute, settled, node in found]
+    if not marks:
+        return 0, 0, []
+    minute, settled, _ = marks[0]
+    most = max(1, _NODE_MINUTES // (min(minute + HOUR, due) - minute - settled))
+    return minute, settled, [node for *mark, node in marks if mark == [minute, settled]][:most]
+
+
+async def _some_days(connection: AsyncConnection, now_minute: int) -> tuple[int, list[int]]:
+    """The first day that has ended, is open and has no open hour, and some of its nodes."""
+    opened, hours = OPEN[DAY], OPEN[HOUR]
+    unsettled = (
+        select(hours.c.node)
+        .where(
+            hours.c.node == opened.c.node,
+            hours.c.minute >= opened.c.minute,
+            hours.c.minute < opened.c.minute + DAY,
+        )
+        .exists()
+    )
+    found = await connection.execute(
+        select(opened.c.minute, opened.c.node)
+        .where(opened.c.minute <= now_minute - DAY - GRACE, ~unsettled)
+        .order_by(opened.c.minute, opened.c.node)
+        .limit(_NODES)
     )
     marks = [(minute, node) for minute, node in found]
     first = marks[0][0] if marks else 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.analysis.commitments import CommitmentMeter
@@ -16,6 +16,8 @@ from inferno_governator.store.requests import stretches
 from inferno_governator.store.schema import Node, table
 
 _NODE = table(Node)
+# Named in one statement, below both databases' bound of 32,766 parameters.
+_NODES = 10_000
 Chunks = AsyncIterator[list[Item]]
 
 
@@ -46,9 +48,9 @@ class ItemReader:
         self._subjects = subjects
         self._together = together
         self._whole = items.read_together if together else items.read
-        # By length and first minute: the numbers of nodes of which the stretch is open.
-        self._open: dict[int, dict[int, set[int]]] = {}
-        self._sealed: dict[int, int] = {}
+        # By length and first minute: the numbers of nodes of which the stretch is open, and how many of its minutes are
+        # settled all the same.
+        self._open: dict[int, dict[int, dict[int, int]]] = {}
 
     async def read(self, start: int, end: int) -> Chunks:
         """Items from one minute until before another, in chunks that bound memory, about in order of time; last what
@@ -77,13 +79,13 @@ class ItemReader:
                 by_hour = (max(first, hours_from), min(last, finest))
                 rest = (max(first, hours_from, finest), last)
                 parts = [self._cut(DAY, *by_day), self._cut(HOUR, *by_hour)]
-                parts.append(self._minutes(*rest) if length == 1 else self._hours(*rest))
+                parts.append(self._edge(*rest) if length == 1 else self._hours(*rest))
             for part in parts:
                 async for chunk in part:
                     yield chunk
 
     async def _days(self, first: int, last: int) -> Chunks:
-        for start, end, opened in runs(first, last, DAY, self._open[DAY]):
+        for start, end, opened in runs(first, last, DAY, _nodes(self._open[DAY])):
             async for chunk in self._whole(self._connection, self._subjects, DAY, start, end, _but(opened)):
                 yield chunk
             if opened:
@@ -91,23 +93,53 @@ class ItemReader:
                     yield chunk
 
     async def _hours(self, first: int, last: int, wanted: Wanted | None = None) -> Chunks:
-        for start, end, opened in runs(first, last, HOUR, self._open[HOUR]):
+        for start, end, opened in runs(first, last, HOUR, _nodes(self._open[HOUR])):
             async for chunk in self._whole(self._connection, self._subjects, HOUR, start, end, _but(opened, wanted)):
                 yield chunk
             asked = {node for node in opened if wanted is None or wanted(node)}
-            if asked:
-                async for chunk in self._minutes(start, end, asked.__contains__):
-                    yield chunk
+            async for chunk in self._unsettled(start, end, asked):
+                yield chunk
 
-    async def _minutes(self, first: int, last: int, wanted: Wanted | None = None) -> Chunks:
+    async def _edge(self, first: int, last: int) -> Chunks:
+        """A part of an hour, or of two, whose minutes are there; what is settled of it need not be made from them."""
+        while first < last:
+            hour = first - first % HOUR
+            end = min(last, hour + HOUR)
+            opened = self._open[HOUR].get(hour, {}) if first == hour else {}
+            inside = {node for node, settled in opened.items() if 0 < settled <= end - hour}
+            async for chunk in self._unsettled(hour, end, inside):
+                yield chunk
+            others = None
+            if inside:
+                others = [node for node in await self._every_node() if node not in inside]
+            async for chunk in self._minutes(first, end, others):
+                yield chunk
+            first = end
+
+    async def _unsettled(self, hour: int, end: int, nodes: Set[int]) -> Chunks:
+        """An hour, until a minute, of nodes of which it is open: items of what is settled, minutes of the rest."""
+        alike: dict[int, set[int]] = {}
+        for node in nodes:
+            alike.setdefault(self._open[HOUR][hour][node], set()).add(node)
+        for settled, some in sorted(alike.items()):
+            if settled:
+                found = items.read(self._connection, self._subjects, HOUR, hour, hour + 1, some.__contains__)
+                async for chunk in found:
+                    yield [item._replace(minutes=settled) for item in chunk]
+            async for chunk in self._minutes(hour + settled, end, sorted(some)):
+                yield chunk
+
+    async def _minutes(self, first: int, last: int, nodes: Sequence[int] | None) -> Chunks:
         if first >= last:
             return
-        history = await usage_reader.node_facts(self._connection, last)
-        numbered = await self._connection.execute(select(_NODE.c.id, _NODE.c.name))
-        names = None if wanted is None else {name for number, name in numbered if wanted(number)}
-        async for chunk in usage_reader.usage(self._connection, first, last):
-            made = chunk.items(history)
-            yield made if names is None else [item for item in made if item.node in names]
+        many = [None] if nodes is None else [nodes[at : at + _NODES] for at in range(0, len(nodes), _NODES)]
+        for some in many:
+            history = await usage_reader.node_facts(self._connection, last, some)
+            async for chunk in usage_reader.usage(self._connection, first, last, some):
+                yield chunk.items(history)
+
+    async def _every_node(self) -> list[int]:
+        return [*(await self._connection.execute(select(_NODE.c.id))).scalars()]
 
     async def _cut(self, length: int, first: int, last: int) -> Chunks:
         """The part of what a coarser level has."""
@@ -116,15 +148,20 @@ class ItemReader:
         async for chunk in items.read(self._connection, self._subjects, length, first - first % length, last):
             yield [part for item in chunk if (part := cut(item, first, last)) is not None]
 
-    async def _opened(self, length: int, start: int, end: int) -> dict[int, set[int]]:
+    async def _opened(self, length: int, start: int, end: int) -> dict[int, dict[int, int]]:
         opened = books.OPEN[length]
+        settled = opened.c.settled if length == HOUR else literal(0)
         found = await self._connection.execute(
-            select(opened.c.minute, opened.c.node).where(opened.c.minute >= start, opened.c.minute < end)
+            select(opened.c.minute, opened.c.node, settled).where(opened.c.minute >= start, opened.c.minute < end)
         )
-        nodes: dict[int, set[int]] = {}
-        for minute, node in found:
-            nodes.setdefault(minute, set()).add(node)
-        return nodes
+        marks: dict[int, dict[int, int]] = {}
+        for minute, node, so_far in found:
+            marks.setdefault(minute, {})[node] = so_far
+        return marks
+
+
+def _nodes(opened: Mapping[int, Mapping[int, int]]) -> dict[int, Set[int]]:
+    return {minute: marks.keys() for minute, marks in opened.items()}
 
 
 def _but(opened: Set[int], wanted: Wanted | None = None) -> Wanted | None:

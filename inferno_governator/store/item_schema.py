@@ -95,6 +95,8 @@ class OpenHour(SQLModel, table=True):
 
     minute: int = Field(primary_key=True, sa_type=BigInteger)
     node: int = Field(primary_key=True, foreign_key="node.id")
+    # How many of its minutes, from the first on, its items hold all the same; 0: its items are to be made anew.
+    settled: int = Field(default=0)
 
 
 class OpenDay(SQLModel, table=True):

@@ -332,21 +332,23 @@ class Store:
                 total += gone
         return total
 
-    async def settle(self) -> int:
-        """Bring the books of the hours and days that have ended up to date, in short transactions; returns how many
-        hours and days of nodes that were.
+    async def settle(self, most: int = 100) -> bool:
+        """Bring the books up to date, in at most so many short transactions; True when nothing is left to be done.
+
+        Whoever stores takes turns with it, and so waits for one of them at most.
 
         Raises:
             Unavailable: It cannot be done now.
         """
-        total = 0
         for settle in (settle_hours, settle_days):
             settled = 1
             while settled:
+                if not most:
+                    return False
+                most -= 1
                 async with self._mended() as database, database.write() as connection:
                     settled = await settle(connection, self._now() // MINUTE_MICROS)
-                total += settled
-        return total
+        return True
 
     @asynccontextmanager
     async def moment(self) -> AsyncIterator[Moment]:
