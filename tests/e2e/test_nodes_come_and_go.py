@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from benchmarks.cloud import Cloud, cloud, load
 from benchmarks.faults.view import Mesh, mesh_of
 from tests.e2e.conftest import Repository
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -53,22 +53,22 @@ def _post(endpoint: str, path: str, body: object) -> tuple[int, dict[str, Any]]:
         return refused.code, json.loads(refused.read())
 
 
-async def _ready(endpoint: str, model: str, within: float = 30) -> None:
+async def _ready(endpoint: str, model: str) -> None:
     """Wait until a request for the model succeeds."""
     request = service_pb2.ModelInferRequest(model_name=model)
     tensor = request.inputs.add(name="hold_ms", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(0)
     async with grpc.aio.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        deadline = time.monotonic() + within
-        while True:
+
+        async def served() -> bool:
             try:
                 await stub.ModelInfer(request, timeout=2)
             except grpc.aio.AioRpcError:
-                assert time.monotonic() < deadline, f"{model} was not served within {within:g} s"
-                await asyncio.sleep(0.05)
-            else:
-                return
+                return False
+            return True
+
+        await eventually(served, 60, f"{model} is served")
 
 
 async def test_a_model_is_unloaded_and_loaded_on_every_node_without_a_failed_request(
