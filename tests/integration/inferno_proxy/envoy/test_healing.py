@@ -139,9 +139,15 @@ async def test_a_node_that_fails_every_call_is_soon_left_alone(world: World) -> 
     await world.front()
     bad = world.servers[0]
     bad.failure = grpc.StatusCode.INTERNAL
-    assert await world.failures(200) <= 5
-    assert len(bad.calls) <= 5
+    failed = await world.failures(200)
     await eventually(lambda: "ENDPOINT_BACK" in {act.kind for act in world.acts}, 10, "the node is let in again")
+    assert failed == len(bad.calls)
+
+    def soon() -> bool:
+        # On a slow machine it is let in again, and out, while the calls go on.
+        return failed <= 5 * (1 + sum(act.kind == "ENDPOINT_EJECTED" for act in world.acts))
+
+    await eventually(soon, 10, f"it is left alone after five of {failed} failures each time")
     out, back = world.acts[0], next(act for act in world.acts if act.kind == "ENDPOINT_BACK")
     assert (out.kind, out.subject, out.seconds) == ("ENDPOINT_EJECTED", str(bad.address), None)
     assert back.subject == str(bad.address)
