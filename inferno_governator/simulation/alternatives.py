@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import pydantic
+
 from inferno_governator.policies.baselines.hpa import HorizontalAutoscaler
 from inferno_governator.policies.baselines.karpenter import ConsolidationScore
 from inferno_governator.policies.baselines.skyserve import RequestRateAutoscaler
+from inferno_governator.policies.deciding import DecidingSettings
+from inferno_governator.policies.settings import FillSettings, PolicySettings
+from inferno_governator.simulation.deciding import Deciding
 from inferno_governator.simulation.fleet import Pool
 from inferno_governator.simulation.outages import Outage, Weather, outages
 from inferno_governator.simulation.outcome import Objective, Outcome
@@ -18,12 +23,28 @@ from inferno_runtime.errors import InvalidInput
 
 FIXED = "fixed"
 _HPA_TARGET = 0.7
+
+
+def _inferno(target: float) -> Policy:
+    """Our own policies; the target is how full nodes are planned, as ``governator.policies`` says it."""
+    try:
+        fill = FillSettings(target=target) if target else FillSettings()
+    except pydantic.ValidationError as error:
+        raise InvalidInput(
+            f"The policy 'inferno' cannot plan nodes as full as {target:g}: {error.errors()[0]['msg']}.",
+            reason="BAD_POLICY",
+            fix="Give a target above 0 and at most 0.9, or none.",
+        ) from error
+    return Deciding(DecidingSettings(policies=PolicySettings(fill=fill)))
+
+
 # By name: what makes the policy from its target, and whether it needs to be told one.
 POLICIES: Mapping[str, tuple[Callable[[float], Policy], bool]] = MappingProxyType(
     {
         "hpa": (lambda target: HorizontalAutoscaler(target or _HPA_TARGET), False),
         "request-rate": (RequestRateAutoscaler, True),
         "consolidation": (lambda target: ConsolidationScore(target or 1.0), False),
+        "inferno": (_inferno, False),
     }
 )
 
@@ -88,6 +109,8 @@ def _policy(alternative: Alternative) -> Callable[[], Policy] | None:
             reason="BAD_POLICY",
             fix="Give target: requests a second for each node.",
         )
+    # One that cannot be made is refused before anything is replayed.
+    make(alternative.target)
     return lambda: make(alternative.target)
 
 

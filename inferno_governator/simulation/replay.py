@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +33,10 @@ Forecast: TypeAlias = Callable[[Sequence[tuple[float, float]], float], float]
 # Moments in an outcome: more tell a plot nothing.
 _MOMENTS = 400
 _MODEL = "model"
+# Policies that look back further than a boot look back for as long.
+_LEAST_RECENT = 600.0
+# What a replay knows is never old.
+_FRESH = MappingProxyType({"telemetry": 0.0, "prices": 0.0, "providers": 0.0})
 
 
 def last_value(history: Sequence[tuple[float, float]], _: float) -> float:
@@ -185,7 +190,11 @@ class _Replay:
                 )
             )
         return FleetFacts(
-            at=begin + at, nodes=tuple(nodes), models=(self._model(window, within),), pools=self._pools(at)
+            at=begin + at,
+            nodes=tuple(nodes),
+            models=(self._model(window, within),),
+            pools=self._pools(at),
+            ages=_FRESH,
         )
 
     def _model(self, window: Window, within: float) -> ModelFacts:
@@ -193,6 +202,7 @@ class _Replay:
         known = window.latency[np.isfinite(window.latency)]
         boot = max(pool.boot_seconds for pool in deployment.pools)
         missed = within < objective.share
+        begin, windows = self._trace.begin, int(max(boot, _LEAST_RECENT) // deployment.decide_seconds) + 2
         return ModelFacts(
             model=_MODEL,
             rate=window.rate,
@@ -202,6 +212,7 @@ class _Replay:
             objective=objective.latency or objective.first_token,
             burning=f"{1 - within:.1%} of the last minutes' requests missed the objective." if missed else "",
             minimum=deployment.minimum,
+            recent=tuple((begin + at, rate) for at, rate in self._history[-windows:]),
         )
 
     def _pools(self, at: float) -> tuple[PoolFacts, ...]:

@@ -196,7 +196,7 @@ class SimulatedAlternative(_message.Message):
     name: _builtins.str
     """What it is called in the answer."""
     policy: _builtins.str
-    """"hpa", "request-rate" or "consolidation". Empty or "fixed": the fleet stays as it begins."""
+    """"inferno", "hpa", "request-rate" or "consolidation". Empty or "fixed": the fleet stays as it begins."""
     target: _builtins.float
     """What the policy steers by. Zero: its default, where it has one."""
     @_builtins.property

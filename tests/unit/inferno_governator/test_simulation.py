@@ -125,7 +125,7 @@ def test_what_a_policy_sees_is_what_a_fleet_shows() -> None:
 
 @pytest.mark.parametrize("name", list(POLICIES))
 @pytest.mark.parametrize("exact", [False, True], ids=["rates", "requests"])
-def test_each_baseline_follows_demand_up_and_down(name: str, exact: bool) -> None:
+def test_each_policy_follows_demand_up_and_down(name: str, exact: bool) -> None:
     rates = np.concatenate([np.full(90, 3.0), np.full(120, 18.0), np.full(150, 3.0)])
     whole = RateTrace("t", rates, 60.0)
     trace: Trace = whole.requests(1) if exact else whole
@@ -140,6 +140,25 @@ def test_each_baseline_follows_demand_up_and_down(name: str, exact: bool) -> Non
     assert outcome.moments[-1].serving <= 2
 
 
+def test_our_own_policies_start_a_successor_in_another_zone_at_a_notice() -> None:
+    script = POLICIES["inferno"][0](0.0)
+    seen: list[Proposal] = []
+
+    def watched(facts: FleetFacts) -> Sequence[Proposal]:
+        chosen = script(facts)
+        seen.extend(chosen)
+        return chosen
+
+    pools = [
+        Pool(zone, WIDE, 1_000_000, 60, begin, maximum=4, spot=True, zone=zone) for zone, begin in (("a", 1), ("b", 0))
+    ]
+    deployment = Deployment("d", tuple(pools), policy=lambda: watched, outages=(Outage(1800.0, 3600.0, "a"),))
+    outcome = replay(steady(2, 120), deployment)
+    assert [(each.verb, each.pool, each.reason) for each in seen] == [(Verb.START, "b", Reason.SPOT_NOTICE)]
+    assert outcome.losses == 1
+    assert outcome.refused == 0
+
+
 def test_noise_within_the_tolerance_moves_no_horizontal_autoscaler() -> None:
     rates = 7.0 + 0.6 * np.random.default_rng(1).uniform(-1, 1, 1440)
     pool = Pool("p", WIDE, 1_000_000, begin=3)
@@ -152,7 +171,7 @@ def test_noise_within_the_tolerance_moves_no_horizontal_autoscaler() -> None:
 @given(st.integers(0, 2**31), st.floats(0, 20), st.sampled_from(["fixed", *POLICIES]))
 def test_the_same_seed_gives_the_same_bytes_and_every_request_has_one_fate(seed: int, rate: float, policy: str) -> None:
     zones = [Pool(zone, WIDE, 1_000_000, 120, 1, maximum=6, spot=True, zone=zone) for zone in ("a", "b")]
-    alternative = Alternative("x", tuple(zones), policy, 2.0, Weather(20, 900))
+    alternative = Alternative("x", tuple(zones), policy, 2.0 if policy == "request-rate" else 0.8, Weather(20, 900))
     trace = steady(rate, 60).requests(seed)
     first, second = (compare(trace, [alternative], seed) for _ in range(2))
     replayed = simulation.Replayed.of(trace)
@@ -188,6 +207,7 @@ def test_nothing_comes_of_no_demand() -> None:
         (Alternative("x", (Pool("p", WIDE, 1, begin=3, maximum=2),)), "begins with 3 nodes"),
         (Alternative("x", (Pool("p", WIDE, 1),), "best"), "policy 'best', which is none"),
         (Alternative("x", (Pool("p", WIDE, 1),), "request-rate"), "needs a target"),
+        (Alternative("x", (Pool("p", WIDE, 1),), "inferno", 2.0), "as full as 2"),
     ],
 )
 def test_a_fleet_that_cannot_be_is_refused_with_its_name(alternative: Alternative, said: str) -> None:
