@@ -30,6 +30,7 @@ from inferno_governator.decisions.mode import Mode, ModeKeeper
 from inferno_governator.decisions.outlook import Outlook
 from inferno_governator.enacting.drains import Drains
 from inferno_governator.enacting.enactor import Enactor
+from inferno_governator.forecast.keeper import ForecastKeeper, boots
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -91,7 +92,8 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         book, drains = DecisionBook(store, clock), Drains(clock)
         modes = ModeKeeper(book, Mode(settings.mode))
         pools = {name: each.pool(name) for name, each in settings.pools.items()}
-        outlook = Outlook(store, clock, pools, prices, budgets, watcher, book)
+        forecasts = ForecastKeeper(store, clock, settings.forecast)
+        outlook = Outlook(store, clock, pools, prices, budgets, watcher, book, forecasts)
         cycle = _cycle(settings, pools, outlook, book, modes, drains, clock)
         if not pools:
             # Nobody decides, so nothing is to be drained.
@@ -106,6 +108,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                 enforce(budgets, caps, clock),
                 *([source.run()] if source is not None else []),
                 *([while_held(settings.leash_fd, cycle.run(settings.decide_seconds))] if pools else []),
+                *([forecasts.run(boots(pools.values()))] if pools else []),
             ]
             looping = [tasks.create_task(loop) for loop in loops]
             try:

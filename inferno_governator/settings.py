@@ -9,6 +9,7 @@ import pydantic
 
 from inferno_governator.alerts.settings import ReceiverSettings
 from inferno_governator.budgets.settings import BudgetSettings, checked
+from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.policies.settings import GuardSettings, PolicySettings
 from inferno_governator.pools.settings import PoolSettings
 from inferno_governator.pools.settings import checked as checked_pools
@@ -86,6 +87,7 @@ class GovernatorSettings(ProcessSettings):
         "What inferno decisions mode has set holds until this changes.",
     )
     decide_seconds: float = option(10.0, gt=0, help="Seconds between two decisions, where there are pools.")
+    forecast: ForecastSettings = option(ForecastSettings(), help="How demand is forecast.")
     policies: PolicySettings = option(PolicySettings(), help="When nodes are started and stopped.")
     guards: GuardSettings = option(GuardSettings(), help="What no decision may go beyond.")
     local_dir: str = option(

@@ -58,7 +58,6 @@ class Heard:
     notices: Sequence[StoredNotice] = ()
     sick: Sequence[SickDevice] = ()
     objectives: Mapping[str, Objective] = field(default_factory=dict)
-    forecasts: Mapping[str, float] = field(default_factory=dict)
     capacities: Sequence[Capacity] = ()
     ages: Mapping[str, float] = field(default_factory=dict)
     over_budget: str = ""
@@ -152,7 +151,7 @@ def _model(name: str, heard: Heard) -> ModelFacts:
     return ModelFacts(
         model=name,
         rate=rate,
-        forecast=max(rate, heard.forecasts.get(name, 0.0)),
+        forecast=rate,
         queued=queued,
         latency=objective.latency or mean,
         objective=objective.seconds,

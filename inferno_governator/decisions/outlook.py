@@ -11,6 +11,7 @@ from inferno_governator.decisions.fleet import FleetFacts
 from inferno_governator.decisions.intent import Intent
 from inferno_governator.decisions.looking import Heard, Objective, PoolPrice, fleet_facts
 from inferno_governator.enacting.enactor import Listing
+from inferno_governator.forecast.keeper import ForecastKeeper
 from inferno_governator.money import MICROS
 from inferno_governator.pools import pricing
 from inferno_governator.pools.pool import Pool
@@ -45,6 +46,7 @@ class Outlook:
         budgets: BudgetKeeper,
         watcher: Watcher,
         book: DecisionBook,
+        forecasts: ForecastKeeper,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -53,6 +55,7 @@ class Outlook:
         self._budgets = budgets
         self._watcher = watcher
         self._book = book
+        self._forecasts = forecasts
         self._listed_at: dict[str, float] = {}
 
     async def look(self, listing: Listing, intents: Sequence[Intent]) -> FleetFacts:
@@ -85,7 +88,7 @@ class Outlook:
             ages=ages,
             over_budget=await self._over_budget(),
         )
-        return fleet_facts(heard)
+        return await self._forecasts.expecting(fleet_facts(heard))
 
     async def measure(self) -> None:
         """Write of each action that ended an hour ago what it saved, by what its node was billed before and after, and

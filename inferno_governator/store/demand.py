@@ -1,7 +1,9 @@
-"""How many requests came for a model, minute by minute, on all nodes together."""
+"""How many requests came for models, minute by minute, on all nodes together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -32,3 +34,42 @@ async def read(connection: AsyncConnection, model: str, start_minute: int, end_m
         .order_by(_MODEL.c.minute)
     )
     return [MinuteDemand(*map(int, row)) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Requests, failed ones included, by model and minute (Unix time / 60) before ``end``. A minute in
+    ``heard`` had telemetry, so a model that is not counted in it had no request; of other minutes nothing is known."""
+
+    end: int
+    heard: frozenset[int] = frozenset()
+    requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def followed(self, newer: Demand, start: int, since: int) -> Demand:
+        """The same from a minute on, with what was read anew from ``since`` on."""
+        models = {*self.requests, *newer.requests}
+        old = range(start, since)
+        counted = {
+            model: {
+                **{minute: count for minute, count in self.requests.get(model, {}).items() if minute in old},
+                **newer.requests.get(model, {}),
+            }
+            for model in models
+        }
+        return Demand(newer.end, frozenset(minute for minute in self.heard if minute in old) | newer.heard, counted)
+
+
+async def read_all(connection: AsyncConnection, start: int, end: int) -> Demand:
+    """Demand on every model from a minute until before another."""
+    counted = (
+        select(_SERIES.c.name, _MODEL.c.minute, func.sum(_MODEL.c.requests + _MODEL.c.errors))
+        .select_from(_MODEL.join(_SERIES, _SERIES.c.id == _MODEL.c.series))
+        .where(_MODEL.c.minute >= start, _MODEL.c.minute < end)
+        .group_by(_SERIES.c.name, _MODEL.c.minute)
+    )
+    found: dict[str, dict[int, int]] = {}
+    heard = set()
+    for model, minute, requests in await connection.execute(counted):
+        found.setdefault(model, {})[minute] = int(requests)
+        heard.add(minute)
+    return Demand(end, frozenset(heard), found)

@@ -23,6 +23,8 @@ from inferno_governator.decisions.outlook import Outlook
 from inferno_governator.decisions.proposal import Proposal, Reason, Verb
 from inferno_governator.enacting.drains import Drains
 from inferno_governator.enacting.enactor import Enactor, Listing
+from inferno_governator.forecast.keeper import ForecastKeeper
+from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.metrics import Metrics
 from inferno_governator.policies.deciding import DecidingSettings
 from inferno_governator.pools.pool import Pool
@@ -78,7 +80,8 @@ class World:
         budgets = BudgetKeeper(store, clock, [])
         watcher = Watcher(store, clock, Metrics(), budgets, ObjectiveKeeper(store, ()), 60.0)
         prices = PriceKeeper(store, clock, Rules())
-        self.outlook = Outlook(store, clock, self.pools, prices, budgets, watcher, self.book)
+        forecasts = ForecastKeeper(store, clock, ForecastSettings())
+        self.outlook = Outlook(store, clock, self.pools, prices, budgets, watcher, self.book, forecasts)
         enactor = Enactor(self.book, self.pools, {"cloud": self.cloud}, self.drains, clock)
         self.cycle = Cycle(
             self.book,
