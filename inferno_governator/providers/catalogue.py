@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from inferno_governator.pools.pool import Pool
-from inferno_governator.providers import aws, kubernetes, local, webhook
+from inferno_governator.providers import aws, kubernetes, local, skypilot, webhook
 from inferno_governator.providers.provider import Provider
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InvalidInput
@@ -41,5 +41,6 @@ def _known(terms: local.Terms, clock: Clock) -> Mapping[str, Callable[[Sequence[
         "local": lambda pools: local.Local(pools, terms, clock),
         "aws": aws.Aws,
         "kubernetes": kubernetes.Kubernetes,
+        "skypilot": skypilot.SkyPilot,
         "webhook": lambda pools: webhook.Webhook(pools, clock),
     }

@@ -13,10 +13,11 @@ from tests.integration.inferno_governator.aws import forget_all, point_at
 from tests.integration.inferno_governator.providers.aws_world import AwsWorld
 from tests.integration.inferno_governator.providers.kubernetes_world import Cluster, KubernetesWorld
 from tests.integration.inferno_governator.providers.local_world import LocalWorld
+from tests.integration.inferno_governator.providers.skypilot_world import SkyPilotWorld
 from tests.integration.inferno_governator.providers.webhook_world import WebhookWorld
 from tests.integration.inferno_governator.providers.world import World
 
-WORLDS = ("local", "aws", "webhook", "kubernetes")
+WORLDS = ("local", "aws", "webhook", "kubernetes", "skypilot")
 
 
 @pytest.fixture
@@ -45,6 +46,11 @@ async def webhook(tmp_path: Path) -> AsyncIterator[WebhookWorld]:
 async def kubernetes(tmp_path: Path) -> AsyncIterator[KubernetesWorld]:
     async with Cluster() as cluster, stand_in.Server(cluster):
         yield KubernetesWorld(cluster, tmp_path)
+
+
+@pytest.fixture
+def skypilot() -> SkyPilotWorld:
+    return SkyPilotWorld()
 
 
 @pytest.fixture(params=WORLDS)
