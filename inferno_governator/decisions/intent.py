@@ -61,6 +61,7 @@ class Intent:
             self.outcome,
             self.begun_micros / _MICROS,
             ended,
+            self.instead_of,
         )
 
 

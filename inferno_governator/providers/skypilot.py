@@ -85,9 +85,13 @@ class SkyPilot:
 
     async def check(self) -> str:
         """As :meth:`inferno_governator.providers.provider.Provider.check`. Asks for a launch that is not run."""
-        for pool in self._pools:
-            task = _task(f"{pool.name}-check", pool)
-            await self._in_thread(lambda sky, task=task: sky.get(_launch(sky, task, dryrun=True)))
+        tasks = [_task(f"{pool.name}-check", pool) for pool in self._pools]
+
+        def work(sky: Any) -> None:
+            for task in tasks:
+                sky.get(_launch(sky, task, dryrun=True))
+
+        await self._in_thread(work)
         return f"SkyPilot, for {len(self._pools)} pools."
 
     async def start(self, node: str, pool: Pool) -> None:
