@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 from inferno_runtime import yaml_text
 from inferno_runtime.errors import InvalidInput, NotFound
 from inferno_runtime.nested_settings import Keys, bare, is_nested, place, places, valid_keys
+from inferno_runtime.secret_url import BAD_SECRET
 
 _UNSET: Any = ...
 
@@ -289,7 +290,8 @@ def _invalid(
     where = f"{origin}: " if origin != "default" else ""
     shown = repr(first["input"])
     # A validator of ours may have named the value already.
-    given = f", not {shown}" if isinstance(first["input"], str | int | float) and shown not in what else ""
+    told = shown in what or first["type"] == BAD_SECRET
+    given = f", not {shown}" if isinstance(first["input"], str | int | float) and not told else ""
     return InvalidInput(
         f"{where}{cls.section}.{name}: {what[:1].lower()}{what[1:]}{given}."
         if name

@@ -21,6 +21,7 @@ from inferno_runtime import logs
 from inferno_runtime.backoff import Backoff
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, Unavailable
+from inferno_runtime.secret_url import hidden
 
 _LOG = logs.get("alerts")
 _LONGEST_PAUSE = 300.0
@@ -108,7 +109,8 @@ class Receiver:
     async def _post(self, message: Any) -> None:
         import aiohttp
 
-        url = self._settings.url.rstrip("/") + ("/api/v2/alerts" if self._settings.kind == "alertmanager" else "")
+        given = self._settings.url.get_secret_value()
+        url = given.rstrip("/") + "/api/v2/alerts" if self._settings.kind == "alertmanager" else given
         headers = {name: value.get_secret_value() for name, value in self._settings.headers.items()}
         limit = aiohttp.ClientTimeout(total=self._settings.timeout_seconds)
         try:
@@ -117,14 +119,18 @@ class Receiver:
                 session.post(url, json=message, headers=headers, allow_redirects=False) as answer,
             ):
                 if answer.status // 100 != 2:
-                    text = (await answer.text(errors="replace"))[:200]
+                    # Before it is cut: half of a secret would not be known for one.
+                    text = hidden(await answer.text(errors="replace"), given)[:200]
                     raise self._away(f"it answers {answer.status} {text!r}")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._away(f"{type(error).__name__} {error}".strip()) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # A header that cannot be sent is a ValueError.
+            # Without its cause, whose text may hold the address.
+            raise self._away(f"{type(error).__name__} {error}".strip()) from None
 
     def _away(self, why: str) -> Unavailable:
+        said = hidden(why, self._settings.url.get_secret_value())
         return Unavailable(
-            f"The receiver {self.name!r} does not take alerts: {why}.",
+            f"The receiver {self.name!r} does not take alerts: {said}.",
             reason="RECEIVER_UNAVAILABLE",
             fix=f"Check governator.alerts.{self.name}, and whether it runs.",
         )

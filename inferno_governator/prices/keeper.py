@@ -16,6 +16,7 @@ from inferno_governator.analysis.cost import FactsChange
 from inferno_governator.prices import overlay as terms
 from inferno_governator.prices import table
 from inferno_governator.prices.book import Known, PriceBook
+from inferno_governator.prices.flags import Flag, flags
 from inferno_governator.prices.offers import OfferKey, Quote
 from inferno_governator.prices.overlay import Overlay
 from inferno_governator.prices.pricing import CommitmentUse, Origin, Priced, in_force, price_fleet
@@ -205,6 +206,10 @@ class PriceKeeper:
             NodePrice(name, each.facts, {**priced, **away}[name], name in running)
             for name, each in sorted(known.items())
         ], uses
+
+    def flags(self) -> list[Flag]:
+        """What somebody should look at of the prices that nodes have which run."""
+        return flags(self._fleet, self.minute(), self.today(), self.book, self.rules)
 
     def today(self) -> date:
         """The day, in UTC."""

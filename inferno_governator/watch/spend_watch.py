@@ -16,8 +16,6 @@ FLEET = "the fleet"
 _MOST = 1_000
 # Twice the usual is worth waking somebody for.
 _CRITICAL = 2.0
-# Minutes for which a price that moved is news.
-_PRICE_NEWS = 60
 
 
 class SpendWatch:
@@ -101,65 +99,3 @@ def finding(subject: str, anomaly: Anomaly, change: Change, came: Iterable[str])
         "inferno cost --since 30m",
         evidence,
     )
-
-
-def unpriced(items: Iterable[Item]) -> list[Finding]:
-    """One finding for all nodes without a price, if there are any."""
-    names = sorted({item.node for item in items if item.facts.price <= 0})
-    if not names:
-        return []
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return [
-        Finding(
-            Kind.UNPRICED,
-            "nodes",
-            Severity.WARNING,
-            f"{len(names)} node{'s have' if len(names) > 1 else ' has'} no price, so the bill is too low: {shown}.",
-            "inferno backend --price-per-hour DOLLARS",
-            {"nodes": str(len(names))},
-        )
-    ]
-
-
-class PriceWatch:
-    """What an hour of each kind of node costs, and what moved since the stretch before."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str, bool], int] = {}
-        self._moved: dict[tuple[str, str, str, bool], tuple[int, int, int]] = {}
-
-    def see(self, minute: int, items: Iterable[Item]) -> None:
-        """Take the prices of a stretch; where nodes of a kind differ, the highest."""
-        now: dict[tuple[str, str, str, bool], int] = {}
-        for item in items:
-            facts = item.facts
-            if facts.price > 0:
-                kind = (facts.instance_type or facts.device, facts.device, facts.region, facts.spot)
-                now[kind] = max(now.get(kind, 0), facts.price)
-        for kind, price in now.items():
-            before = self._known.get(kind)
-            if before is not None and before != price:
-                self._moved[kind] = (minute, before, price)
-        self._known |= now
-        self._moved = {kind: moved for kind, moved in self._moved.items() if minute - moved[0] < _PRICE_NEWS}
-
-    def findings(self) -> list[Finding]:
-        """The prices that moved by a twentieth or more within the last hour."""
-        found = []
-        for (name, _, region, spot), (_, before, after) in self._moved.items():
-            if abs(after - before) * 20 < before:
-                continue
-            jump = abs(after - before) * 10 > 3 * before
-            where = f" in {region}" if region else ""
-            found.append(
-                Finding(
-                    Kind.PRICE,
-                    f"{name or 'nodes'}{where}{' spot' if spot else ''}",
-                    Severity.WARNING if jump else Severity.INFO,
-                    f"An hour of {name or 'a node'}{where}{' (spot)' if spot else ''} costs {dollars(after)} instead "
-                    f"of {dollars(before)} ({(after - before) / before:+.0%}).",
-                    "inferno cost --since 1h",
-                    {"before": dollars(before), "after": dollars(after)},
-                )
-            )
-        return found

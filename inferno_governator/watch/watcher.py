@@ -13,15 +13,17 @@ from inferno_governator.budgets import findings as budget_findings
 from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.metrics import Metrics
 from inferno_governator.money import MICROS
+from inferno_governator.prices.keeper import PriceKeeper
 from inferno_governator.requests import RequestUse
 from inferno_governator.store.store import Store
-from inferno_governator.watch import node_findings, objective_findings, spend_watch
+from inferno_governator.watch import node_findings, objective_findings, price_findings, spend_watch
 from inferno_governator.watch.anomalies import STRETCH, Anomaly
 from inferno_governator.watch.burn_rates import LONGEST, Burn, burns
 from inferno_governator.watch.objective import Objective
 from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.outcomes import OutcomeBook
-from inferno_governator.watch.spend_watch import PriceWatch, SpendWatch
+from inferno_governator.watch.price_findings import PriceWatch
+from inferno_governator.watch.spend_watch import SpendWatch
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import InfernoError, NotFound
@@ -40,7 +42,7 @@ _SICK = 180
 
 
 class Watcher:
-    """What is watched, and the alerts that last."""
+    """What is watched, and the alerts that last. ``prices`` are those that nodes have; None: nobody keeps any."""
 
     def __init__(
         self,
@@ -50,11 +52,13 @@ class Watcher:
         budgets: BudgetKeeper,
         objectives: ObjectiveKeeper,
         every_seconds: float,
+        prices: PriceKeeper | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._budgets = budgets
+        self._keeper = prices
         self.objectives = objectives
         # What models promise, by the model, as of the last look.
         self._objectives: Mapping[str, Objective] = objectives.settled
@@ -201,13 +205,14 @@ class Watcher:
             items = await self._items(minute, minute + STRETCH)
             self._spend.see(minute, items)
             self._prices.see(minute, items)
-            self._unpriced = spend_watch.unpriced(items)
+            self._unpriced = price_findings.unpriced(items)
             self._spend_until = minute + STRETCH
             late = minute + 2 * STRETCH <= last
             self._why = [] if late else await self._explained(items)
         if self._spend_until is None:
             self._spend_until = start
-        return [*self._why, *self._unpriced, *self._prices.findings()]
+        flags = self._keeper.flags() if self._keeper else []
+        return [*self._why, *self._unpriced, *self._prices.findings(), *price_findings.flagged(flags)]
 
     async def _explained(self, items: list[Item]) -> list[Finding]:
         return [

@@ -35,7 +35,7 @@ class Hook:
         if self.status == 200:
             self.alerts += (await request.json())["alerts"]
             self.headers.append(request.headers.get("authorization", ""))
-        return web.Response(status=self.status, text="not now" if self.status != 200 else "")
+        return web.Response(status=self.status, text=f"not now: {request.path_qs}" if self.status != 200 else "")
 
     @property
     def heard(self) -> list[tuple[str, str, str]]:
@@ -49,6 +49,7 @@ async def hook() -> AsyncIterator[Hook]:
     made = Hook()
     application = web.Application()
     application.router.add_post("/hook", made.take)
+    application.router.add_post("/hook/{token}", made.take)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import grpc
+import pytest
 from pydantic import SecretStr
 
 from inferno.governance.v1 import governance_service_pb2 as wire
@@ -42,7 +45,7 @@ BUDGETS = {"all": BudgetSettings(amount=Decimal("0.002"), period="day")}
 
 def webhook(url: str, **settings: Any) -> dict[str, ReceiverSettings]:
     headers = {"authorization": SecretStr("Bearer secret")}
-    return {"hook": ReceiverSettings(kind="webhook", url=url, headers=headers, every_seconds=10, **settings)}
+    return {"hook": ReceiverSettings(kind="webhook", url=SecretStr(url), headers=headers, every_seconds=10, **settings)}
 
 
 async def passing(clock: ManualClock, check: Callable[[], object], what: str) -> None:
@@ -159,6 +162,33 @@ async def test_an_objective_that_burns_is_told_with_its_reason(sqlite_url: str, 
         assert round(watch.burn_rates[0].long_rate) == 100
 
 
+async def test_no_log_of_a_receiver_that_is_away_holds_what_is_secret_of_its_address(
+    sqlite_url: str, socket_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = ManualClock()
+    written: list[str] = []
+    async with hook() as receiver:
+        receiver.status = 404
+        # It answers with its path, as many servers do; the other one cannot be reached.
+        secret = f"{receiver.url}/T0sEcReT0?key=kEy0sEcReT"
+        away = SecretStr("http://u:pAsSw0rD@127.0.0.1:1/T1sEcReT1")
+        settled = {**webhook(secret), "gone": ReceiverSettings(kind="webhook", url=away, every_seconds=10)}
+        async with governator(sqlite_url, socket_dir, clock=clock, budgets=BUDGETS, alerts=settled) as client:
+            await client.store([batch(1, at=clock.wall(), facts=FACTS)])
+
+            async def both() -> bool:
+                if clock.sleepers == 6:
+                    await clock.advance(10)
+                written.append(capfd.readouterr().out)
+                text = "".join(written)
+                return "The receiver 'hook' does not take" in text and "The receiver 'gone' does not take" in text
+
+            await eventually(both, 60, "both are asked in vain")
+    text = "".join(written)
+    assert "it answers 404 'not now: ***'" in text
+    assert not [word for word in ("sEcReT", "pAsSw0rD", "kEy0") if word in text]
+
+
 async def test_objectives_outlive_a_restart_and_those_of_the_settings_count_first(
     database_url: str, socket_dir: Path
 ) -> None:
@@ -220,7 +250,7 @@ async def test_a_real_alertmanager_knows_an_alert_while_it_lasts(
         settings: dict[str, Any] = {
             "budgets": BUDGETS,
             "watch_seconds": 0.2,
-            "alerts": {"am": ReceiverSettings(kind="alertmanager", url=url, every_seconds=0.2)},
+            "alerts": {"am": ReceiverSettings(kind="alertmanager", url=SecretStr(url), every_seconds=0.2)},
         }
         async with governator(sqlite_url, socket_dir, **settings) as client:
             await client.store([batch(1, facts=FACTS), batch(2)])
@@ -255,6 +285,32 @@ async def test_the_command_line_shows_alerts_and_silences_them(sqlite_url: str) 
         assert "WARNING node node-1 dropped  since" in text
         assert "silent until" in text
         assert inferno(at, "watch", "silence", "nothing").returncode == 1
+
+
+async def test_alerts_are_followed_until_the_reader_has_enough(sqlite_url: str) -> None:
+    async with governator_process(sqlite_url, "--watch-seconds", "0.2") as running:
+        at = json.loads(running.facts)["address"]
+        await running.client.store([batch(1, facts=FACTS, dropped=3)])
+        argv = [sys.executable, "-m", "inferno_cli.main", "watch", "alerts", "--follow", "-o", "json", "--endpoint", at]
+        follower = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert follower.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                first = json.loads(await follower.stdout.readline())
+                assert (first["subject"], first["severity"], first["ended_at"]) == ("node-1 dropped", "warning", None)
+                # What begins while it looks.
+                await running.client.store([batch(1, "node-2", facts=FACTS, dropped=5)])
+                second = json.loads(await follower.stdout.readline())
+                assert second["subject"] == "node-2 dropped"
+                assert "dropped 5 samples" in second["cause"]
+                follower.send_signal(signal.SIGINT)
+                _, err = await follower.communicate()
+        finally:
+            if follower.returncode is None:
+                follower.kill()
+                await follower.wait()
+        assert follower.returncode in (0, 130)
+        assert b"Traceback" not in err
 
 
 async def test_the_command_line_sets_shows_and_removes_objectives(sqlite_url: str) -> None:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import price_pb2 as wire
 from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno.governance.v1.telemetry_pb2 import NodeFacts, TelemetryBatch
@@ -276,6 +277,25 @@ async def test_a_database_that_was_set_aside_leaves_no_node_without_a_price(sqli
         await eventually(lambda: _is(stored), 20, "the new database takes prices")
         assert await prices.in_force() == [50_000_000]
         assert len(await prices.listed(page_size=1000)) > 500
+
+
+async def test_nodes_that_cost_what_an_old_price_says_or_one_that_waits_are_an_alert(
+    sqlite_url: str, socket_dir: Path
+) -> None:
+    clock = clock_at()
+    async with pricing(sqlite_url, socket_dir, clock) as (client, prices):
+        await client.store([batch(1, at=clock.wall(), facts=FACTS)])
+        assert (await prices.set(30_000_000)).outcome.taken == "waits"
+        stub: Any = GovernanceServiceStub(client.channel)
+
+        async def alerts() -> set[str]:
+            if clock.sleepers >= 4:
+                await clock.advance(60)
+            found = (await stub.ListAlerts(governance.ListAlertsRequest(), timeout=60)).alerts
+            return {each.subject for each in found if each.kind == "price"}
+
+        machine = "p5.48xlarge in aws us-east-1"
+        assert await eventually(alerts, 60, "they are told") == {f"{machine} is old", f"{machine} waits"}
 
 
 async def _is(ask: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pydantic
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,8 +115,20 @@ def test_messages_carry_cause_figures_and_what_to_look_at_next() -> None:
     assert over["endsAt"] == "2023-11-14T22:13:21+00:00"
 
 
-def test_headers_are_secret_wherever_settings_are_shown() -> None:
-    made = ReceiverSettings(kind="webhook", url="http://h/x", headers={"authorization": "Bearer abc"})  # type: ignore[dict-item]
+def test_a_receiver_is_told_once_who_asks() -> None:
+    said = {"kind": "webhook", "url": "http://u:sEcReT@h/x", "headers": {"Authorization": "Bearer abc"}}
+    with pytest.raises(pydantic.ValidationError, match="give one of them"):
+        ReceiverSettings.model_validate(said)
+    assert ReceiverSettings.model_validate({**said, "headers": {"x-other": "y"}}).headers
+
+
+def test_headers_and_addresses_are_secret_wherever_settings_are_shown() -> None:
+    made = ReceiverSettings.model_validate(
+        {"kind": "webhook", "url": "http://h/sEcReT", "headers": {"authorization": "Bearer abc"}}
+    )
     shown = GovernatorSettings(alerts={"w": made})
-    assert "abc" not in repr(shown) + str(shown.model_dump(mode="json"))
+    said = repr(shown) + str(shown.model_dump(mode="json"))
+    assert "abc" not in said
+    assert "sEcReT" not in said
+    assert "http://h/***" in said
     assert made.headers["authorization"].get_secret_value() == "Bearer abc"
