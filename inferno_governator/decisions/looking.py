@@ -76,13 +76,16 @@ def _present(heard: Heard) -> set[str]:
     provider lists no more, old news is none."""
     starting = {each.node for each in heard.intents if _under_way(each, Verb.START)}
     gone = {each.node for each in heard.intents if each.verb is Verb.STOP and each.outcome is Outcome.DONE}
+    # What a provider keeps of a machine that was stopped, such as its disk, is no node.
+    kept = {name for name in gone if name in heard.machines and heard.machines[name].state is MachineState.STOPPED}
+    there = set(heard.machines) - kept
     started = {each.node: each.pool for each in heard.intents if each.verb is Verb.START}
     silent = {
         name
         for name, each in heard.nodes.items()
         if _silence(each, heard) > LOST and (name in gone or started.get(name, "") in heard.listed)
     }
-    return {*heard.nodes, *starting, *heard.machines} - (silent - set(heard.machines)) - (gone - set(heard.machines))
+    return {*heard.nodes, *starting, *there} - (silent - there) - (gone - there)
 
 
 def _node(name: str, heard: Heard) -> NodeFacts:

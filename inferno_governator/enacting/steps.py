@@ -113,8 +113,11 @@ def _started(intent: Intent, machine: Machine, seen: Seen, terms: Terms) -> Step
 
 
 def _stop(intent: Intent, seen: Seen, terms: Terms) -> Step:
-    if seen.machine is None or seen.machine.state is MachineState.STOPPED:
+    if seen.machine is None:
         return Step(Do.DONE, "Its machine is gone.")
+    if seen.machine.state is MachineState.STOPPED:
+        # One that has ended by itself may still cost something, and is listed until its provider is told.
+        return Step(Do.DONE, "Its machine is stopped.") if intent.calls else Step(Do.CALL)
     if seen.machine.state is MachineState.STOPPING:
         return _WAIT if intent.outcome is Outcome.CALLED else Step(Do.CALLED, "The provider is stopping it.")
     if intent.calls:

@@ -141,10 +141,10 @@ class Aws:
         for region in self._regions():
             with self._client(region) as client:
                 for each in list(_instances(client, node)):
-                    if _state(each) in ("shutting-down", "stopping", "stopped"):
-                        continue
                     pool = self._pools.get(_tag(each, TAG_POOL))
                     keep = pool is not None and read(pool, AwsOptions).when_stopped == "stop"
+                    if _state(each) == "shutting-down" or (keep and _state(each) in ("stopping", "stopped")):
+                        continue
                     call = client.stop_instances if keep else client.terminate_instances
                     call(InstanceIds=[each["InstanceId"]])
 
