@@ -11,10 +11,10 @@ from inferno_governator.decisions.fleet import FleetFacts, ModelFacts, NodeFacts
 from inferno_governator.decisions.history import Outcome
 from inferno_governator.decisions.intent import Intent
 from inferno_governator.decisions.proposal import Verb
+from inferno_governator.decisions.sights import RATE_MICROS, NodeSight
 from inferno_governator.notices import Kind, StoredNotice
 from inferno_governator.pools.pool import Pool
 from inferno_governator.providers.provider import Machine, MachineState
-from inferno_governator.store.sightings import RATE_MICROS, NodeSight
 from inferno_governator.watch.node_findings import SickDevice
 
 _MICROS = 1_000_000
@@ -108,7 +108,7 @@ def _node(name: str, heard: Heard) -> NodeFacts:
         micros_per_hour=price,
         ours=machine is not None,
         running=pending,
-        busy=sight.busy if sight else 0.0,
+        busy=_busy(sight) if sight else 0.0,
         idle_since=max((last + 1) * 60.0, since) if idle else None,
         notice_at=_notice(name, since, heard),
         spot=sight.facts.spot if sight else bool(pool and pool.spot),
@@ -125,7 +125,11 @@ def _state(name: str, pool: Pool | None, heard: Heard) -> tuple[NodeState, float
         if each.node == name and _under_way(each, Verb.STOP) and each.outcome is not Outcome.INTENDED:
             return NodeState.DRAINING, each.begun_micros / _MICROS, ""
     asked = next((each for each in heard.intents if each.node == name and each.verb is Verb.START), None)
-    born = asked.begun_micros / _MICROS if asked else machine.born_at if machine else 0.0
+    born = (
+        (asked.begun_micros / _MICROS if asked else 0.0)
+        or (machine.born_at if machine else 0.0)
+        or (sight.born_micros / _MICROS if sight else 0.0)
+    )
     if machine is not None and machine.state in _ENDED:
         return NodeState.LOST, born, machine.why or f"Its machine is {machine.state.value}."
     if sight is not None and _silence(sight, heard) <= LOST:
@@ -142,6 +146,13 @@ def _state(name: str, pool: Pool | None, heard: Heard) -> tuple[NodeState, float
     if heard.now - born > 3 * boot + LOST and (asked is None or asked.ended_micros):
         return NodeState.LOST, born, machine.why if machine and machine.why else "Nothing was ever heard of it."
     return NodeState.STARTING, born, machine.why if machine else ""
+
+
+def _busy(sight: NodeSight) -> float:
+    """How much of the last minute it worked on requests, and its devices were busy: each alone is too much. Devices may
+    be busy for others, and requests that are worked on side by side count each."""
+    worked = sum(each.compute_micros for each in sight.models.values()) / RATE_MICROS
+    return min(1.0, worked, sight.busy) if sight.busy else min(1.0, worked)
 
 
 def _model(name: str, heard: Heard) -> ModelFacts:

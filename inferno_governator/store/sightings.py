@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inferno_governator.decisions.sights import RATE_MICROS, ModelSight, NodeSight
 from inferno_governator.store import facts, node_news
 from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.rollups import MINUTE_MICROS
-from inferno_governator.store.schema import ModelMinute, ModelSample, Node, Series, table
-from inferno_governator.usage import Facts
+from inferno_governator.store.schema import ModelMinute, ModelSample, Node, Series, StreamPosition, table
 
-_NODE, _SERIES = table(Node), table(Series)
+_NODE, _SERIES, _STREAM = table(Node), table(Series), table(StreamPosition)
 _SAMPLE, _MODEL, _DEVICE = table(ModelSample), table(ModelMinute), table(DeviceMinute)
-# Microseconds: over which rates are taken, and in which the newest sample of every model lies.
-RATE_MICROS = 60_000_000
+# Microseconds in which the newest sample of every model lies.
 _NEWEST_MICROS = 15_000_000
+# A number of a life that is less than this, in microseconds, is no time (2001).
+_EPOCH = 10**15
 # Minutes over which use of devices is taken, and in which a model's last request is looked for.
 _BUSY_MINUTES, _IDLE_MINUTES = 3, 120
 # Microseconds for which a node that says nothing is remembered.
 HEARD_MICROS = 3_600_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSight:
-    """A model on a node: requests and micro-seconds in the queue in the last minute, requests on it now, and the last
-    minute that had one (0: none for two hours)."""
-
-    requests: int = 0
-    request_micros: int = 0
-    queue_micros: int = 0
-    pending: int = 0
-    last_minute: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSight:
-    """A node: when it was heard last, what it said of itself, its models by name, how busy its devices are, 0 to 1."""
-
-    heard_micros: int
-    facts: Facts
-    models: Mapping[str, ModelSight]
-    busy: float
 
 
 async def read(connection: AsyncConnection, now_micros: int) -> dict[str, NodeSight]:
@@ -54,24 +32,41 @@ async def read(connection: AsyncConnection, now_micros: int) -> dict[str, NodeSi
     said = await facts.newest(connection)
     models = await _models(connection, now_micros)
     busy = await _busy(connection, minute - _BUSY_MINUTES)
+    born = await _born(connection, now_micros)
     nothing: dict[str, ModelSight] = {}
     return {
         each.node: NodeSight(
-            each.stored_micros, said[each.node].facts, models.get(each.node, nothing), busy.get(each.node, 0.0)
+            each.stored_micros,
+            born.get(each.node, 0),
+            said[each.node].facts,
+            models.get(each.node, nothing),
+            busy.get(each.node, 0.0),
         )
         for each in news
         if each.node in said
     }
 
 
+async def _born(connection: AsyncConnection, now_micros: int) -> dict[str, int]:
+    """When nodes' newest lives began, where their numbers are Unix times in nanoseconds, as our nodes count."""
+    newest = (
+        select(_NODE.c.name, func.max(_STREAM.c.incarnation))
+        .join(_NODE, _NODE.c.id == _STREAM.c.node)
+        .where(_STREAM.c.stored_micros >= now_micros - HEARD_MICROS)
+        .group_by(_NODE.c.name)
+    )
+    found = ((node, int(incarnation) // 1000) for node, incarnation in await connection.execute(newest))
+    return {node: born for node, born in found if _EPOCH < born <= now_micros}
+
+
 async def _models(connection: AsyncConnection, now_micros: int) -> dict[str, dict[str, ModelSight]]:
     of = _SAMPLE.join(_SERIES, _SERIES.c.id == _SAMPLE.c.series).join(_NODE, _NODE.c.id == _SERIES.c.node)
     key = (_NODE.c.name, _SERIES.c.name)
-    sums = (func.sum(_SAMPLE.c[name]) for name in ("requests", "request_micros", "queue_micros"))
+    sums = (func.sum(_SAMPLE.c[name]) for name in ("requests", "request_micros", "queue_micros", "compute_micros"))
     lately = select(*key, *sums).select_from(of).where(_SAMPLE.c.time_micros > now_micros - RATE_MICROS).group_by(*key)
     done = {
-        (node, model): (int(asked), int(took), int(waited))
-        for node, model, asked, took, waited in await connection.execute(lately)
+        (node, model): ModelSight(int(asked), int(took), int(waited), int(worked))
+        for node, model, asked, took, waited, worked in await connection.execute(lately)
     }
 
     newest = (
@@ -94,9 +89,9 @@ async def _models(connection: AsyncConnection, now_micros: int) -> dict[str, dic
 
     found: dict[str, dict[str, ModelSight]] = {}
     for node, model in sorted({*done, *pending}):
-        asked, took, waited = done.get((node, model), (0, 0, 0))
+        sight = done.get((node, model), ModelSight())
         now = sum(pending.get((node, model), {}).values())
-        found.setdefault(node, {})[model] = ModelSight(asked, took, waited, now, last.get((node, model), 0))
+        found.setdefault(node, {})[model] = replace(sight, pending=now, last_minute=last.get((node, model), 0))
     return found
 
 
