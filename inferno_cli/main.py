@@ -38,6 +38,7 @@ _PANELS: dict[str, tuple[Entry, ...]] = {
             "watch", "See objectives, burn rates and alerts with their causes.", "inferno_cli.commands.watch:command"
         ),
         Entry("price", "Show, set, import and refresh prices.", "inferno_cli.commands.price:command"),
+        Entry("forecast", "Show the demand that is expected, and why.", "inferno_cli.commands.forecast:command"),
         Entry("plan", "Find the cheapest fleet, compare clouds, hold growth.", "inferno_cli.commands.plan:command"),
         Entry(
             "capacity",

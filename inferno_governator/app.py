@@ -98,7 +98,7 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
         if not pools:
             # Nobody decides, so nothing is to be drained.
             drains.set(())
-        deciding = Deciding(book, modes, drains, caps, pools)
+        deciding = Deciding(book, modes, drains, caps, pools, forecasts)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(intake.run())
             loops = [

@@ -22,6 +22,7 @@ from inferno_governator.cap_service import CapService
 from inferno_governator.cost_service import CostService
 from inferno_governator.decisions.decision_service import Deciding, DecisionService
 from inferno_governator.device_service import DeviceService
+from inferno_governator.forecast.forecast_service import ForecastService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
 from inferno_governator.plan.plan_service import PlanService
@@ -51,6 +52,7 @@ class GovernanceService(
     CostService,
     DecisionService,
     DeviceService,
+    ForecastService,
     PlanService,
     SimulateService,
     WatchService,

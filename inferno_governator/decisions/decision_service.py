@@ -19,6 +19,7 @@ from inferno_governator.decisions.entry import Entry, Kind
 from inferno_governator.decisions.explanation import sentences
 from inferno_governator.decisions.mode import ModeKeeper
 from inferno_governator.enacting.drains import Drained, Drains
+from inferno_governator.forecast.keeper import ForecastKeeper
 from inferno_governator.pools.pool import Pool
 from inferno_runtime.errors import InvalidInput, NotFound
 from inferno_runtime.identity.caller import caller_of
@@ -40,6 +41,7 @@ class Deciding:
     drains: Drains
     caps: Caps
     pools: Mapping[str, Pool]
+    forecasts: ForecastKeeper
 
 
 class DecisionService:

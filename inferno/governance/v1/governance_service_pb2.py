@@ -29,6 +29,7 @@ from inferno.governance.v1 import capacity_pb2 as inferno_dot_governance_dot_v1_
 from inferno.governance.v1 import decision_pb2 as inferno_dot_governance_dot_v1_dot_decision__pb2
 from inferno.governance.v1 import device_pb2 as inferno_dot_governance_dot_v1_dot_device__pb2
 from inferno.governance.v1 import drain_pb2 as inferno_dot_governance_dot_v1_dot_drain__pb2
+from inferno.governance.v1 import forecast_pb2 as inferno_dot_governance_dot_v1_dot_forecast__pb2
 from inferno.governance.v1 import notice_pb2 as inferno_dot_governance_dot_v1_dot_notice__pb2
 from inferno.governance.v1 import plan_pb2 as inferno_dot_governance_dot_v1_dot_plan__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
@@ -38,89 +39,89 @@ from inferno.governance.v1 import telemetry_pb2 as inferno_dot_governance_dot_v1
 from inferno.governance.v1 import watch_pb2 as inferno_dot_governance_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"inferno/governance/v1/budget.proto\x1a\x1finferno/governance/v1/cap.proto\x1a$inferno/governance/v1/capacity.proto\x1a$inferno/governance/v1/decision.proto\x1a\"inferno/governance/v1/device.proto\x1a!inferno/governance/v1/drain.proto\x1a\"inferno/governance/v1/notice.proto\x1a inferno/governance/v1/plan.proto\x1a!inferno/governance/v1/price.proto\x1a\"inferno/governance/v1/report.proto\x1a&inferno/governance/v1/simulation.proto\x1a%inferno/governance/v1/telemetry.proto\x1a!inferno/governance/v1/watch.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xf3\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\x12\x15\n\renergy_joules\x18\x0b \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"G\n\x12ListBudgetsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".inferno.governance.v1.BudgetScope\"^\n\x13ListBudgetsResponse\x12\x36\n\x07\x62udgets\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.BudgetStanding\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\"A\n\x10SetBudgetRequest\x12-\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1d.inferno.governance.v1.Budget\"\x13\n\x11SetBudgetResponse\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse\"\x17\n\x15ListObjectivesRequest\"N\n\x16ListObjectivesResponse\x12\x34\n\nobjectives\x18\x01 \x03(\x0b\x32 .inferno.governance.v1.Objective\"J\n\x13SetObjectiveRequest\x12\x33\n\tobjective\x18\x01 \x01(\x0b\x32 .inferno.governance.v1.Objective\"\x16\n\x14SetObjectiveResponse\"\'\n\x16\x44\x65leteObjectiveRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteObjectiveResponse\"\x14\n\x12ListWatchesRequest\"D\n\x13ListWatchesResponse\x12-\n\x07watches\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Watch\"\"\n\x11ListAlertsRequest\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"B\n\x12ListAlertsResponse\x12,\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Alert\"G\n\x17\x41\x63knowledgeAlertRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x17\n\x0fsilence_seconds\x18\x02 \x01(\x04\"G\n\x18\x41\x63knowledgeAlertResponse\x12+\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1c.inferno.governance.v1.Alert\"D\n\x0bPlanRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\">\n\x0cPlanResponse\x12.\n\x04plan\x18\x01 \x01(\x0b\x32 .inferno.governance.v1.FleetPlan\"_\n\x13\x43omparePlansRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x11\n\tby_region\x18\x02 \x01(\x08\"D\n\x14\x43omparePlansResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.inferno.governance.v1.PlanRow\"\x7f\n\x13PlanCapacityRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x31\n\x06growth\x18\x02 \x01(\x0b\x32!.inferno.governance.v1.PlanGrowth\"H\n\x14PlanCapacityResponse\x12\x30\n\x06months\x18\x01 \x03(\x0b\x32 .inferno.governance.v1.PlanMonth2\x8e \n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12l\n\rListCostItems\x12+.inferno.governance.v1.ListCostItemsRequest\x1a,.inferno.governance.v1.ListCostItemsResponse0\x01\x12l\n\rListDeviceUse\x12+.inferno.governance.v1.ListDeviceUseRequest\x1a,.inferno.governance.v1.ListDeviceUseResponse0\x01\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponse\x12\x64\n\x0bListBudgets\x12).inferno.governance.v1.ListBudgetsRequest\x1a*.inferno.governance.v1.ListBudgetsResponse\x12^\n\tSetBudget\x12\'.inferno.governance.v1.SetBudgetRequest\x1a(.inferno.governance.v1.SetBudgetResponse\x12g\n\x0c\x44\x65leteBudget\x12*.inferno.governance.v1.DeleteBudgetRequest\x1a+.inferno.governance.v1.DeleteBudgetResponse\x12m\n\x0eListObjectives\x12,.inferno.governance.v1.ListObjectivesRequest\x1a-.inferno.governance.v1.ListObjectivesResponse\x12g\n\x0cSetObjective\x12*.inferno.governance.v1.SetObjectiveRequest\x1a+.inferno.governance.v1.SetObjectiveResponse\x12p\n\x0f\x44\x65leteObjective\x12-.inferno.governance.v1.DeleteObjectiveRequest\x1a..inferno.governance.v1.DeleteObjectiveResponse\x12\x64\n\x0bListWatches\x12).inferno.governance.v1.ListWatchesRequest\x1a*.inferno.governance.v1.ListWatchesResponse\x12\x61\n\nListAlerts\x12(.inferno.governance.v1.ListAlertsRequest\x1a).inferno.governance.v1.ListAlertsResponse\x12s\n\x10\x41\x63knowledgeAlert\x12..inferno.governance.v1.AcknowledgeAlertRequest\x1a/.inferno.governance.v1.AcknowledgeAlertResponse\x12\x61\n\nListPrices\x12(.inferno.governance.v1.ListPricesRequest\x1a).inferno.governance.v1.ListPricesResponse\x12s\n\x10ListPriceHistory\x12..inferno.governance.v1.ListPriceHistoryRequest\x1a/.inferno.governance.v1.ListPriceHistoryResponse\x12m\n\x0eListNodePrices\x12,.inferno.governance.v1.ListNodePricesRequest\x1a-.inferno.governance.v1.ListNodePricesResponse\x12[\n\x08SetPrice\x12&.inferno.governance.v1.SetPriceRequest\x1a\'.inferno.governance.v1.SetPriceResponse\x12g\n\x0cImportPrices\x12*.inferno.governance.v1.ImportPricesRequest\x1a+.inferno.governance.v1.ImportPricesResponse\x12j\n\rRefreshPrices\x12+.inferno.governance.v1.RefreshPricesRequest\x1a,.inferno.governance.v1.RefreshPricesResponse\x12O\n\x04Plan\x12\".inferno.governance.v1.PlanRequest\x1a#.inferno.governance.v1.PlanResponse\x12g\n\x0c\x43omparePlans\x12*.inferno.governance.v1.ComparePlansRequest\x1a+.inferno.governance.v1.ComparePlansResponse\x12g\n\x0cPlanCapacity\x12*.inferno.governance.v1.PlanCapacityRequest\x1a+.inferno.governance.v1.PlanCapacityResponse\x12`\n\tWatchCaps\x12\'.inferno.governance.v1.WatchCapsRequest\x1a(.inferno.governance.v1.WatchCapsResponse0\x01\x12m\n\x0e\x45xchangeDrains\x12,.inferno.governance.v1.ExchangeDrainsRequest\x1a-.inferno.governance.v1.ExchangeDrainsResponse\x12j\n\rListDecisions\x12+.inferno.governance.v1.ListDecisionsRequest\x1a,.inferno.governance.v1.ListDecisionsResponse\x12o\n\x0eWatchDecisions\x12,.inferno.governance.v1.WatchDecisionsRequest\x1a-.inferno.governance.v1.WatchDecisionsResponse0\x01\x12\x64\n\x0bGetDecision\x12).inferno.governance.v1.GetDecisionRequest\x1a*.inferno.governance.v1.GetDecisionResponse\x12p\n\x0f\x41pproveDecision\x12-.inferno.governance.v1.ApproveDecisionRequest\x1a..inferno.governance.v1.ApproveDecisionResponse\x12p\n\x0f\x45xplainDecision\x12-.inferno.governance.v1.ExplainDecisionRequest\x1a..inferno.governance.v1.ExplainDecisionResponse\x12p\n\x0fReplayDecisions\x12-.inferno.governance.v1.ReplayDecisionsRequest\x1a..inferno.governance.v1.ReplayDecisionsResponse\x12\x63\n\nListLedger\x12(.inferno.governance.v1.ListLedgerRequest\x1a).inferno.governance.v1.ListLedgerResponse0\x01\x12X\n\x07GetMode\x12%.inferno.governance.v1.GetModeRequest\x1a&.inferno.governance.v1.GetModeResponse\x12X\n\x07SetMode\x12%.inferno.governance.v1.SetModeRequest\x1a&.inferno.governance.v1.SetModeResponse\x12[\n\x08Simulate\x12&.inferno.governance.v1.SimulateRequest\x1a\'.inferno.governance.v1.SimulateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.inferno/governance/v1/governance_service.proto\x12\x15inferno.governance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"inferno/governance/v1/budget.proto\x1a\x1finferno/governance/v1/cap.proto\x1a$inferno/governance/v1/capacity.proto\x1a$inferno/governance/v1/decision.proto\x1a\"inferno/governance/v1/device.proto\x1a!inferno/governance/v1/drain.proto\x1a$inferno/governance/v1/forecast.proto\x1a\"inferno/governance/v1/notice.proto\x1a inferno/governance/v1/plan.proto\x1a!inferno/governance/v1/price.proto\x1a\"inferno/governance/v1/report.proto\x1a&inferno/governance/v1/simulation.proto\x1a%inferno/governance/v1/telemetry.proto\x1a!inferno/governance/v1/watch.proto\"N\n\x16StreamTelemetryRequest\x12\x34\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.TelemetryBatch\"\x88\x01\n\x17StreamTelemetryResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x03 \x01(\x04\x12\x17\n\x0frefused_samples\x18\x04 \x01(\x04\x12\x0f\n\x07refusal\x18\x05 \x01(\t\"j\n\x14GetCostReportRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x15GetCostReportResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05lines\x18\x03 \x03(\x0b\x32\x1f.inferno.governance.v1.CostLine\x12\x19\n\x11total_cost_micros\x18\x04 \x01(\x03\x12\x17\n\x0f\x64ropped_samples\x18\x05 \x01(\x04\"\xf3\x01\n\x08\x43ostLine\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08requests\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\ninferences\x18\x05 \x01(\x04\x12\x1b\n\x13mean_latency_micros\x18\x06 \x01(\x04\x12\x19\n\x11mean_queue_micros\x18\x07 \x01(\x04\x12\x13\n\x0butilization\x18\x08 \x01(\x01\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x18\n\x10measured_seconds\x18\n \x01(\x01\x12\x15\n\renergy_joules\x18\x0b \x01(\x01\"L\n\x13ReportNoticeRequest\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\"\x16\n\x14ReportNoticeResponse\"?\n\x12ListNoticesRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x13ListNoticesResponse\x12\x34\n\x07notices\x18\x01 \x03(\x0b\x32#.inferno.governance.v1.StoredNotice\"v\n\x0cStoredNotice\x12\x35\n\x06notice\x18\x01 \x01(\x0b\x32%.inferno.governance.v1.ProviderNotice\x12/\n\x0bstored_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x15ReportCapacityRequest\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"\x18\n\x16ReportCapacityResponse\"4\n\x12GetCapacityRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x83\x01\n\x13GetCapacityResponse\x12\x36\n\x07reports\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.CapacityReport\x12\x34\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32#.inferno.governance.v1.DeviceFigure\"G\n\x12ListBudgetsRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".inferno.governance.v1.BudgetScope\"^\n\x13ListBudgetsResponse\x12\x36\n\x07\x62udgets\x18\x01 \x03(\x0b\x32%.inferno.governance.v1.BudgetStanding\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\"A\n\x10SetBudgetRequest\x12-\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1d.inferno.governance.v1.Budget\"\x13\n\x11SetBudgetResponse\"#\n\x13\x44\x65leteBudgetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteBudgetResponse\"\x17\n\x15ListObjectivesRequest\"N\n\x16ListObjectivesResponse\x12\x34\n\nobjectives\x18\x01 \x03(\x0b\x32 .inferno.governance.v1.Objective\"J\n\x13SetObjectiveRequest\x12\x33\n\tobjective\x18\x01 \x01(\x0b\x32 .inferno.governance.v1.Objective\"\x16\n\x14SetObjectiveResponse\"\'\n\x16\x44\x65leteObjectiveRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteObjectiveResponse\"\x14\n\x12ListWatchesRequest\"D\n\x13ListWatchesResponse\x12-\n\x07watches\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Watch\"\"\n\x11ListAlertsRequest\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"B\n\x12ListAlertsResponse\x12,\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1c.inferno.governance.v1.Alert\"G\n\x17\x41\x63knowledgeAlertRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x17\n\x0fsilence_seconds\x18\x02 \x01(\x04\"G\n\x18\x41\x63knowledgeAlertResponse\x12+\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1c.inferno.governance.v1.Alert\"D\n\x0bPlanRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\">\n\x0cPlanResponse\x12.\n\x04plan\x18\x01 \x01(\x0b\x32 .inferno.governance.v1.FleetPlan\"_\n\x13\x43omparePlansRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x11\n\tby_region\x18\x02 \x01(\x08\"D\n\x14\x43omparePlansResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.inferno.governance.v1.PlanRow\"\x7f\n\x13PlanCapacityRequest\x12\x35\n\x08question\x18\x01 \x01(\x0b\x32#.inferno.governance.v1.PlanQuestion\x12\x31\n\x06growth\x18\x02 \x01(\x0b\x32!.inferno.governance.v1.PlanGrowth\"H\n\x14PlanCapacityResponse\x12\x30\n\x06months\x18\x01 \x03(\x0b\x32 .inferno.governance.v1.PlanMonth2\xfa \n\x11GovernanceService\x12t\n\x0fStreamTelemetry\x12-.inferno.governance.v1.StreamTelemetryRequest\x1a..inferno.governance.v1.StreamTelemetryResponse(\x01\x30\x01\x12j\n\rGetCostReport\x12+.inferno.governance.v1.GetCostReportRequest\x1a,.inferno.governance.v1.GetCostReportResponse\x12\x64\n\x0b\x45xplainCost\x12).inferno.governance.v1.ExplainCostRequest\x1a*.inferno.governance.v1.ExplainCostResponse\x12l\n\rListCostItems\x12+.inferno.governance.v1.ListCostItemsRequest\x1a,.inferno.governance.v1.ListCostItemsResponse0\x01\x12l\n\rListDeviceUse\x12+.inferno.governance.v1.ListDeviceUseRequest\x1a,.inferno.governance.v1.ListDeviceUseResponse0\x01\x12m\n\x0eReportCapacity\x12,.inferno.governance.v1.ReportCapacityRequest\x1a-.inferno.governance.v1.ReportCapacityResponse\x12\x64\n\x0bGetCapacity\x12).inferno.governance.v1.GetCapacityRequest\x1a*.inferno.governance.v1.GetCapacityResponse\x12g\n\x0cReportNotice\x12*.inferno.governance.v1.ReportNoticeRequest\x1a+.inferno.governance.v1.ReportNoticeResponse\x12\x64\n\x0bListNotices\x12).inferno.governance.v1.ListNoticesRequest\x1a*.inferno.governance.v1.ListNoticesResponse\x12\x64\n\x0bListBudgets\x12).inferno.governance.v1.ListBudgetsRequest\x1a*.inferno.governance.v1.ListBudgetsResponse\x12^\n\tSetBudget\x12\'.inferno.governance.v1.SetBudgetRequest\x1a(.inferno.governance.v1.SetBudgetResponse\x12g\n\x0c\x44\x65leteBudget\x12*.inferno.governance.v1.DeleteBudgetRequest\x1a+.inferno.governance.v1.DeleteBudgetResponse\x12m\n\x0eListObjectives\x12,.inferno.governance.v1.ListObjectivesRequest\x1a-.inferno.governance.v1.ListObjectivesResponse\x12g\n\x0cSetObjective\x12*.inferno.governance.v1.SetObjectiveRequest\x1a+.inferno.governance.v1.SetObjectiveResponse\x12p\n\x0f\x44\x65leteObjective\x12-.inferno.governance.v1.DeleteObjectiveRequest\x1a..inferno.governance.v1.DeleteObjectiveResponse\x12\x64\n\x0bListWatches\x12).inferno.governance.v1.ListWatchesRequest\x1a*.inferno.governance.v1.ListWatchesResponse\x12\x61\n\nListAlerts\x12(.inferno.governance.v1.ListAlertsRequest\x1a).inferno.governance.v1.ListAlertsResponse\x12s\n\x10\x41\x63knowledgeAlert\x12..inferno.governance.v1.AcknowledgeAlertRequest\x1a/.inferno.governance.v1.AcknowledgeAlertResponse\x12\x61\n\nListPrices\x12(.inferno.governance.v1.ListPricesRequest\x1a).inferno.governance.v1.ListPricesResponse\x12s\n\x10ListPriceHistory\x12..inferno.governance.v1.ListPriceHistoryRequest\x1a/.inferno.governance.v1.ListPriceHistoryResponse\x12m\n\x0eListNodePrices\x12,.inferno.governance.v1.ListNodePricesRequest\x1a-.inferno.governance.v1.ListNodePricesResponse\x12[\n\x08SetPrice\x12&.inferno.governance.v1.SetPriceRequest\x1a\'.inferno.governance.v1.SetPriceResponse\x12g\n\x0cImportPrices\x12*.inferno.governance.v1.ImportPricesRequest\x1a+.inferno.governance.v1.ImportPricesResponse\x12j\n\rRefreshPrices\x12+.inferno.governance.v1.RefreshPricesRequest\x1a,.inferno.governance.v1.RefreshPricesResponse\x12O\n\x04Plan\x12\".inferno.governance.v1.PlanRequest\x1a#.inferno.governance.v1.PlanResponse\x12g\n\x0c\x43omparePlans\x12*.inferno.governance.v1.ComparePlansRequest\x1a+.inferno.governance.v1.ComparePlansResponse\x12g\n\x0cPlanCapacity\x12*.inferno.governance.v1.PlanCapacityRequest\x1a+.inferno.governance.v1.PlanCapacityResponse\x12`\n\tWatchCaps\x12\'.inferno.governance.v1.WatchCapsRequest\x1a(.inferno.governance.v1.WatchCapsResponse0\x01\x12m\n\x0e\x45xchangeDrains\x12,.inferno.governance.v1.ExchangeDrainsRequest\x1a-.inferno.governance.v1.ExchangeDrainsResponse\x12j\n\rListDecisions\x12+.inferno.governance.v1.ListDecisionsRequest\x1a,.inferno.governance.v1.ListDecisionsResponse\x12o\n\x0eWatchDecisions\x12,.inferno.governance.v1.WatchDecisionsRequest\x1a-.inferno.governance.v1.WatchDecisionsResponse0\x01\x12\x64\n\x0bGetDecision\x12).inferno.governance.v1.GetDecisionRequest\x1a*.inferno.governance.v1.GetDecisionResponse\x12p\n\x0f\x41pproveDecision\x12-.inferno.governance.v1.ApproveDecisionRequest\x1a..inferno.governance.v1.ApproveDecisionResponse\x12p\n\x0f\x45xplainDecision\x12-.inferno.governance.v1.ExplainDecisionRequest\x1a..inferno.governance.v1.ExplainDecisionResponse\x12p\n\x0fReplayDecisions\x12-.inferno.governance.v1.ReplayDecisionsRequest\x1a..inferno.governance.v1.ReplayDecisionsResponse\x12\x63\n\nListLedger\x12(.inferno.governance.v1.ListLedgerRequest\x1a).inferno.governance.v1.ListLedgerResponse0\x01\x12j\n\rListForecasts\x12+.inferno.governance.v1.ListForecastsRequest\x1a,.inferno.governance.v1.ListForecastsResponse\x12X\n\x07GetMode\x12%.inferno.governance.v1.GetModeRequest\x1a&.inferno.governance.v1.GetModeResponse\x12X\n\x07SetMode\x12%.inferno.governance.v1.SetModeRequest\x1a&.inferno.governance.v1.SetModeResponse\x12[\n\x08Simulate\x12&.inferno.governance.v1.SimulateRequest\x1a\'.inferno.governance.v1.SimulateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferno.governance.v1.governance_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=577
-  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=655
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=658
-  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=794
-  _globals['_GETCOSTREPORTREQUEST']._serialized_start=796
-  _globals['_GETCOSTREPORTREQUEST']._serialized_end=902
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=905
-  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=1112
-  _globals['_COSTLINE']._serialized_start=1115
-  _globals['_COSTLINE']._serialized_end=1358
-  _globals['_REPORTNOTICEREQUEST']._serialized_start=1360
-  _globals['_REPORTNOTICEREQUEST']._serialized_end=1436
-  _globals['_REPORTNOTICERESPONSE']._serialized_start=1438
-  _globals['_REPORTNOTICERESPONSE']._serialized_end=1460
-  _globals['_LISTNOTICESREQUEST']._serialized_start=1462
-  _globals['_LISTNOTICESREQUEST']._serialized_end=1525
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=1527
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=1602
-  _globals['_STOREDNOTICE']._serialized_start=1604
-  _globals['_STOREDNOTICE']._serialized_end=1722
-  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1725
-  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1858
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1860
-  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1884
-  _globals['_GETCAPACITYREQUEST']._serialized_start=1886
-  _globals['_GETCAPACITYREQUEST']._serialized_end=1938
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=1941
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=2072
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=2074
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=2145
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2147
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=2241
-  _globals['_SETBUDGETREQUEST']._serialized_start=2243
-  _globals['_SETBUDGETREQUEST']._serialized_end=2308
-  _globals['_SETBUDGETRESPONSE']._serialized_start=2310
-  _globals['_SETBUDGETRESPONSE']._serialized_end=2329
-  _globals['_DELETEBUDGETREQUEST']._serialized_start=2331
-  _globals['_DELETEBUDGETREQUEST']._serialized_end=2366
-  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2368
-  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2390
-  _globals['_LISTOBJECTIVESREQUEST']._serialized_start=2392
-  _globals['_LISTOBJECTIVESREQUEST']._serialized_end=2415
-  _globals['_LISTOBJECTIVESRESPONSE']._serialized_start=2417
-  _globals['_LISTOBJECTIVESRESPONSE']._serialized_end=2495
-  _globals['_SETOBJECTIVEREQUEST']._serialized_start=2497
-  _globals['_SETOBJECTIVEREQUEST']._serialized_end=2571
-  _globals['_SETOBJECTIVERESPONSE']._serialized_start=2573
-  _globals['_SETOBJECTIVERESPONSE']._serialized_end=2595
-  _globals['_DELETEOBJECTIVEREQUEST']._serialized_start=2597
-  _globals['_DELETEOBJECTIVEREQUEST']._serialized_end=2636
-  _globals['_DELETEOBJECTIVERESPONSE']._serialized_start=2638
-  _globals['_DELETEOBJECTIVERESPONSE']._serialized_end=2663
-  _globals['_LISTWATCHESREQUEST']._serialized_start=2665
-  _globals['_LISTWATCHESREQUEST']._serialized_end=2685
-  _globals['_LISTWATCHESRESPONSE']._serialized_start=2687
-  _globals['_LISTWATCHESRESPONSE']._serialized_end=2755
-  _globals['_LISTALERTSREQUEST']._serialized_start=2757
-  _globals['_LISTALERTSREQUEST']._serialized_end=2791
-  _globals['_LISTALERTSRESPONSE']._serialized_start=2793
-  _globals['_LISTALERTSRESPONSE']._serialized_end=2859
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=2861
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=2932
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=2934
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=3005
-  _globals['_PLANREQUEST']._serialized_start=3007
-  _globals['_PLANREQUEST']._serialized_end=3075
-  _globals['_PLANRESPONSE']._serialized_start=3077
-  _globals['_PLANRESPONSE']._serialized_end=3139
-  _globals['_COMPAREPLANSREQUEST']._serialized_start=3141
-  _globals['_COMPAREPLANSREQUEST']._serialized_end=3236
-  _globals['_COMPAREPLANSRESPONSE']._serialized_start=3238
-  _globals['_COMPAREPLANSRESPONSE']._serialized_end=3306
-  _globals['_PLANCAPACITYREQUEST']._serialized_start=3308
-  _globals['_PLANCAPACITYREQUEST']._serialized_end=3435
-  _globals['_PLANCAPACITYRESPONSE']._serialized_start=3437
-  _globals['_PLANCAPACITYRESPONSE']._serialized_end=3509
-  _globals['_GOVERNANCESERVICE']._serialized_start=3512
-  _globals['_GOVERNANCESERVICE']._serialized_end=7622
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_start=615
+  _globals['_STREAMTELEMETRYREQUEST']._serialized_end=693
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_start=696
+  _globals['_STREAMTELEMETRYRESPONSE']._serialized_end=832
+  _globals['_GETCOSTREPORTREQUEST']._serialized_start=834
+  _globals['_GETCOSTREPORTREQUEST']._serialized_end=940
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_start=943
+  _globals['_GETCOSTREPORTRESPONSE']._serialized_end=1150
+  _globals['_COSTLINE']._serialized_start=1153
+  _globals['_COSTLINE']._serialized_end=1396
+  _globals['_REPORTNOTICEREQUEST']._serialized_start=1398
+  _globals['_REPORTNOTICEREQUEST']._serialized_end=1474
+  _globals['_REPORTNOTICERESPONSE']._serialized_start=1476
+  _globals['_REPORTNOTICERESPONSE']._serialized_end=1498
+  _globals['_LISTNOTICESREQUEST']._serialized_start=1500
+  _globals['_LISTNOTICESREQUEST']._serialized_end=1563
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=1565
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=1640
+  _globals['_STOREDNOTICE']._serialized_start=1642
+  _globals['_STOREDNOTICE']._serialized_end=1760
+  _globals['_REPORTCAPACITYREQUEST']._serialized_start=1763
+  _globals['_REPORTCAPACITYREQUEST']._serialized_end=1896
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_start=1898
+  _globals['_REPORTCAPACITYRESPONSE']._serialized_end=1922
+  _globals['_GETCAPACITYREQUEST']._serialized_start=1924
+  _globals['_GETCAPACITYREQUEST']._serialized_end=1976
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=1979
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=2110
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=2112
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=2183
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2185
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=2279
+  _globals['_SETBUDGETREQUEST']._serialized_start=2281
+  _globals['_SETBUDGETREQUEST']._serialized_end=2346
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2348
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2367
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=2369
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=2404
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2406
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2428
+  _globals['_LISTOBJECTIVESREQUEST']._serialized_start=2430
+  _globals['_LISTOBJECTIVESREQUEST']._serialized_end=2453
+  _globals['_LISTOBJECTIVESRESPONSE']._serialized_start=2455
+  _globals['_LISTOBJECTIVESRESPONSE']._serialized_end=2533
+  _globals['_SETOBJECTIVEREQUEST']._serialized_start=2535
+  _globals['_SETOBJECTIVEREQUEST']._serialized_end=2609
+  _globals['_SETOBJECTIVERESPONSE']._serialized_start=2611
+  _globals['_SETOBJECTIVERESPONSE']._serialized_end=2633
+  _globals['_DELETEOBJECTIVEREQUEST']._serialized_start=2635
+  _globals['_DELETEOBJECTIVEREQUEST']._serialized_end=2674
+  _globals['_DELETEOBJECTIVERESPONSE']._serialized_start=2676
+  _globals['_DELETEOBJECTIVERESPONSE']._serialized_end=2701
+  _globals['_LISTWATCHESREQUEST']._serialized_start=2703
+  _globals['_LISTWATCHESREQUEST']._serialized_end=2723
+  _globals['_LISTWATCHESRESPONSE']._serialized_start=2725
+  _globals['_LISTWATCHESRESPONSE']._serialized_end=2793
+  _globals['_LISTALERTSREQUEST']._serialized_start=2795
+  _globals['_LISTALERTSREQUEST']._serialized_end=2829
+  _globals['_LISTALERTSRESPONSE']._serialized_start=2831
+  _globals['_LISTALERTSRESPONSE']._serialized_end=2897
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=2899
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=2970
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=2972
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=3043
+  _globals['_PLANREQUEST']._serialized_start=3045
+  _globals['_PLANREQUEST']._serialized_end=3113
+  _globals['_PLANRESPONSE']._serialized_start=3115
+  _globals['_PLANRESPONSE']._serialized_end=3177
+  _globals['_COMPAREPLANSREQUEST']._serialized_start=3179
+  _globals['_COMPAREPLANSREQUEST']._serialized_end=3274
+  _globals['_COMPAREPLANSRESPONSE']._serialized_start=3276
+  _globals['_COMPAREPLANSRESPONSE']._serialized_end=3344
+  _globals['_PLANCAPACITYREQUEST']._serialized_start=3346
+  _globals['_PLANCAPACITYREQUEST']._serialized_end=3473
+  _globals['_PLANCAPACITYRESPONSE']._serialized_start=3475
+  _globals['_PLANCAPACITYRESPONSE']._serialized_end=3547
+  _globals['_GOVERNANCESERVICE']._serialized_start=3550
+  _globals['_GOVERNANCESERVICE']._serialized_end=7768
 # @@protoc_insertion_point(module_scope)

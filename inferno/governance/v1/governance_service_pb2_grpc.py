@@ -7,6 +7,7 @@ from inferno.governance.v1 import cap_pb2 as inferno_dot_governance_dot_v1_dot_c
 from inferno.governance.v1 import decision_pb2 as inferno_dot_governance_dot_v1_dot_decision__pb2
 from inferno.governance.v1 import device_pb2 as inferno_dot_governance_dot_v1_dot_device__pb2
 from inferno.governance.v1 import drain_pb2 as inferno_dot_governance_dot_v1_dot_drain__pb2
+from inferno.governance.v1 import forecast_pb2 as inferno_dot_governance_dot_v1_dot_forecast__pb2
 from inferno.governance.v1 import governance_service_pb2 as inferno_dot_governance_dot_v1_dot_governance__service__pb2
 from inferno.governance.v1 import price_pb2 as inferno_dot_governance_dot_v1_dot_price__pb2
 from inferno.governance.v1 import report_pb2 as inferno_dot_governance_dot_v1_dot_report__pb2
@@ -221,6 +222,11 @@ class GovernanceServiceStub:
                 '/inferno.governance.v1.GovernanceService/ListLedger',
                 request_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.SerializeToString,
                 response_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
+        self.ListForecasts = channel.unary_unary(
+                '/inferno.governance.v1.GovernanceService/ListForecasts',
+                request_serializer=inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsRequest.SerializeToString,
+                response_deserializer=inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsResponse.FromString,
                 _registered_method=True)
         self.GetMode = channel.unary_unary(
                 '/inferno.governance.v1.GovernanceService/GetMode',
@@ -532,6 +538,14 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListForecasts(self, request, context):
+        """ListForecasts says what demand is expected of each model a boot time ahead, how wrong each way to forecast it was, and
+        why one was chosen. Fails with NOT_FOUND (no pool serves the model) and UNAVAILABLE (the store cannot be read now).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMode(self, request, context):
         """GetMode says what the governator may do with its decisions.
         """
@@ -739,6 +753,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     servicer.ListLedger,
                     request_deserializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.FromString,
                     response_serializer=inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.SerializeToString,
+            ),
+            'ListForecasts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForecasts,
+                    request_deserializer=inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsRequest.FromString,
+                    response_serializer=inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsResponse.SerializeToString,
             ),
             'GetMode': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMode,
@@ -1729,6 +1748,33 @@ class GovernanceService:
             '/inferno.governance.v1.GovernanceService/ListLedger',
             inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerRequest.SerializeToString,
             inferno_dot_governance_dot_v1_dot_decision__pb2.ListLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferno.governance.v1.GovernanceService/ListForecasts',
+            inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsRequest.SerializeToString,
+            inferno_dot_governance_dot_v1_dot_forecast__pb2.ListForecastsResponse.FromString,
             options,
             channel_credentials,
             insecure,

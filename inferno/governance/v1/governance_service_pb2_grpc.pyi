@@ -9,6 +9,7 @@ from inferno.governance.v1 import cap_pb2 as _cap_pb2
 from inferno.governance.v1 import decision_pb2 as _decision_pb2
 from inferno.governance.v1 import device_pb2 as _device_pb2
 from inferno.governance.v1 import drain_pb2 as _drain_pb2
+from inferno.governance.v1 import forecast_pb2 as _forecast_pb2
 from inferno.governance.v1 import governance_service_pb2 as _governance_service_pb2
 from inferno.governance.v1 import price_pb2 as _price_pb2
 from inferno.governance.v1 import report_pb2 as _report_pb2
@@ -173,6 +174,10 @@ class GovernanceServiceStub:
     """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
     there is not).
     """
+    ListForecasts: _grpc.UnaryUnaryMultiCallable[_forecast_pb2.ListForecastsRequest, _forecast_pb2.ListForecastsResponse]
+    """ListForecasts says what demand is expected of each model a boot time ahead, how wrong each way to forecast it was, and
+    why one was chosen. Fails with NOT_FOUND (no pool serves the model) and UNAVAILABLE (the store cannot be read now).
+    """
     GetMode: _grpc.UnaryUnaryMultiCallable[_decision_pb2.GetModeRequest, _decision_pb2.GetModeResponse]
     """GetMode says what the governator may do with its decisions."""
     SetMode: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SetModeRequest, _decision_pb2.SetModeResponse]
@@ -323,6 +328,10 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
     ListLedger: _aio.UnaryStreamMultiCallable[_decision_pb2.ListLedgerRequest, _decision_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
     there is not).
+    """
+    ListForecasts: _aio.UnaryUnaryMultiCallable[_forecast_pb2.ListForecastsRequest, _forecast_pb2.ListForecastsResponse]  # type: ignore[assignment]
+    """ListForecasts says what demand is expected of each model a boot time ahead, how wrong each way to forecast it was, and
+    why one was chosen. Fails with NOT_FOUND (no pool serves the model) and UNAVAILABLE (the store cannot be read now).
     """
     GetMode: _aio.UnaryUnaryMultiCallable[_decision_pb2.GetModeRequest, _decision_pb2.GetModeResponse]  # type: ignore[assignment]
     """GetMode says what the governator may do with its decisions."""
@@ -687,6 +696,16 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_decision_pb2.ListLedgerResponse], _abc.AsyncIterator[_decision_pb2.ListLedgerResponse]]:
         """ListLedger gives the ledger's entries as they are kept, the oldest first. Fails with INVALID_ARGUMENT (a kind that
         there is not).
+        """
+
+    @_abc_1.abstractmethod
+    def ListForecasts(
+        self,
+        request: _forecast_pb2.ListForecastsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecast_pb2.ListForecastsResponse, _abc.Awaitable[_forecast_pb2.ListForecastsResponse]]:
+        """ListForecasts says what demand is expected of each model a boot time ahead, how wrong each way to forecast it was, and
+        why one was chosen. Fails with NOT_FOUND (no pool serves the model) and UNAVAILABLE (the store cannot be read now).
         """
 
     @_abc_1.abstractmethod

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
-from inferno.governance.v1 import capacity_pb2, device_pb2, report_pb2
+from inferno.governance.v1 import capacity_pb2, device_pb2, forecast_pb2, report_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.health.v1 import health_service_pb2 as health
@@ -55,6 +55,7 @@ class FakeMesh(
     bill_error: InfernoError | None = None
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
     devices: Sequence[capacity_pb2.DeviceFigure] = ()
+    forecasts: Sequence[forecast_pb2.Forecast] = ()
     seen: list[Any] = field(default_factory=list)
     metadata: list[tuple[str, str]] = field(default_factory=list)
     stream_error: str = ""
@@ -104,6 +105,10 @@ class FakeMesh(
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)
         return governance.GetCapacityResponse(reports=self.capacities, devices=self.devices)
+
+    def ListForecasts(self, request: forecast_pb2.ListForecastsRequest, context: Any) -> Any:
+        self._take(request, context, self.bill_error)
+        return forecast_pb2.ListForecastsResponse(forecasts=self.forecasts)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:
         error = None if request.name in SHAPES else NotFound(

@@ -26,6 +26,8 @@ from inferno_governator.decisions.book import DecisionBook
 from inferno_governator.decisions.decision_service import Deciding
 from inferno_governator.decisions.mode import Mode, ModeKeeper
 from inferno_governator.enacting.drains import Drains
+from inferno_governator.forecast.keeper import ForecastKeeper
+from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -259,7 +261,14 @@ async def test_a_stream_that_begins_while_it_stops_is_refused(sqlite_url: str, s
         watcher = Watcher(store, clock, metrics, budgets, ObjectiveKeeper(store, ()), 60)
         intake = Intake(store.commit, 1000, clock, metrics)
         book = DecisionBook(store, clock)
-        deciding = Deciding(book, ModeKeeper(book, Mode.OBSERVE), Drains(clock), Caps(), {})
+        deciding = Deciding(
+            book,
+            ModeKeeper(book, Mode.OBSERVE),
+            Drains(clock),
+            Caps(),
+            {},
+            ForecastKeeper(store, clock, ForecastSettings()),
+        )
         service = GovernanceService(
             store, intake, clock, metrics, budgets, watcher, PriceKeeper(store, clock, Rules()), deciding
         )

@@ -12,6 +12,8 @@ from inferno_governator.decisions.book import DecisionBook
 from inferno_governator.decisions.decision_service import Deciding
 from inferno_governator.decisions.mode import Mode, ModeKeeper
 from inferno_governator.enacting.drains import Drains, Wish
+from inferno_governator.forecast.keeper import ForecastKeeper
+from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.governance_service import GovernanceService
 from inferno_governator.intake import Intake
 from inferno_governator.metrics import Metrics
@@ -50,7 +52,14 @@ async def test_a_node_is_empty_when_both_proxies_have_nothing_on_it(sqlite_url: 
             budgets,
             Watcher(store, clock, metrics, budgets, ObjectiveKeeper(store, ()), 60),
             PriceKeeper(store, clock, Rules()),
-            Deciding(book, ModeKeeper(book, Mode.OBSERVE), drains, Caps(), {}),
+            Deciding(
+                book,
+                ModeKeeper(book, Mode.OBSERVE),
+                drains,
+                Caps(),
+                {},
+                ForecastKeeper(store, clock, ForecastSettings()),
+            ),
         )
         async with service, served(service, socket_dir), asyncio.TaskGroup() as group:
             tasks = []

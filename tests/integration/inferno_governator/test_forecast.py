@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from inferno.governance.v1 import forecast_pb2 as wire
+from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno_governator.decisions.fleet import FleetFacts, ModelFacts, PoolFacts
 from inferno_governator.forecast.keeper import ForecastKeeper, boots
 from inferno_governator.forecast.settings import ForecastSettings
+from inferno_governator.pools.settings import PoolSettings
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
 from inferno_runtime.clock import ManualClock
+from tests.integration.inferno_governator.governators import governator
 
 MICROS = 1_000_000
 POOL = PoolFacts("small", "cloud", ("m",), MICROS, boot_seconds=600.0)
@@ -81,3 +87,15 @@ async def test_the_gate_is_asked_once_a_day_and_says_why(store: Store, clock: Ma
     last, *others = (await keeper.forecasts({"m": 600.0}))["m"].scores
     assert (last.name, last.chosen) == ("last value", True)
     assert all("it wants more history" in each.why for each in others)
+
+
+async def test_forecasts_are_told_of_what_pools_serve(sqlite_url: str, socket_dir: Path) -> None:
+    pools = {"small": PoolSettings(provider="local", models=("m",), boot_seconds=90, options={"command": "sleep 1000"})}
+    async with governator(sqlite_url, socket_dir, pools=pools) as client:
+        stub: Any = GovernanceServiceStub(client.channel)
+        answer = await stub.ListForecasts(wire.ListForecastsRequest(), timeout=60)
+        (told,) = answer.forecasts
+        assert (told.model, told.rate, told.expected, told.quantile, told.boot_seconds) == ("m", 0, 0, 0.75, 90)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await stub.ListForecasts(wire.ListForecastsRequest(model="other"), timeout=60)
+        assert failed.value.code() is grpc.StatusCode.NOT_FOUND
