@@ -113,6 +113,7 @@ def bench(session: nox.Session) -> None:
         "device_sampling",
         "anomalies",
         "cost_reports",
+        "mix",
         "scale",
     )
     for part in session.posargs or parts:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from inferno_governator.plan.first_try import first_try
 from inferno_governator.plan.fitting import Flow, Kind, holds
 from inferno_governator.plan.question import Limits, Machine
 from inferno_governator.plan.reduction import Cell
@@ -110,9 +111,12 @@ class Programme:
         self._z: dict[tuple[int, Kind], int] = {}
         self._f: dict[tuple[int, Kind, int], int] = {}
         self._u: list[int] = []
+        self._wholes: list[int] = []
         for number, cell in enumerate(cells):
             self._write_cell(number, cell)
         self._write_flows()
+        if not elastic:
+            self._write_implied()
         self._write_limits()
 
     def _column(self, cost: float, most: float, *, whole: bool) -> int:
@@ -157,10 +161,9 @@ class Programme:
                 by_zone[self._cells[number].zone, flow].append(column)
         # Shares beyond the whole are reserves for a loss, and worth nothing where none is planned for.
         most = math.inf if by_zone else 1.0
-        wholes = []
         for flow, each in enumerate(self._flows):
             whole = self._column(0, most, whole=False)
-            wholes.append(whole)
+            self._wholes.append(whole)
             self._rows.add(("flow", str(each)), [*((one, 1.0) for one in by_flow[flow]), (whole, -1.0)], 0, 0)
             missing = [(whole, 1.0)]
             if self._elastic:
@@ -170,8 +173,28 @@ class Programme:
         share = self._limits.surviving_share
         for (zone, flow), columns in by_zone.items():
             spare = [(self._u[flow], 1.0)] if self._elastic else []
-            terms = [(wholes[flow], 1.0), *((one, -1.0) for one in columns), *spare]
+            terms = [(self._wholes[flow], 1.0), *((one, -1.0) for one in columns), *spare]
             self._rows.add(("zone", zone), terms, lower=share)
+
+    def _write_implied(self) -> None:
+        """Rows that follow from whole replicas, and lift the bound of the relaxation: as many of a group as its load
+        needs where it is least, and, where a loss must be survived, one that nothing takes back or two."""
+        least: dict[tuple[str, int], float] = {}
+        for cell in self._cells:
+            for (kind, flow), rate in cell.rates.items():
+                load = self._flows[flow].rate / rate
+                least[kind.group, flow] = min(load, least.get((kind.group, flow), math.inf))
+        need: dict[str, float] = defaultdict(float)
+        for (group, _), load in least.items():
+            need[group] += load
+        held: dict[str, list[tuple[int, bool]]] = defaultdict(list)
+        for (number, kind), column in self._z.items():
+            held[kind.group].append((column, bool(self._cells[number].zone)))
+        for group, replicas in held.items():
+            enough = math.ceil(need[group] - _TOLERANCE)
+            self._rows.add(("enough", group), [(column, 1.0) for column, _ in replicas], lower=enough)
+            if self._limits.surviving_share > 0:
+                self._rows.add(("two", group), [(column, 1.0 if spot else 2.0) for column, spot in replicas], lower=2.0)
 
     def _write_limits(self) -> None:
         if self._limits.budget is not None:
@@ -191,6 +214,7 @@ class Programme:
         highspy, solver = self._solver()
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("time_limit", seconds)
+        self._begin(highspy, solver)
         solver.run()
         status = solver.getModelStatus()
         if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
@@ -204,6 +228,23 @@ class Programme:
         bound = info.mip_dual_bound if any(self._whole) else info.objective_function_value
         optimal = status == highspy.HighsModelStatus.kOptimal
         return self._read(values, bound, optimal=optimal)
+
+    def _begin(self, highspy: Any, solver: Any) -> None:
+        """Give the solver a plan to better: what it finds by itself first can be many times too dear."""
+        share = self._limits.surviving_share
+        begun = None if self._elastic else first_try(self._machines, self._flows, self._cells, share)
+        if begun is None:
+            return
+        values = np.zeros(len(self._cost))
+        for columns, found in ((self._x, begun.counts), (self._z, begun.replicas), (self._f, begun.served)):
+            for key, value in found.items():
+                values[columns[key]] = value  # type: ignore[index]
+        for (_, _, flow), value in begun.served.items():
+            values[self._wholes[flow]] += value
+        solution = highspy.HighsSolution()
+        solution.col_value = values
+        # One that breaks a budget or a limit is passed over by the solver.
+        solver.setSolution(solution)
 
     def prices(self) -> Prices:
         """What bounds cost, by the relaxation."""
@@ -246,6 +287,8 @@ class Programme:
         # The class below highspy.Highs, whose callbacks greet on standard output before anybody can silence them.
         solver: Any = highspy.Highs.__bases__[0]()
         solver.setOptionValue("output_flag", False)
+        # Regions alike in all but price are many, and looking for symmetry among them takes longer than it saves.
+        solver.setOptionValue("mip_detect_symmetry", False)
         # One thread and a fixed seed: the same question has the same answer.
         solver.setOptionValue("threads", 1)
         solver.setOptionValue("mip_abs_gap", _TOLERANCE / 10)

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from inferno_governator.plan.curves import Objective, Size, grid
+from inferno_governator.plan.first_try import first_try
 from inferno_governator.plan.fitting import Kind, fit
 from inferno_governator.plan.mix import Plan, plan
 from inferno_governator.plan.question import Bucket, Demand, Limits, Machine, Question
 from inferno_governator.plan.reduction import cells
+from inferno_governator.prices import offers as priced
+from inferno_governator.prices import table
 from inferno_runtime.errors import InvalidInput
 from tests.unit.inferno_governator.plan.questions import CURVES, flat, machine, questions
 
@@ -171,6 +174,19 @@ def test_an_offer_that_is_left_out_beforehand_would_not_have_made_the_plan_cheap
         assert abs(all_of_them.micros - some.micros) <= NEAR
 
 
+@given(questions(limits=False), st.sampled_from((0.0, 0.5, 1.0)))
+@settings(max_examples=40, deadline=None)
+def test_what_the_solver_begins_with_is_a_plan(question: Question, share: float) -> None:
+    question = replace(question, limits=Limits(surviving_share=share))
+    can = fit(question)
+    begun = first_try(question.machines, can.flows, cells(question.machines, can, question.limits), share)
+    if begun is None:
+        return
+    bought = tuple(replace(each, most=begun.counts.get(number, 0)) for number, each in enumerate(question.machines))
+    found = best(replace(question, machines=bought))
+    assert found is not None
+
+
 def test_a_replica_of_four_gpus_needs_them_in_one_machine() -> None:
     small, large = machine("small", 1.0), machine("large", 9.0, gpu_count=8)
     question = Question(
@@ -271,3 +287,45 @@ def test_a_limit_that_costs_something_is_told_with_what_it_costs() -> None:
 def test_a_demand_that_cannot_be_is_refused(demand: Demand) -> None:
     with pytest.raises(InvalidInput):
         plan(Question((demand,), (machine("one", 1.0),), CURVES))
+
+
+def test_two_hundred_offers_and_twenty_models_are_planned_within_one_per_cent_of_the_bound() -> None:
+    """How long it takes is what the benchmark ``mix`` prints."""
+    speed = {"L4": 1.0, "A10G": 1.3, "L40S": 3.0, "A100": 6.0, "H100": 12.0, "H200": 16.0}
+    quotes = [quote for quote in table.bundled() if quote.offer.gpu in speed][::3][:200]
+    offers = tuple(
+        Machine(
+            *(each.offer.key.instance_type, each.offer.key.cloud, each.offer.key.region, each.micros, each.offer.gpu),
+            each.offer.gpu_count,
+            each.offer.gpu_memory_gb,
+            each.offer.key.kind is priced.Kind.SPOT,
+        )
+        for each in quotes
+    )
+    cells_of = {
+        gpu: grid(
+            {
+                f"{a},{b}": [fast * 2e4 / (a + 20 * b), 1, 40 * a / fast / 100, 60 / fast**0.5]
+                for a in (128, 1024, 8192)
+                for b in (32, 1024)
+            }
+        )
+        for gpu, fast in speed.items()
+    }
+    curves = tuple(replace(flat(1.0, gpu), shape=shape) for gpu, shape in cells_of.items())
+    demands = tuple(
+        Demand(
+            f"m{number}",
+            0.5 * 1.3**number,
+            tuple(Bucket(Size(200 + 90 * number * step, 40 * step), 1 / 3) for step in (1, 2, 3)),
+            by_size=number % 2 == 0,
+        )
+        for number in range(20)
+    )
+    assert len(offers) == 200
+    found = plan(Question(demands, offers, curves), seconds=60)
+    assert found.optimal
+    assert 0 <= found.gap <= 0.01
+    assert found.left < found.considered
+    for demand in demands:
+        assert sum(each.serves.get(demand.model, 0) for each in found.rented) == pytest.approx(1, abs=1e-4)
