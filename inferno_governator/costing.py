@@ -25,11 +25,13 @@ async def explain(store: Store, question: Question) -> CostReport:
     reporter = Reporter(question)
     async with store.moment() as moment:
         for piece in pieces(question.period, question.grain):
-            async for items in moment.items(piece.start_minute, piece.end_minute, together=question.timeless):
+            asked = moment.items(piece.start_minute, piece.end_minute, together=question.timeless, apart=question.apart)
+            async for items in asked:
                 reporter.add(items)
         if question.compare:
             before = question.compare
-            async for items in moment.items(before.start_minute, before.end_minute, together=True):
+            asked = moment.items(before.start_minute, before.end_minute, together=True, apart=question.apart)
+            async for items in asked:
                 reporter.add_before(items)
     return reporter.report()
 

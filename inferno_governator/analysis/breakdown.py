@@ -163,7 +163,9 @@ class Breakdown:
         """Count items; returns those that the filters let through, each with what its line is known by."""
         every = list(items)
         self.bill_micros += sum(item.cost_micros for item in every)
-        kept = [(self._key(item), item) for item in every if all(value(item) in known for value, known in self._where)]
+        for value, known in self._where:
+            every = [item for item in every if value(item) in known]
+        kept = [(self._key(item), item) for item in every]
         found = self._sums
         for key, item in kept:
             sums = found.get(key)

@@ -28,6 +28,9 @@ _DAY = 1440
 _STEPS = (5, 60, _DAY, 7 * _DAY, 28 * _DAY)
 _MOST_BUCKETS = 80
 _LONGEST_BY_HOUR = 31 * _DAY
+# Fields of items that are dimensions of their own, and those by which the causes of a change are told.
+_FIELDS = {"node", "model", "version", "team", "key"}
+_CAUSES = {"node", "model", "version"}
 # A plot of more lines than that tells nobody anything.
 _PLOTTED = 7
 
@@ -55,6 +58,12 @@ class Question:
     def timeless(self) -> bool:
         """True when it says nothing of when anything was."""
         return not self.timeline and OF_TIME.isdisjoint(self.by)
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """The fields by which it tells items apart, besides their time, purpose and facts."""
+        asked = {dimension.value for dimension in (*self.by, *self.where)}
+        return frozenset(_FIELDS & (asked | (_CAUSES if self.compare else set())))
 
     @property
     def grain(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
+from functools import partial
 
 from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +12,7 @@ from inferno_governator.analysis.commitments import CommitmentMeter
 from inferno_governator.analysis.cost import cut
 from inferno_governator.analysis.items import Item
 from inferno_governator.store import books, commitments, items, usage_reader
-from inferno_governator.store.items import DAY, HOUR, Subjects, Wanted
+from inferno_governator.store.items import APART, DAY, EVERY, HOUR, Chosen, Subjects
 from inferno_governator.store.requests import stretches
 from inferno_governator.store.schema import Node, table
 
@@ -40,14 +41,20 @@ def runs(first: int, last: int, length: int, opened: Mapping[int, Set[int]]) -> 
 class ItemReader:
     """Reads items in one transaction; what is open is made from what is finer.
 
-    ``together``: nobody asks when it was, so days, and hours, that follow one another are added up.
+    ``together``: nobody asks when it was, so days, and hours, that follow one another are added up. ``apart``: what
+    items need to be told apart by; what is settled is added up over the rest, which is then empty.
     """
 
-    def __init__(self, connection: AsyncConnection, subjects: Subjects, *, together: bool = False) -> None:
+    def __init__(
+        self, connection: AsyncConnection, subjects: Subjects, *, together: bool = False, apart: Set[str] = APART
+    ) -> None:
         self._connection = connection
         self._subjects = subjects
         self._together = together
-        self._whole = items.read_together if together else items.read
+        # Uses of one node are too few for their sum to be worth it.
+        apart = APART if "node" in apart else apart
+        whole = partial(items.read_together, timeless=together, apart=apart)
+        self._whole = whole if together or apart < APART else items.read
         # By length and first minute: the numbers of nodes of which the stretch is open, and how many of its minutes are
         # settled all the same.
         self._open: dict[int, dict[int, dict[int, int]]] = {}
@@ -86,17 +93,17 @@ class ItemReader:
 
     async def _days(self, first: int, last: int) -> Chunks:
         for start, end, opened in runs(first, last, DAY, _nodes(self._open[DAY])):
-            async for chunk in self._whole(self._connection, self._subjects, DAY, start, end, _but(opened)):
+            async for chunk in self._whole(self._connection, self._subjects, DAY, start, end, Chosen(but=opened)):
                 yield chunk
             if opened:
-                async for chunk in self._hours(start, end, opened.__contains__):
+                async for chunk in self._hours(start, end, Chosen(opened)):
                     yield chunk
 
-    async def _hours(self, first: int, last: int, wanted: Wanted | None = None) -> Chunks:
+    async def _hours(self, first: int, last: int, wanted: Chosen = EVERY) -> Chunks:
         for start, end, opened in runs(first, last, HOUR, _nodes(self._open[HOUR])):
-            async for chunk in self._whole(self._connection, self._subjects, HOUR, start, end, _but(opened, wanted)):
+            async for chunk in self._whole(self._connection, self._subjects, HOUR, start, end, wanted.without(opened)):
                 yield chunk
-            asked = {node for node in opened if wanted is None or wanted(node)}
+            asked = {node for node in opened if node in wanted}
             async for chunk in self._unsettled(start, end, asked):
                 yield chunk
 
@@ -123,7 +130,7 @@ class ItemReader:
             alike.setdefault(self._open[HOUR][hour][node], set()).add(node)
         for settled, some in sorted(alike.items()):
             if settled:
-                found = items.read(self._connection, self._subjects, HOUR, hour, hour + 1, some.__contains__)
+                found = items.read(self._connection, self._subjects, HOUR, hour, hour + 1, Chosen(some))
                 async for chunk in found:
                     yield [item._replace(minutes=settled) for item in chunk]
             async for chunk in self._minutes(hour + settled, end, sorted(some)):
@@ -162,9 +169,3 @@ class ItemReader:
 
 def _nodes(opened: Mapping[int, Mapping[int, int]]) -> dict[int, Set[int]]:
     return {minute: marks.keys() for minute, marks in opened.items()}
-
-
-def _but(opened: Set[int], wanted: Wanted | None = None) -> Wanted | None:
-    if not opened:
-        return wanted
-    return lambda node: node not in opened and (wanted is None or wanted(node))

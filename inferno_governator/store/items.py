@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, Table, cast, func, literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, cast, func, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,8 +30,38 @@ _ROWS = 10_000
 _CHUNK = 5_000
 
 Key = tuple[Any, ...]
-# Of a node, by its number: is it asked for?
-Wanted = Callable[[int], bool]
+# What items may be told apart by, besides their purpose, their facts and their time.
+APART = frozenset({"node", "model", "version", "team", "key"})
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Some nodes, by their numbers: only these (None is every one), without those."""
+
+    only: Set[int] | None = None
+    but: Set[int] = frozenset()
+
+    def __contains__(self, node: int) -> bool:
+        return node not in self.but and (self.only is None or node in self.only)
+
+    def without(self, nodes: Set[int]) -> Chosen:
+        """The same less some."""
+        return Chosen(self.only, self.but | nodes)
+
+    @property
+    def many(self) -> bool:
+        """True for more than a statement may name."""
+        return len(self.but) + len(self.only or ()) > 6 * _CHUNK
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        """What chooses series of these nodes."""
+        if self.but:
+            yield _SERIES.c.node.not_in(self.but)
+        if self.only is not None:
+            yield _SERIES.c.node.in_(self.only)
+
+
+EVERY = Chosen()
 
 
 @dataclass(slots=True)
@@ -98,9 +128,9 @@ async def unclaimed(connection: AsyncConnection, hour: int, nodes: Sequence[int]
 
 
 async def read(
-    connection: AsyncConnection, subjects: Subjects, level: int, start: int, end: int, wanted: Wanted | None = None
+    connection: AsyncConnection, subjects: Subjects, level: int, start: int, end: int, wanted: Chosen = EVERY
 ) -> AsyncIterator[list[Item]]:
-    """The items of a level that begin from one minute until before another; of ``wanted`` nodes, None is every node."""
+    """The items of a level that begin from one minute until before another, of some nodes."""
     source = LEVELS[level]
     within = source.c.minute >= start, source.c.minute < end
     asked = select(source).where(*within).order_by(source.c.minute, source.c.series)
@@ -109,33 +139,72 @@ async def read(
 
 
 async def read_together(
-    connection: AsyncConnection, subjects: Subjects, level: int, start: int, end: int, wanted: Wanted | None = None
+    connection: AsyncConnection,
+    subjects: Subjects,
+    level: int,
+    start: int,
+    end: int,
+    wanted: Chosen = EVERY,
+    *,
+    timeless: bool,
+    apart: Set[str] = APART,
 ) -> AsyncIterator[list[Item]]:
-    """As :func:`read`, with one item as long as the whole stretch for all that are alike but for their time.
+    """As :func:`read`, with one item for all that are alike but for what nobody asks about, which it leaves empty:
+    ``timeless``, when they were (it is then as long as the whole stretch), and what is not ``apart``.
 
     The database adds them up: a month of 1,000 nodes is 100,000 rows otherwise.
     """
     source = LEVELS[level]
+    # Too many nodes for a statement are chosen here, from rows of single nodes.
+    apart = APART if wanted.many else apart
     sums = [cast(func.sum(source.c[name]), BigInteger) for name in SUMS]
+    alike: list[ColumnElement[Any]] = [source.c.series]
+    if apart < APART:
+        alike = [_SERIES.c.purpose, *(_SERIES.c[name] for name in sorted(apart))]
+    first: ColumnElement[int] = literal(start) if timeless else source.c.minute
+    minute = [] if timeless else [first]
     asked = (
-        select(literal(start), source.c.series, source.c.facts, *sums)
+        select(first, func.min(source.c.series), source.c.facts, *sums)
         .where(source.c.minute >= start, source.c.minute < end)
-        .group_by(source.c.series, source.c.facts)
+        .group_by(*minute, *alike, source.c.facts)
     )
-    async for chunk in _made(connection, subjects, asked, end - start, wanted):
+    if apart < APART:
+        asked = asked.join(_SERIES, _SERIES.c.id == source.c.series).where(*wanted.clauses())
+        wanted = EVERY
+    async for chunk in _made(connection, subjects, asked, end - start if timeless else level, wanted, apart):
         yield chunk
 
 
+def _told(subjects: Subjects, apart: Set[str]) -> Mapping[int, tuple[int, str, tuple[Purpose, str, str, str, str]]]:
+    """What the numbers of series mean, less what is not told apart."""
+    if apart == APART:
+        return subjects.series
+    node, model, version, team, key = (name in apart for name in ("node", "model", "version", "team", "key"))
+    return {
+        number: (
+            at,
+            name if node else "",
+            (use[0], use[1] if model else "", use[2] if version else "", use[3] if team else "", use[4] if key else ""),
+        )
+        for number, (at, name, use) in subjects.series.items()
+    }
+
+
 async def _made(
-    connection: AsyncConnection, subjects: Subjects, asked: Select[Any], minutes: int, wanted: Wanted | None
+    connection: AsyncConnection,
+    subjects: Subjects,
+    asked: Select[Any],
+    minutes: int,
+    wanted: Chosen,
+    apart: Set[str] = APART,
 ) -> AsyncIterator[list[Item]]:
     """Rows of first minute, series, facts and sums as items, each so many minutes long."""
     found = await connection.stream(asked)
-    heads, facts = subjects.series, subjects.facts
+    heads, facts = _told(subjects, apart), subjects.facts
     # Around the named tuple's own constructor, which takes as long as all the rest: a month is 100,000 of them.
     new = tuple.__new__
     async for whole in found.partitions(_ROWS):
-        rows = whole if wanted is None else [row for row in whole if wanted(heads[row[1]][0])]
+        rows = whole if wanted == EVERY else [row for row in whole if heads[row[1]][0] in wanted]
         items: list[Item] = []
         for minute, number, known, *sums in rows:
             _, name, use = heads[number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -40,7 +40,7 @@ from inferno_governator.store.engine import Database
 from inferno_governator.store.faults import CORRUPT
 from inferno_governator.store.ingest import Pricing, Stored, as_reported, ingest
 from inferno_governator.store.item_reader import ItemReader
-from inferno_governator.store.items import Subjects
+from inferno_governator.store.items import APART, Subjects
 from inferno_governator.store.migration import migrate
 from inferno_governator.store.names import MOST, Names
 from inferno_governator.store.retention import Retention
@@ -64,11 +64,15 @@ class Moment:
         """What every node said of itself up to a minute, its price for one, oldest first."""
         return await usage_reader.node_facts(self._connection, end_minute)
 
-    def items(self, start_minute: int, end_minute: int, *, together: bool = False) -> AsyncIterator[list[Item]]:
+    def items(
+        self, start_minute: int, end_minute: int, *, together: bool = False, apart: Set[str] = APART
+    ) -> AsyncIterator[list[Item]]:
         """What is billed from one minute until before another, in chunks that bound memory: by day for whole days
         (UTC), by hour for whole hours, by minute at the edges and where an hour is not settled yet. ``together``:
-        nobody asks when it was, so days, and hours, that follow one another are added up."""
-        return ItemReader(self._connection, self._subjects, together=together).read(start_minute, end_minute)
+        nobody asks when it was, so days, and hours, that follow one another are added up. ``apart``: what items need to
+        be told apart by; of the rest some are empty, since the database has added them up."""
+        reader = ItemReader(self._connection, self._subjects, together=together, apart=apart)
+        return reader.read(start_minute, end_minute)
 
     async def devices(self, start_minute: int, end_minute: int, node: str = "") -> list[DeviceTotal]:
         """How each device was used from one minute until before another, by node and name; an empty node is all."""

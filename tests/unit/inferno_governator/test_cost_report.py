@@ -138,3 +138,9 @@ def test_items_travel_as_they_are(bill: list[Item]) -> None:
     # What an hour uses of a commitment stays behind: what the item used of it goes along.
     told = [each._replace(facts=replace(each.facts, committed=0)) for each in bill]
     assert item_wire.decode(item_wire.encode(bill)) == told
+
+
+def test_a_question_tells_apart_what_it_asks_about_and_what_the_causes_of_a_change_need() -> None:
+    by_team = Question(DAYS, (Dimension.TEAM, Dimension.DAY, Dimension.GPU), {Dimension.MODEL: {"m"}})
+    assert by_team.apart == {"team", "model"}
+    assert replace(by_team, compare=BEFORE).apart == {"team", "model", "version", "node"}
