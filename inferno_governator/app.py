@@ -154,7 +154,7 @@ def _cycle(
 ) -> Cycle:
     folder = Path(settings.local_dir) if settings.local_dir else data_folder() / "nodes"
     known = providers(list(pools.values()), LocalTerms(folder, settings.leash_fd), clock)
-    enactor = Enactor(book, pools, known, drains, clock)
+    enactor = Enactor(book, pools, known, drains, clock, settings.settle_seconds)
     deciding = DecidingSettings(policies=settings.policies, guards=settings.guards)
     return Cycle(book, enactor, modes, pools, deciding, outlook.look, outlook.measure, clock)
 

@@ -88,6 +88,10 @@ class GovernatorSettings(ProcessSettings):
     )
     decide_seconds: float = option(10.0, gt=0, help="Seconds between two decisions, where there are pools.")
     forecast: ForecastSettings = option(ForecastSettings(), help="How demand is forecast.")
+    settle_seconds: float = option(
+        60.0, gt=0, help="Seconds after which a machine that was asked for shows in its provider's list: until then it "
+        "is not asked for again.",
+    )  # fmt: skip
     policies: PolicySettings = option(PolicySettings(), help="When nodes are started and stopped.")
     guards: GuardSettings = option(GuardSettings(), help="What no decision may go beyond.")
     local_dir: str = option(

@@ -29,8 +29,8 @@ def sentences(entry: Entry, record: Record, about: Sequence[Entry]) -> list[str]
     for ruling in record.rulings:
         of = ruling.proposal
         what = f"{of.verb.value} {of.node or f'a node of pool {of.pool}'}"
-        said = "allowed" if ruling.allowed else f"forbidden by {ruling.guard}: {ruling.sentence}"
-        told.append(f"Rule {of.reason.value} would {what}: {_ended(of.sentence)} It was {_ended(said)}")
+        said = "It was allowed" if ruling.allowed else f"It was forbidden by {ruling.guard}: {ruling.sentence}"
+        told.append(f"Rule {of.reason.value} would {what}: {_ended(of.sentence)} {_ended(said)}")
     told.append(f"Rule {record.fired} fired." if record.fired else "No rule fired.")
     return [*told, *_later(about)]
 

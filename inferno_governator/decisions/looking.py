@@ -131,7 +131,8 @@ def _state(name: str, pool: Pool | None, heard: Heard) -> tuple[NodeState, float
         or (sight.born_micros / _MICROS if sight else 0.0)
     )
     if machine is not None and machine.state in _ENDED:
-        return NodeState.LOST, born, machine.why or f"Its machine is {machine.state.value}."
+        last = sight.heard_micros / _MICROS if sight is not None else born
+        return NodeState.LOST, max(born, last), machine.why or f"Its machine is {machine.state.value}."
     if sight is not None and _silence(sight, heard) <= LOST:
         sick = [each for each in heard.sick if each.node == name]
         if sick:

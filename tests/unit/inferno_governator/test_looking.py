@@ -83,6 +83,11 @@ def test_what_nobody_started_or_what_is_gone_is_no_node(more: dict[str, object])
     assert fleet_facts(heard(**more)).nodes == ()
 
 
+def test_a_node_whose_machine_has_ended_is_lost_since_it_was_heard_last() -> None:
+    gone = node(machines={"n": replace(RUNS, state=MachineState.STOPPED, why="it was killed")})
+    assert (gone.state, gone.since, gone.why) == (NodeState.LOST, NOW - 1, "it was killed")
+
+
 def test_only_what_the_provider_lists_is_ours() -> None:
     assert node().ours
     assert node().pool == "p"
