@@ -103,7 +103,7 @@ def _items(nodes: int, start: int, minutes: int) -> Iterator[Item]:
 def _batch(node: int, sequence: int, start: int, step: int, samples: int, *, asked: bool = True) -> Batch:
     """So many samples of ``step`` seconds each of one node, from a Unix second on."""
     ends = [((start + step * (at + 1)) * 1_000_000, step * 1_000_000) for at in range(samples)]
-    work = (37, 1, 148, 19, 812_345, 112_233, 254_321, 0, 0, 3)
+    work = (37, 1, 148, 19, 812_345, 112_233, 254_321, 3)
     points = [(*end, 37, 1, 2, 0, 812_345, 9_000, 2_000, 36_000, 8_000, *[3] * BUCKETS) for end in ends]
     return Batch(
         StreamKey(_name(node), 1),

@@ -18,7 +18,17 @@ from inferno.governance.v1 import telemetry_pb2, usage_pb2
 from inferno_governator.device_decoder import decode_state
 from inferno_governator.request_decoder import decode_requests
 from inferno_governator.requests import RequestKey, RequestPoint
-from inferno_governator.usage import Batch, DevicePoint, Facts, Kind, ModelPoint, SeriesKey, StatePoint, StreamKey
+from inferno_governator.usage import (
+    Batch,
+    DevicePoint,
+    Facts,
+    Kind,
+    ModelPoint,
+    SeriesKey,
+    StatePoint,
+    StreamKey,
+    TokenPoint,
+)
 from inferno_runtime.errors import InvalidInput
 
 MAX_SAMPLES = 500
@@ -42,14 +52,13 @@ _COUNTERS = (
     "request_micros",
     "queue_micros",
     "compute_micros",
-    "input_tokens",
-    "output_tokens",
     "pending",
 )
 
 
 # By name and version, and by kind and id: a plain tuple is made in half the time of a named one, for each sample.
 _Models = dict[tuple[str, str], list[ModelPoint]]
+_Tokens = dict[tuple[str, str], list[TokenPoint]]
 _Devices = dict[tuple[Kind, str], list[DevicePoint]]
 _States = dict[tuple[Kind, str], list[StatePoint]]
 _Faults = dict[str, tuple[int, str]]
@@ -83,6 +92,7 @@ def decode(
     """
     _refuse_unplaceable(wire, most_samples)
     models: _Models = {}
+    tokens: _Tokens = {}
     devices: _Devices = {}
     states: _States = {}
     faults: _Faults = {}
@@ -108,7 +118,7 @@ def decode(
                 _refuse_window(length)
             measurement = sample.WhichOneof("measurement")
             if measurement == "model":
-                _model(sample.model, (end, window), models)
+                _model(sample.model, (end, window), models, tokens)
             elif measurement == "device":
                 _device(sample.device, (end, window), devices, states, faults)
             elif measurement == "requests":
@@ -126,6 +136,7 @@ def decode(
         sequence=wire.sequence,
         models={SeriesKey("model", *key): points for key, points in models.items()},
         devices={SeriesKey(*key, ""): points for key, points in devices.items()},
+        tokens={SeriesKey("model", *key): points for key, points in tokens.items()},
         sample_count=len(wire.samples) - refused.total() + refused["facts"],
         facts=facts,
         dropped_samples=wire.dropped_samples,
@@ -158,6 +169,7 @@ def _model(
     model: telemetry_pb2.ModelSample,
     when: tuple[int, int],
     models: _Models,
+    tokens: _Tokens,
 ) -> None:
     key = (model.model, model.version)
     points = models.get(key)
@@ -172,13 +184,18 @@ def _model(
         model.request_micros,
         model.queue_micros,
         model.compute_micros,
-        model.input_tokens,
-        model.output_tokens,
         model.pending,
     )
     if max(counters) > MAX_COUNT:
         name = _COUNTERS[counters.index(max(counters))]
         raise _Impossible("value", f"model.{name}", f"{max(counters)} is more than 2^48")
+    if model.input_tokens or model.output_tokens:
+        name, most = max(
+            (("input_tokens", model.input_tokens), ("output_tokens", model.output_tokens)), key=lambda each: each[1]
+        )
+        if most > MAX_COUNT:
+            raise _Impossible("value", f"model.{name}", f"{most} is more than 2^48")
+        tokens.setdefault(key, []).append((*when, model.input_tokens, model.output_tokens))
     if points is None:
         points = models[key] = []
     points.append((*when, *counters))

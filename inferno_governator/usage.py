@@ -15,8 +15,10 @@ from inferno_governator.requests import RequestKey, RequestPoint
 Kind = Literal["model", "cpu", "gpu"]
 
 # end and window (Unix microseconds, microseconds), requests, errors, inferences, executions, request_micros,
-# queue_micros, compute_micros, input_tokens, output_tokens, pending
-ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+# queue_micros, compute_micros, pending
+ModelPoint = tuple[int, int, int, int, int, int, int, int, int, int]
+# end, window, input_tokens, output_tokens
+TokenPoint = tuple[int, int, int, int]
 # end, window, busy_micros (negative: unknown), memory_used_bytes, memory_total_bytes, energy_millijoules
 DevicePoint = tuple[int, int, int, int, int, int]
 # end, window; in milliseconds the time the temperature is known, that times degrees, the time the clock is known, that
@@ -85,5 +87,7 @@ class Batch:
     faults: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     # How devices were, besides their use: of those that say so.
     states: Mapping[SeriesKey, list[StatePoint]] = field(default_factory=dict)
+    # Tokens of those points of models that have any: most models know none.
+    tokens: Mapping[SeriesKey, list[TokenPoint]] = field(default_factory=dict)
     # False: ``sequence`` is a time, and there is nothing between two of them that could be missing.
     consecutive: bool = True

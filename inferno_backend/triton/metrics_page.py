@@ -33,8 +33,8 @@ _MOST_TOKENS = 2**48
 class Counters:
     """What a model version has done since its server started, and how many requests wait now. Times in microseconds.
 
-    Tokens are zero where nobody counts them. Their counters live and die with the model's processes, not with the
-    server, so they are judged apart from the others.
+    Tokens are zero where nobody counts them. Whether their counters go on when a model is loaded anew is their
+    backend's to decide, so they are judged apart from the others.
     """
 
     success: int = 0

@@ -127,11 +127,14 @@ async def _write_samples(
     model_rows: list[Row] = []
     device_rows: list[Row] = []
     model_fold, device_fold, state_fold = Fold(maxima=1), Fold(maxima=2), Fold(maxima=4)
+    token_fold = Fold(maxima=0)
     for batch, node, _ in fresh:
         for key, model_points in batch.models.items():
             number = series[node, key]
             model_rows += [(number, *point) for point in model_points]
             model_fold.add(number, model_points)
+            if key in batch.tokens:
+                token_fold.add(number, batch.tokens[key])
         for key, device_points in batch.devices.items():
             number = series[node, key]
             device_rows += [(number, *point) for point in device_points]
@@ -141,7 +144,13 @@ async def _write_samples(
     await points.append(connection, _MODEL_SAMPLE, model_rows)
     await points.append(connection, _DEVICE_SAMPLE, device_rows)
     devices = device_rollups.joined(device_fold.rows(), state_fold.rows())
-    return Folded(model_fold.rows(), devices, _lost(fresh))
+    return Folded(_with_tokens(model_fold.rows(), token_fold.rows()), devices, _lost(fresh))
+
+
+def _with_tokens(models: Sequence[Row], tokens: Sequence[Row]) -> list[Row]:
+    """Minutes of models with their tokens before the maximum."""
+    counted = {row[:2]: row[3:] for row in tokens}
+    return [(*row[:-1], *counted.get(row[:2], (0, 0)), row[-1]) for row in models]
 
 
 def _summable(point: DevicePoint) -> Row:

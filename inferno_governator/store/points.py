@@ -17,10 +17,8 @@ async def append(connection: AsyncConnection, target: Table, rows: Sequence[tupl
         return
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(target.columns))
-        # By name: a column that a migration added is the last of the table. All names are ours; nothing from outside is
-        # part of the statement.
-        names = ", ".join(column.name for column in target.columns)
-        await connection.exec_driver_sql(f"INSERT INTO {target.name} ({names}) VALUES ({marks})", list(rows))  # noqa: S608
+        # The table's name is ours; nothing from outside is part of the statement.
+        await connection.exec_driver_sql(f"INSERT INTO {target.name} VALUES ({marks})", list(rows))  # noqa: S608
         return
     # COPY, which asyncpg offers and SQLAlchemy does not. The transaction is open: it took the writer's lock.
     raw = await connection.get_raw_connection()

@@ -98,9 +98,6 @@ class ModelSample(SQLModel, table=True):
     request_micros: int = Field(sa_type=BigInteger)
     queue_micros: int = Field(sa_type=BigInteger)
     compute_micros: int = Field(sa_type=BigInteger)
-    # Zero: nobody counts them.
-    input_tokens: int = Field(sa_type=BigInteger)
-    output_tokens: int = Field(sa_type=BigInteger)
     pending: int = Field(sa_type=BigInteger)
 
 
@@ -137,6 +134,7 @@ class ModelMinute(SQLModel, table=True):
     request_micros: int = Field(sa_type=BigInteger)
     queue_micros: int = Field(sa_type=BigInteger)
     compute_micros: int = Field(sa_type=BigInteger)
+    # Zero: nobody counts them.
     input_tokens: int = Field(sa_type=BigInteger)
     output_tokens: int = Field(sa_type=BigInteger)
     max_pending: int = Field(sa_type=BigInteger)

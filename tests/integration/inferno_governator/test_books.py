@@ -54,7 +54,7 @@ class Sent:
 
     def batch(self, sequence: int) -> Batch:
         end, window = DAY * MINUTE + (self.at + self.seconds) * SECOND, self.seconds * SECOND
-        model = (end, window, 7, 1, 8, 3, 900, 300, window // 3, 100, 200, 0)
+        model = (end, window, 7, 1, 8, 3, 900, 300, window // 3, 0)
         return Batch(
             StreamKey(self.node, self.life),
             sequence,
@@ -66,6 +66,7 @@ class Sent:
             end - window,
             end,
             self._requests(end, window),
+            tokens={MODEL: [(end, window, 100, 200)]} if self.serves else {},
         )
 
     def _requests(self, end: int, window: int) -> dict[RequestKey, list[RequestPoint]]:

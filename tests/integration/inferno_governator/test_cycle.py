@@ -101,7 +101,7 @@ class World:
 
     async def heard(self, node: str, requests: int = 0) -> None:
         now = int(self.clock.wall() * MICROS)
-        point = (now, MICROS, requests, 0, requests, requests, requests * 1000, 0, requests * 1000, 0, 0, 0)
+        point = (now, MICROS, requests, 0, requests, requests, requests * 1000, 0, requests * 1000, 0)
         batch = Batch(StreamKey(node, 1), now, {SeriesKey("model", "m", "1"): [point]}, {}, 1, Facts(5))
         await self.store.commit([batch])
 

@@ -45,7 +45,7 @@ class Telemetry:
 
     async def tell(self, minutes: range, requests: int) -> None:
         points = [
-            ((minute + 1) * 60 * MICROS, 60 * MICROS, requests, 0, requests, requests, requests, 0, 0, 0, 0, 0)
+            ((minute + 1) * 60 * MICROS, 60 * MICROS, requests, 0, requests, requests, requests, 0, 0, 0)
             for minute in minutes
         ]
         self._sequence += 1

@@ -46,7 +46,7 @@ def batch(sequence: int, end: int = NOW, samples: int = 1, v: int = 1) -> Batch:
     return Batch(
         StreamKey("n", 1),
         sequence,
-        {MODEL: [(end + i, SECOND, v, v, v, v, v, v, v, v, v, v) for i in range(samples)]},
+        {MODEL: [(end + i, SECOND, v, v, v, v, v, v, v, v) for i in range(samples)]},
         {GPU: [(end + i, SECOND, v, v, v, v) for i in range(samples)]},
         2 * samples,
         first_micros=end - SECOND,
@@ -225,7 +225,7 @@ async def test_a_long_period_comes_in_chunks_of_whole_minutes(database_url: str)
         keys = [SeriesKey("model", f"m{n}", "1") for n in range(1000)]
         for at in range(minutes):
             end = NOW + at * minute
-            points = {key: [(end, SECOND, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)] for key in (keys if at == 0 else keys[:2])}
+            points = {key: [(end, SECOND, 1, 1, 1, 1, 1, 1, 1, 1)] for key in (keys if at == 0 else keys[:2])}
             await store.commit([Batch(StreamKey("n", 1), at + 1, points, {}, 1, None, 0, end, end)])
         chunks = await usage(store)
     assert [len(chunk.models) for chunk in chunks] == [1000 + 2 * 19, 40, 20]

@@ -25,7 +25,7 @@ DAY = 1440
 def minutes(sequence: int, start: int, end: int, price: int, node: str = "n", requests: int = 100) -> Batch:
     """A node that computed half of each minute, for some requests in each."""
     points: list[ModelPoint] = [
-        (at * MINUTE + MINUTE, MINUTE, requests, 0, requests, requests, requests * 1000, 0, MINUTE // 2, 0, 0, 0)
+        (at * MINUTE + MINUTE, MINUTE, requests, 0, requests, requests, requests * 1000, 0, MINUTE // 2, 0)
         for at in range(start, end)
     ]
     return Batch(

@@ -46,11 +46,9 @@ def test_a_batch_becomes_points_by_series() -> None:
     end = NOW * 1_000_000
     assert decoded.stream == StreamKey("n", 7)
     assert decoded.models == {
-        SeriesKey("model", "m", "1"): [
-            (end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0),
-            (end, 1_000_000, *[0] * 6, 7, 9, 10, 8),
-        ]
+        SeriesKey("model", "m", "1"): [(end, 1_000_000, 1, 2, 3, 4, 5, 6, 0, 0), (end, 1_000_000, *[0] * 6, 7, 8)]
     }
+    assert decoded.tokens == {SeriesKey("model", "m", "1"): [(end, 1_000_000, 9, 10)]}
     assert decoded.devices[SeriesKey("cpu", "cpu", "")] == [
         (end, 1_000_000, 250_000, 1, 2, 1500),
         (end, 1_000_000, 0, 0, 0, 0),
@@ -149,6 +147,7 @@ def test_a_batch_that_cannot_be_placed_is_refused_whole(wire: TelemetryBatch, fi
         (batch(model(version="1" * 257)), "samples[0].model.version", "name"),
         (batch(model(queue_micros=2**63)), "samples[0].model.queue_micros", "value"),
         (batch(model(pending=2**64 - 1)), "samples[0].model.pending", "value"),
+        (batch(model(output_tokens=2**49)), "samples[0].model.output_tokens", "value"),
         (batch(device(kind="tpu")), "samples[0].device.kind", "kind"),
         (batch(device(device_id="")), "samples[0].device.device_id", "name"),
         (batch(device(utilization=-0.1)), "samples[0].device.utilization", "value"),
@@ -176,7 +175,7 @@ def test_a_sample_that_cannot_be_is_left_out_and_named_and_the_others_are_taken(
     assert decoded.refused == {reason: 1}
     assert decoded.refusal.startswith(f"{field}: ")
     good = SeriesKey("model", "good", "1")
-    assert decoded.models[good] == [(NOW * 1_000_000, 1_000_000, 5, *[0] * 9)]
+    assert decoded.models[good] == [(NOW * 1_000_000, 1_000_000, 5, *[0] * 7)]
     # Facts are no sample: those of the batch are all there.
     assert decoded.sample_count == len(wire.samples) - (reason != "facts")
     assert all(decoded.models.values()), "a series without points has no roll-up"

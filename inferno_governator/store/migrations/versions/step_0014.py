@@ -10,19 +10,16 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("model_sample", "model_minute")
 _COUNTS = ("input_tokens", "output_tokens")
 
 
 def upgrade() -> None:
     """Add the columns; of what is stored no tokens are known."""
-    for table in _TABLES:
-        for name in _COUNTS:
-            op.add_column(table, sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    for name in _COUNTS:
+        op.add_column("model_minute", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
     """Drop them."""
-    for table in _TABLES:
-        for name in _COUNTS:
-            op.drop_column(table, name)
+    for name in _COUNTS:
+        op.drop_column("model_minute", name)
