@@ -86,8 +86,8 @@ async def ingest(
     folded = await _write_samples(connection, series, fresh)
     stated = [
         facts.Statement(node, minute, price(batch.stream.node_id, batch.facts, minute))
-        for batch, node, _ in fresh
-        for minute in (batch.first_micros // MINUTE_MICROS,)
+        for batch, node, step in fresh
+        for minute in (_said_from(batch, step) // MINUTE_MICROS,)
         if batch.facts is not None
     ]
     if stated:
@@ -117,6 +117,13 @@ def _steps(batches: Sequence[Batch], streams: Sequence[StreamNumber], at: dict[S
         at[stream] = step.position
         steps.append(step)
     return steps
+
+
+def _said_from(batch: Batch, step: Step) -> int:
+    """When what a batch says of its node begins to hold: with its samples, or with the life whose first they are, which
+    is billed from its beginning on."""
+    began = batch.stream.incarnation // 1000
+    return began if step.unmeasured is not None and step.unmeasured[0] == began else batch.first_micros
 
 
 async def _write_samples(

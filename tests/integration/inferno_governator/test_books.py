@@ -320,6 +320,20 @@ async def test_the_start_of_a_node_is_overhead_until_its_first_model_is_there(da
         ]
 
 
+async def test_the_start_of_a_node_is_billed_at_its_price_also_over_the_end_of_a_minute(database_url: str) -> None:
+    async with Store(parse_database(database_url), clock_at(600)) as store:
+        # It began 50 s after the hour, and sent its first second 20 s later.
+        await Fleet(store).send(Sent("n", 70, 10, life=at(50), facts=PRICE))
+        found = await items(store)
+        assert [(item.purpose, item.start_minute - DAY, item.paid_micros // SECOND) for item in found] == [
+            (Purpose.OVERHEAD, 0, 10),
+            (Purpose.WORK, 1, 3),
+            (Purpose.IDLE, 1, 6),
+            (Purpose.OVERHEAD, 1, 10),
+        ]
+        assert abs(cost(found) - 30 * 4000 // 60) <= 2
+
+
 async def test_work_is_shared_among_callers_also_when_their_proxy_tells_of_them_late(database_url: str) -> None:
     async with Store(parse_database(database_url), clock_at(600)) as store:
         fleet = Fleet(store)
