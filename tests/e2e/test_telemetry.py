@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +80,42 @@ async def test_every_request_is_billed_once_though_the_governator_was_away(
         # 3.60 dollars an hour are 1,000 micro-dollars a second and node.
         seconds = {line.node_id: line.measured_seconds for line in bill.lines}
         assert bill.total_cost_micros == pytest.approx(1000 * sum(seconds.values()), rel=0.01)
-        (capacity,) = await asyncio.to_thread(_printed, "capacity", running.endpoint)
+        # It is told apart from telemetry, and so perhaps later.
+        (capacity,) = await eventually(
+            lambda: asyncio.to_thread(_printed, "capacity", running.endpoint), 60, "the capacity is known"
+        )
         assert (capacity["node"], capacity["capacity"]["requests_per_second"]) == ("node-1", 150)
         printed = await asyncio.to_thread(_printed, "cost", running.endpoint)
         assert printed["total_cost_micros"] >= bill.total_cost_micros
+        await asyncio.to_thread(_exported_between_two_reports, running.endpoint, tmp_path)
+
+
+def _exported_between_two_reports(endpoint: str, folder: Path) -> None:
+    """Time goes on, so that the bill grows: what is exported lies between the reports before and after it."""
+
+    def report(form: str) -> str:
+        asked = ("--period", "24h", "--by", "model", "--format", form)
+        return _inferno("cost", "report", *asked, "--endpoint", endpoint)
+
+    before = json.loads(report("json"))
+    file = folder / "focus.csv"
+    _inferno("cost", "export", "--period", "24h", "--hourly", "--out", str(file), "--endpoint", endpoint)
+    after = json.loads(report("json"))
+    assert sum(line["cost_micros"] for line in before["lines"]) == before["total"]["cost_micros"] > 0
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    exported = sum(Decimal(row["BilledCost"]) for row in rows) * 1_000_000
+    assert before["total"]["cost_micros"] <= exported <= after["total"]["cost_micros"]
+    assert {row["x_Model"] for row in rows} >= {"whoami", ""}
+    assert {row["PricingCategory"] for row in rows} == {"Standard"}
+    assert "<svg" in report("html")
+    assert "| whoami |" in report("markdown")
+
+
+def _inferno(*arguments: str) -> str:
+    inferno = str(Path(sys.executable).with_name("inferno"))
+    return subprocess.run([inferno, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def _printed(command: str, endpoint: str) -> Any:
-    inferno = str(Path(sys.executable).with_name("inferno"))
-    done = subprocess.run(
-        [inferno, command, "--endpoint", endpoint, "-o", "json"], capture_output=True, text=True, timeout=60, check=True
-    )
-    return json.loads(done.stdout)
+    return json.loads(_inferno(command, "--endpoint", endpoint, "-o", "json"))
