@@ -45,11 +45,9 @@ def budget(name: str, dollars: str, period: str, thresholds: str, scope: Mapping
         raise _no_amount(dollars)
     try:
         percents = [int(each.strip().removesuffix("%")) for each in thresholds.split(",")]
-    except ValueError as error:
-        raise InvalidInput(
-            f"{thresholds!r} are no percentages.", reason="BAD_THRESHOLDS", fix="Write them like 50,80,100."
-        ) from error
-    if any(not 0 < each < 2**31 for each in percents):
+    except ValueError:
+        percents = []
+    if not percents or any(not 0 < each < 2**31 for each in percents):
         raise InvalidInput(
             f"{thresholds!r} are no percentages.", reason="BAD_THRESHOLDS", fix="Write them like 50,80,100."
         )
@@ -74,7 +72,8 @@ def keep(asked: Asked, one: Budget) -> None:
 
 def delete(asked: Asked, name: str) -> None:
     """Have a budget forgotten, and say so."""
-    governing.ask(asked, lambda stub: stub.DeleteBudget(wire.DeleteBudgetRequest(name=name)), _WHAT)
+    request = wire.DeleteBudgetRequest(name=name)
+    governing.ask(asked, lambda stub: stub.DeleteBudget(request, timeout=asked.timeout), _WHAT)
     output.say(f"Budget {name} is gone.")
 
 

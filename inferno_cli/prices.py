@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import grpc
-
-from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.governance.v1 import price_pb2 as wire
-from inferno_cli import endpoint as public
+from inferno_cli import governing
 from inferno_cli.asking import Asked
-from inferno_cli.bill import without_governator
 from inferno_cli.period import moment
 from inferno_runtime.errors import InvalidInput, NotFound
 
-T = TypeVar("T")
 STATES = {
     wire.PRICE_STATE_OK: "ok",
     wire.PRICE_STATE_STALE: "stale",
@@ -25,26 +20,7 @@ STATES = {
     wire.PRICE_STATE_REFUSED: "refused",
 }
 _PAGE = 1_000
-
-
-def _ask(asked: Asked, question: Callable[[Any], Awaitable[T]]) -> T:
-    """Ask GovernanceService; ``question`` gets its stub.
-
-    Raises:
-        Unsupported: There is no governator behind the mesh, or an older one.
-        InfernoError: Nobody answers, or the answer is a refusal.
-    """
-
-    async def call() -> T:
-        async with public.connected(asked.endpoint) as channel:
-            try:
-                return await question(governance_grpc.GovernanceServiceStub(channel))
-            except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                    raise without_governator(asked.endpoint, "prices") from error
-                raise
-
-    return public.within(asked.timeout, call, f"Asking the mesh at {asked.endpoint}")
+_WHAT = "prices"
 
 
 def micros(text: str) -> int:
@@ -108,21 +84,23 @@ def listed(asked: Asked, request: wire.ListPricesRequest) -> list[wire.Price]:
                 return prices
             request.page_token = page.next_page_token
 
-    return _ask(asked, pages)
+    return governing.ask(asked, pages, _WHAT)
 
 
 def nodes(asked: Asked) -> wire.ListNodePricesResponse:
     """What nodes cost."""
     request = wire.ListNodePricesRequest()
-    answer: wire.ListNodePricesResponse = _ask(asked, lambda stub: stub.ListNodePrices(request, timeout=asked.timeout))
+    answer: wire.ListNodePricesResponse = governing.ask(
+        asked, lambda stub: stub.ListNodePrices(request, timeout=asked.timeout), _WHAT
+    )
     return answer
 
 
 def history(asked: Asked, one: wire.Offer) -> Sequence[wire.Price]:
     """What one offer cost when."""
     request = wire.ListPriceHistoryRequest(offer=one)
-    answer: wire.ListPriceHistoryResponse = _ask(
-        asked, lambda stub: stub.ListPriceHistory(request, timeout=asked.timeout)
+    answer: wire.ListPriceHistoryResponse = governing.ask(
+        asked, lambda stub: stub.ListPriceHistory(request, timeout=asked.timeout), _WHAT
     )
     return answer.prices
 
@@ -138,7 +116,9 @@ def setting(one: wire.Offer, usd: str, period: tuple[str | None, str | None], *,
 
 def put(asked: Asked, request: wire.SetPriceRequest) -> wire.SetPriceResponse:
     """Set a price."""
-    answer: wire.SetPriceResponse = _ask(asked, lambda stub: stub.SetPrice(request, timeout=asked.timeout))
+    answer: wire.SetPriceResponse = governing.ask(
+        asked, lambda stub: stub.SetPrice(request, timeout=asked.timeout), _WHAT
+    )
     return answer
 
 
@@ -161,12 +141,16 @@ def read(file: Path) -> str:
 def take_in(asked: Asked, text: str, confirm: bool) -> wire.ImportPricesResponse:
     """Import a table."""
     request = wire.ImportPricesRequest(csv=text, confirm=confirm)
-    answer: wire.ImportPricesResponse = _ask(asked, lambda stub: stub.ImportPrices(request, timeout=asked.timeout))
+    answer: wire.ImportPricesResponse = governing.ask(
+        asked, lambda stub: stub.ImportPrices(request, timeout=asked.timeout), _WHAT
+    )
     return answer
 
 
 def refresh(asked: Asked, sources: Sequence[str], clouds: Sequence[str], confirm: bool) -> wire.RefreshPricesResponse:
     """Ask for live prices."""
     request = wire.RefreshPricesRequest(sources=sources, clouds=clouds, confirm=confirm)
-    answer: wire.RefreshPricesResponse = _ask(asked, lambda stub: stub.RefreshPrices(request, timeout=asked.timeout))
+    answer: wire.RefreshPricesResponse = governing.ask(
+        asked, lambda stub: stub.RefreshPrices(request, timeout=asked.timeout), _WHAT
+    )
     return answer

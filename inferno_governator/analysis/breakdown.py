@@ -214,10 +214,3 @@ def folded(lines: Sequence[Line], limit: int) -> tuple[list[Line], list[Line]]:
     dearest = sorted(range(len(lines)), key=lambda at: (-lines[at].sums.cost_micros, at))
     kept = set(dearest[:limit])
     return [lines[at] for at in sorted(kept)], [line for at, line in enumerate(lines) if at not in kept]
-
-
-def break_down(items: Sequence[Item], by: Sequence[Dimension], where: Filters | None = None) -> list[Line]:
-    """The lines of some items; see :class:`Breakdown`."""
-    made = Breakdown(by, where)
-    made.add(items)
-    return made.lines()

@@ -23,8 +23,8 @@ _MOST_MICROS = 10**18
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """Whose spending: every field that is not empty must be equal. Idleness and overhead belong to no team, key or
-    model, so they count in budgets of the organisation and of regions alone."""
+    """Whose spending: every field that is not empty must be equal. Idleness, overhead and unused commitments belong to
+    no team, key or model, so they count in budgets of the organisation and of regions alone."""
 
     team: str = ""
     key: str = ""

@@ -44,7 +44,8 @@ def _finding(one: Standing, severity: Severity) -> Finding:
     largest = ""
     if one.largest is not None and one.spent_micros:
         scope, cost = one.largest
-        largest = f"; most of it {scope if scope.model or scope.team else 'idleness and overhead'} ({dollars(cost)})"
+        whose = scope if scope.model or scope.team or scope.key else "idleness, overhead and unused commitments"
+        largest = f"; most of it {whose} ({dollars(cost)})"
     if one.left_micros <= 0:
         ahead = " It is used up."
     elif one.runs_out_minute is not None:

@@ -52,11 +52,6 @@ class SpendBook:
             for scope, cost in self._spent.pop(at).items():
                 day[scope] = day.get(scope, 0) + cost
 
-    def forget(self, before_minute: int) -> None:
-        """Drop what began before a minute."""
-        for at in [at for at in self._spent if at < before_minute]:
-            del self._spent[at]
-
     def spent(self, scope: Scope, start_minute: int, end_minute: int) -> int:
         """Micro-dollars of a scope from one minute until before another, both at the start of an hour or day."""
         return sum(self.by_part(scope, start_minute, end_minute).values())

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
-from inferno.governance.v1 import capacity_pb2, device_pb2, forecast_pb2, report_pb2
+from inferno.governance.v1 import capacity_pb2, device_pb2, forecast_pb2, report_pb2, watch_pb2
 from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from inferno.health.v1 import health_service_pb2 as health
@@ -53,6 +53,9 @@ class FakeMesh(
     used: Sequence[device_pb2.DeviceUse] = ()
     error: InfernoError | None = None
     bill_error: InfernoError | None = None
+    alerts: Sequence[watch_pb2.Alert] = ()
+    watches: Sequence[watch_pb2.Watch] = ()
+    budgets: governance.ListBudgetsResponse = field(default_factory=governance.ListBudgetsResponse)
     capacities: Sequence[capacity_pb2.CapacityReport] = ()
     devices: Sequence[capacity_pb2.DeviceFigure] = ()
     forecasts: Sequence[forecast_pb2.Forecast] = ()
@@ -101,6 +104,22 @@ class FakeMesh(
         self._take(request, context, self.bill_error)
         for each in self.used:
             yield device_pb2.ListDeviceUseResponse(devices=[each])
+
+    def ListAlerts(self, request: governance.ListAlertsRequest, context: Any) -> governance.ListAlertsResponse:
+        self._take(request, context, self.bill_error)
+        return governance.ListAlertsResponse(alerts=self.alerts)
+
+    def ListWatches(self, request: governance.ListWatchesRequest, context: Any) -> governance.ListWatchesResponse:
+        self._take(request, context, self.bill_error)
+        return governance.ListWatchesResponse(watches=self.watches)
+
+    def ListBudgets(self, request: governance.ListBudgetsRequest, context: Any) -> governance.ListBudgetsResponse:
+        self._take(request, context, self.bill_error)
+        return self.budgets
+
+    def SetBudget(self, request: governance.SetBudgetRequest, context: Any) -> governance.SetBudgetResponse:
+        self._take(request, context)
+        return governance.SetBudgetResponse()
 
     def GetCapacity(self, request: governance.GetCapacityRequest, context: Any) -> governance.GetCapacityResponse:
         self._take(request, context, self.bill_error)

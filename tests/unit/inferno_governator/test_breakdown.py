@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_governator.analysis.breakdown import OF_WORK, Breakdown, Dimension, break_down
+from inferno_governator.analysis.breakdown import OF_WORK, Breakdown, Dimension, Filters, Line
 from inferno_governator.analysis.items import Item, Purpose
 from tests.unit.inferno_governator.items import H100, L4, MINUTE, bills, idle, item
 
 _dimensions = st.lists(st.sampled_from(Dimension), max_size=4, unique=True)
+
+
+def break_down(items: Sequence[Item], by: Sequence[Dimension], where: Filters | None = None) -> list[Line]:
+    made = Breakdown(by, where)
+    made.add(items)
+    return made.lines()
 
 
 def test_work_is_by_model_and_idleness_and_overhead_are_lines_of_their_own() -> None:
