@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlmodel import SQLModel
 
-from inferno_governator.analysis.commitments import Term
 from inferno_governator.analysis.items import Item, Purpose
 from inferno_governator.requests import BUCKETS, RequestKey, RequestPoint
-from inferno_governator.store import commitments
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.device_schema import DeviceMinute
 from inferno_governator.store.engine import Database
@@ -258,35 +256,6 @@ async def test_a_price_that_is_learnt_later_bills_the_hours_since_anew(database_
         assert lengths(await items(store)) == [1440]
         assert cost(await items(store)) == 30 * 4000
         assert {item.facts.price for item in await items(store)} == {0, PRICE.price}
-
-
-async def test_what_nodes_use_of_a_commitment_and_what_is_unused_are_its_price_in_the_books(
-    database_url: str,
-) -> None:
-    price = 60 * 4_001
-    term = Term(DAY + 10, Facts(2 * price, origin="reservation", commitment="r", committed=2 * price), places=2)
-    covered = Facts(price=price, region="eu-1", origin="reservation", commitment="r", committed=price)
-    clock = clock_at(2000)
-
-    async def unused(start: int, end: int) -> int:
-        return sum(item.cost_micros for item in await items(store, start, end) if item.purpose is Purpose.UNUSED)
-
-    async with Store(parse_database(database_url), clock) as store:
-        async with store.writing() as connection:
-            await commitments.write(connection, {"r": term})
-        sent = [replace(each, facts=covered, caller=("red", "k")) for each in an_hour("n", 0)]
-        # One comes after ten minutes, for half an hour, and another for twenty seconds.
-        await Fleet(store).send(*sent[10:40], Sent("other", 50 * 60, 20, facts=covered))
-        for _ in range(2):
-            used = 30 * 4_001 + 20 * 4_001 // 60
-            assert abs(await unused(0, 60) - (50 * 2 * 4_001 - used)) <= 1
-            for start, end in ((0, 60), (0, 3 * 1440), (12, 1440), (10, 11), (5, 40)):
-                found = await items(store, start, end)
-                lasted = end - max(start, 10)
-                assert sum(item.committed_micros for item in found) == cost(found) == lasted * 2 * 4_001
-            assert await unused(0, 7) + await unused(7, 61) + await unused(61, 1500) == await unused(0, 1500)
-            # The same from the books as from the minutes.
-            assert await store.settle()
 
 
 async def test_silence_within_a_life_is_overhead_and_between_lives_is_not_billed(database_url: str) -> None:
