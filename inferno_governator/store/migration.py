@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from inferno_governator.store import hypertables
 from inferno_governator.store.sqlite_file import APPLICATION_ID
 from inferno_runtime.errors import InvalidInput
 
@@ -39,6 +40,7 @@ def migrate(connection: Connection, database: str) -> None:
     if connection.dialect.name == "sqlite" and not found:
         connection.execute(text(f"PRAGMA application_id = {APPLICATION_ID}"))
     command.upgrade(config, "head")
+    hypertables.adopt(connection)
 
 
 def _refuse_foreign(connection: Connection, database: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Column, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inferno_governator.store import books
+from inferno_governator.store import books, hypertables
 from inferno_governator.store.alert_schema import AlertRow, AlertTold
 from inferno_governator.store.device_faults import DeviceFault
 from inferno_governator.store.device_schema import DeviceDay, DeviceHour, DeviceMinute
@@ -89,7 +89,11 @@ async def sealed(connection: AsyncConnection, horizon: Horizon) -> Horizon:
 
 
 async def forget(connection: AsyncConnection, horizon: Horizon) -> int:
-    """Delete one piece of what is old, oldest first; returns how many rows went (fewer than a piece: it is done)."""
+    """Delete one piece of what is old, oldest first; returns how many rows went (fewer than a piece: it is done). Of a
+    hypertable, all chunks that are old as a whole, and how many those were."""
+    chunks = await hypertables.drop_old(connection, horizon.table, horizon.before)
+    if chunks is not None:
+        return chunks
     column = horizon.column
     last = select(column).where(column < horizon.before).order_by(column).offset(PIECE - 1).limit(1)
     limit = (await connection.execute(last)).scalar()
