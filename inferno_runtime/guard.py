@@ -197,6 +197,7 @@ class Guard:
         facts: dict[str, object] = {
             "guard": {"pid": me, "start": start_time(me)},
             "child": {"pid": self._child, "start": self._child_start},
+            "shm_prefix": self._shm_prefix,
         }
         if self._wait_status is not None:
             # Negative: the signal that ended it.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
+
+from inferno_runtime import guard
 
 _POLL_SECONDS = 0.02
 _GUARD_SECONDS = 0.5
@@ -32,6 +36,24 @@ async def end(processes: Sequence[psutil.Process], grace: float) -> Sequence[int
     killed = _kill([each for each in processes if not _guards(each)])
     await _gone(processes, _GUARD_SECONDS if killed else 0.0)
     return [*killed, *_kill(processes)]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what guards that were killed could not: processes and shared memory of the programs whose guards wrote a
+    ``status.json`` anywhere below a folder."""
+    for file in folder.rglob("status.json"):
+        try:
+            said = json.loads(file.read_text(encoding="utf-8"))
+            prefix, pid, started = said["shm_prefix"], said["guard"]["pid"], said["guard"]["start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if not prefix or guard.alive(pid, started):
+            continue
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(prefix in word for word in process.cmdline()):
+                    process.kill()
+        guard.remove_shared_memory(prefix)
 
 
 async def _gone(processes: Sequence[psutil.Process], within: float) -> None:

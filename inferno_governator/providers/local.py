@@ -284,6 +284,7 @@ class Local:
 
     def _forget(self, place: Place) -> None:
         """Remove what is left of a node that has ended; of the last ones, the log stays."""
+        remains.sweep(place.folder)
         logs = self._terms.folder / "logs"
         logs.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

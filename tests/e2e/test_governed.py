@@ -16,7 +16,7 @@ import grpc
 import psutil
 import pytest
 
-from benchmarks.cloud import Cloud, cloud, load
+from benchmarks.cloud import Cloud, cloud, load, shared_memory
 from benchmarks.faults.view import Mesh, mesh_of
 from inferno.governance.v1 import decision_pb2, notice_pb2
 from inferno.governance.v1 import governance_service_pb2 as wire
@@ -119,6 +119,9 @@ async def test_the_governator_replaces_starts_and_stops_real_nodes_without_a_fai
         first = await governed.until(2)
         assert first == {"local-1", "local-2"} == {each["id"] for each in running.nodes}
 
+        owned = shared_memory(running.descendants())
+        assert owned
+
         # A spot machine is taken back: its successor serves before it goes.
         async with load(running.endpoint, rate=5, extra=("--seconds", "600")) as traffic:
             await governed.give_notice("local-1", 300)
@@ -159,3 +162,4 @@ async def test_the_governator_replaces_starts_and_stops_real_nodes_without_a_fai
         replayed = await asyncio.to_thread(inferno, "decisions", "replay", "--endpoint", running.endpoint)
         assert replayed.returncode == 0, replayed.stderr
     assert not list((tmp_path / "data" / "nodes").glob("local-*"))
+    assert not owned & {each.name for each in Path("/dev/shm").iterdir()}

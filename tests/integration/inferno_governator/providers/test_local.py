@@ -49,8 +49,11 @@ AGENT = """
 import os, subprocess, sys, time
 leash = os.environ[sys.argv[1]]
 hold = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
-guard = [sys.executable, "-m", "inferno_runtime.guard", "--leash-fd", leash, "--shm-prefix", sys.argv[2], "--"]
-subprocess.Popen([*guard, sys.executable, "-c", hold, "/dev/shm/" + sys.argv[2]],
+guard = [sys.executable, "-m", "inferno_runtime.guard", "--leash-fd", leash, "--shm-prefix", sys.argv[2]]
+if sys.argv[3:]:
+    os.makedirs(os.path.dirname(sys.argv[3]))
+    guard += ["--status-file", sys.argv[3]]
+subprocess.Popen([*guard, "--", sys.executable, "-c", hold, "/dev/shm/" + sys.argv[2]],
                  pass_fds=[int(leash)], start_new_session=True)
 time.sleep(600)
 """
@@ -149,6 +152,28 @@ async def test_what_a_killed_agent_leaves_running_ends_too_with_its_shared_memor
     assert "killed" in (await only(provider, MachineState.STOPPED)).why
     await provider.stop("small-1")
     assert await provider.nodes() == []
+
+
+async def test_where_every_guard_was_killed_too_the_stop_removes_the_shared_memory(
+    local: LocalWorld,
+) -> None:
+    prefix = f"local-test-{uuid.uuid4().hex[:8]}-"
+    status = str(local.folder / "small-1" / "data" / "triton" / "status.json")
+    pool = replace(local.pool, options={"command": program(AGENT, LEASH_VARIABLE, prefix, status)})
+    provider = local.provider(pool)
+    await provider.start("small-1", pool)
+    found = (await running(provider, "small-1"))["small-1"]
+    memory = Path("/dev/shm") / prefix
+    await eventually(memory.exists, 30, "the model server holds shared memory")
+    agent = psutil.Process(int(found.machine))
+    guard = agent.parent()
+    assert guard is not None
+    for each in (guard, agent, *agent.children(recursive=True)):
+        each.kill()
+    await only(provider, MachineState.STOPPED)
+    assert memory.exists()
+    await provider.stop("small-1")
+    assert not memory.exists()
 
 
 def _lives(process: psutil.Process) -> bool:
