@@ -101,7 +101,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the request path, TLS to nodes, sharing calls out, the way to a first call, telemetry, reports, scale."""
+    """Measure the request path, sharing calls out, the way to a first call, telemetry, reports, simulations, scale."""
     parts = (
         "proxy_path",
         "node_tls",
@@ -114,6 +114,8 @@ def bench(session: nox.Session) -> None:
         "anomalies",
         "cost_reports",
         "mix",
+        "simulation",
+        "spot",
         "scale",
     )
     for part in session.posargs or parts:
