@@ -117,6 +117,7 @@ def bench(session: nox.Session) -> None:
         "simulation",
         "spot",
         "scale",
+        "scaling",
     )
     for part in session.posargs or parts:
         python(session, "-m", f"benchmarks.{part}")

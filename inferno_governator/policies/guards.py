@@ -24,17 +24,6 @@ SAVING = frozenset({Reason.BUDGET, Reason.IDLE, Reason.UNDER_UTILISED, Reason.CH
 _USELESS = (NodeState.SICK, NodeState.LOST)
 
 
-def still_busy(node: NodeFacts) -> str:
-    """Why a node's machine may not be stopped yet, for whoever is about to; empty when it may.
-
-    A request counts until its last message has gone, so an open stream keeps its node. Requests on a node that can do
-    no work keep nothing: they will not end.
-    """
-    if node.running > 0 and node.state not in _USELESS:
-        return f"{node.node} still has {node.running} requests, streams included"
-    return ""
-
-
 @dataclass
 class _Look:
     """One look: what is known, and what was allowed so far."""
@@ -173,8 +162,9 @@ def _cooldown(look: _Look, proposal: Proposal, pool: PoolFacts) -> str:
 
 
 def _busy(proposal: Proposal, node: NodeFacts) -> str:
+    """A request counts until its last message has gone, so an open stream keeps its node from being idle."""
     if proposal.reason is Reason.IDLE and node.running > 0:
-        return still_busy(node)
+        return f"{node.node} still has {node.running} requests, streams included"
     return ""
 
 

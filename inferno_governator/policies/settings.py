@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pydantic
 
-from inferno_governator.decisions.fleet import ModelFacts, PoolFacts
-from inferno_runtime.errors import InvalidInput
 from inferno_runtime.settings import option
 
 _HOUR = 3600.0
@@ -140,28 +136,3 @@ class GuardSettings(pydantic.BaseModel):
                 "spent on what is older than they are; at most 3600"
             )
         return self
-
-
-def check(pools: Iterable[PoolFacts], models: Iterable[ModelFacts]) -> None:
-    """Find minimums and maximums that cannot all hold. Called once at start.
-
-    Raises:
-        InvalidInput: Two of them contradict each other; the sentence names both.
-    """
-    known = list(pools)
-    for pool in known:
-        if pool.minimum > pool.maximum:
-            raise InvalidInput(
-                f"pool {pool.pool!r} must have at least {pool.minimum} nodes and at most {pool.maximum}.",
-                reason="POOL_BOUNDS_CONTRADICT",
-                fix="Lower its minimum or raise its maximum.",
-            )
-    for model in models:
-        serving = [pool for pool in known if model.model in pool.models]
-        most = sum(pool.maximum for pool in serving)
-        if serving and model.minimum > most:
-            raise InvalidInput(
-                f"model {model.model!r} must have {model.minimum} nodes, and the pools that serve it may have {most}.",
-                reason="MODEL_MINIMUM_UNREACHABLE",
-                fix="Lower its minimum, or raise the maximum of one of them.",
-            )

