@@ -12,7 +12,11 @@ import inferno_governator.store
 STEPS = Path(inferno_governator.store.__file__).with_name("migrations")
 
 
-def test_the_steps_of_the_schema_have_one_end() -> None:
+def test_the_steps_of_the_schema_have_one_end_and_are_numbered_in_their_order() -> None:
     config = Config()
     config.set_main_option("script_location", str(STEPS))
-    assert len(ScriptDirectory.from_config(config).get_heads()) == 1
+    steps = ScriptDirectory.from_config(config)
+    assert len(steps.get_heads()) == 1
+    assert [step.revision for step in steps.walk_revisions()] == sorted(
+        (path.stem.removeprefix("step_") for path in STEPS.glob("versions/step_*.py")), reverse=True
+    )

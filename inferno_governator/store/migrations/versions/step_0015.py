@@ -1,4 +1,4 @@
-"""Bytes of what callers asked and got."""
+"""Tokens, as the models of a node count them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
-down_revision = "0016"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("request_minute", "request_hour", "request_day")
-_COUNTS = ("request_bytes", "response_bytes")
+_COUNTS = ("input_tokens", "output_tokens")
 
 
 def upgrade() -> None:
-    """Add the columns; of what is stored no bytes are known."""
-    for table in _TABLES:
-        for name in _COUNTS:
-            op.add_column(table, sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    """Add the columns; of what is stored no tokens are known."""
+    for name in _COUNTS:
+        op.add_column("model_minute", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
     """Drop them."""
-    for table in _TABLES:
-        for name in _COUNTS:
-            op.drop_column(table, name)
+    for name in _COUNTS:
+        op.drop_column("model_minute", name)

@@ -1,4 +1,4 @@
-"""The ledger of decisions."""
+"""Bytes of what callers asked and got."""
 
 from __future__ import annotations
 
@@ -6,34 +6,23 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
-down_revision = "0011"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
+_TABLES = ("request_minute", "request_hour", "request_day")
+_COUNTS = ("request_bytes", "response_bytes")
+
 
 def upgrade() -> None:
-    """Create the tables."""
-    op.create_table(
-        "ledger_entry",
-        sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False, nullable=False),
-        sa.Column("at_micros", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("decision", sa.BigInteger(), nullable=False),
-        *(sa.Column(name, sa.String(), nullable=False) for name in ("by", "content", "previous", "hash")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ledger_entry_decision", "ledger_entry", ["decision"])
-    op.create_index("ledger_entry_kind", "ledger_entry", ["kind"])
-    op.create_table(
-        "ledger_head",
-        sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False, nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.Column("hash", sa.String(), nullable=False),
-        sqlite_with_rowid=False,
-    )
+    """Add the columns; of what is stored no bytes are known."""
+    for table in _TABLES:
+        for name in _COUNTS:
+            op.add_column(table, sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
     """Drop them."""
-    op.drop_table("ledger_head")
-    op.drop_table("ledger_entry")
+    for table in _TABLES:
+        for name in _COUNTS:
+            op.drop_column(table, name)
