@@ -10,25 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inferno_governator.store import books
+from inferno_governator.store.fact_columns import COLUMNS, FIELDS
 from inferno_governator.store.schema import Node, NodeFacts, Series, table
 from inferno_governator.usage import Facts
 
 _FACTS, _NODE, _SERIES = table(NodeFacts), table(Node), table(Series)
-# Columns and fields, in the order of the fields of Facts.
-_FIELDS = {
-    "price_micros_per_hour": "price",
-    "region": "region",
-    "device": "device",
-    "gpu_count": "gpu_count",
-    "instance_type": "instance_type",
-    "spot": "spot",
-    "provider": "provider",
-    "reported_micros_per_hour": "reported",
-    "price_origin": "origin",
-    "commitment": "commitment",
-    "committed_micros_per_hour": "committed",
-}
-COLUMNS = tuple(_FIELDS)
 # Below both databases' bound of parameters.
 _CHUNK = 10_000
 
@@ -73,7 +59,7 @@ async def overwrite(connection: AsyncConnection, statements: Sequence[Statement]
             {
                 "node": each.node,
                 "effective_minute": each.minute,
-                **{column: getattr(each.facts, name) for column, name in _FIELDS.items()},
+                **{column: getattr(each.facts, name) for column, name in FIELDS.items()},
             }
             for each in statements
         ],

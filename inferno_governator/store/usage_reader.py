@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inferno_governator.analysis.cost import DeviceUse, FactsChange, Gap, ModelUse, minute_items
 from inferno_governator.analysis.items import Item
 from inferno_governator.analysis.sharing import CallerUse, shared
-from inferno_governator.store import facts
 from inferno_governator.store.device_schema import DeviceMinute
+from inferno_governator.store.fact_columns import COLUMNS
 from inferno_governator.store.schema import (
     ModelMinute,
     Node,
@@ -61,7 +61,7 @@ async def node_facts(
 ) -> dict[str, list[FactsChange]]:
     """What nodes, by their numbers, said of themselves up to a minute, oldest first; None is every node."""
     wanted = (
-        select(_NODE.c.name, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in facts.COLUMNS))
+        select(_NODE.c.name, _FACTS.c.effective_minute, *(_FACTS.c[name] for name in COLUMNS))
         .join(_NODE, _NODE.c.id == _FACTS.c.node)
         .where(_FACTS.c.effective_minute < end_minute)
         .order_by(_NODE.c.name, _FACTS.c.effective_minute)

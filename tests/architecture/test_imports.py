@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
+import grimp
 import pytest
 
 from tests.architecture import tree
@@ -35,6 +37,13 @@ def test_a_command_line_prints_its_help_and_nothing_else(module: str) -> None:
     )  # fmt: skip
     assert "Usage" in done.stdout
     assert done.stderr == ""
+
+
+def test_every_module_can_be_the_first_that_is_imported() -> None:
+    graph = grimp.build_graph(*tree.PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    # It names a circle, if there is one.
+    order = TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules})
+    assert len(list(order.static_order())) > 500
 
 
 def test_the_direction_of_imports_covers_every_package_of_the_tree() -> None:
