@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inferno_cli.main import command
-from tests.integration.inferno_governator.governators import governator_process
+from tests.integration.inferno_cli.governing import governing
 from tests.waiting import eventually_sync
 
 Ask = Callable[..., Result]
@@ -29,28 +27,12 @@ governator:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A governator process that advises; its address. The command line brings its own event loop, so this one runs in a
-    thread."""
+    """A governator process that advises; its address."""
     folder = tmp_path_factory.mktemp("decisions")
     file = folder / "inferno.yaml"
     file.write_text(SETTINGS.format(folder=folder / "nodes"), "utf-8")
-    found: list[str] = []
-    ready, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with governator_process(f"sqlite:///{folder / 'governator.db'}", "--config", str(file)) as running:
-            found.append(str(json.loads(running.facts)["address"]))
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(50), "the governator started"
-        yield found[0]
-    finally:
-        over.set()
-        thread.join()
+    with governing(f"sqlite:///{folder / 'governator.db'}", "--config", str(file)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inferno_cli.main import command
-from tests.integration.inferno_governator.governators import governator_process
+from tests.integration.inferno_cli.governing import governing
+from tests.integration.inferno_governator.governators import Governator
 from tests.integration.inferno_governator.nodes import batch
 
 Ask = Callable[..., Result]
@@ -21,31 +20,17 @@ Ask = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A governator process with a node that it cannot price; its address. The command line brings its own event loop,
-    so this one runs in a thread."""
+    """A governator process with a node that it cannot price; its address."""
     folder = tmp_path_factory.mktemp("prices")
     terms = folder / "prices.yaml"
     terms.write_text("reservations: [{name: r, count: 2, usd_per_hour: 5}]\ndiscounts: [{percent: 200}]\n", "utf-8")
-    found: list[str] = []
-    ready, over = threading.Event(), threading.Event()
+    options = ("--prices", str(terms), "--azure-prices", "http://127.0.0.1:9/prices")
 
-    async def serve() -> None:
-        database = f"sqlite:///{folder / 'governator.db'}"
-        options = ("--prices", str(terms), "--azure-prices", "http://127.0.0.1:9/prices")
-        async with governator_process(database, *options) as running:
-            await running.client.store([batch(1)])
-            found.append(str(json.loads(running.facts)["address"]))
-            ready.set()
-            await asyncio.to_thread(over.wait)
+    async def known(running: Governator) -> None:
+        await running.client.store([batch(1)])
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(50), "the governator started"
-        yield found[0]
-    finally:
-        over.set()
-        thread.join()
+    with governing(f"sqlite:///{folder / 'governator.db'}", *options, prepare=known) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """``inferno simulate`` on files without a mesh, and on what a real governator has recorded."""
 
-import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,8 @@ from inferno.governance.v1 import governance_service_pb2 as governance
 from inferno.governance.v1.capacity_pb2 import CapacityReport, CapacityStep
 from inferno.governance.v1.governance_service_pb2_grpc import GovernanceServiceStub
 from inferno_cli.main import command
-from tests.integration.inferno_governator.governators import governator_process
+from tests.integration.inferno_cli.governing import governing
+from tests.integration.inferno_governator.governators import Governator
 from tests.integration.inferno_governator.nodes import FACTS, batch
 
 SCENARIO = """\
@@ -128,34 +127,21 @@ alternatives:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A governator process in which an hour of demand and a benchmark were recorded; its address. The command line
-    brings its own event loop, so this one runs in a thread."""
-    found: list[str] = []
-    ready, over = threading.Event(), threading.Event()
+    """A governator process in which an hour of demand and a benchmark were recorded; its address."""
 
-    async def serve() -> None:
-        async with governator_process(f"sqlite:///{tmp_path_factory.mktemp('simulate') / 'g.db'}") as running:
-            now = time.time() // 60 * 60
-            sent = [batch(n + 1, at=now - 600 + 60 * n, requests=60, facts=None if n else FACTS) for n in range(10)]
-            await running.client.store(sent)
-            made = CapacityReport(
-                node_id="node-1", measured_at=Timestamp(seconds=int(now)), hardware="h", model="m", configuration="c",
-                complete=True, steps=[CapacityStep(batch=1, concurrency=4, requests=9, requests_per_second=6)],
-            )  # fmt: skip
-            stub: Any = GovernanceServiceStub(running.client.channel)
-            await stub.ReportCapacity(governance.ReportCapacityRequest(reports=[made]), timeout=60)
-            found.append(str(json.loads(running.facts)["address"]))
-            ready.set()
-            await asyncio.to_thread(over.wait)
+    async def known(running: Governator) -> None:
+        now = time.time() // 60 * 60
+        sent = [batch(n + 1, at=now - 600 + 60 * n, requests=60, facts=None if n else FACTS) for n in range(10)]
+        await running.client.store(sent)
+        made = CapacityReport(
+            node_id="node-1", measured_at=Timestamp(seconds=int(now)), hardware="h", model="m", configuration="c",
+            complete=True, steps=[CapacityStep(batch=1, concurrency=4, requests=9, requests_per_second=6)],
+        )  # fmt: skip
+        stub: Any = GovernanceServiceStub(running.client.channel)
+        await stub.ReportCapacity(governance.ReportCapacityRequest(reports=[made]), timeout=60)
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(60), "the governator started"
-        yield found[0]
-    finally:
-        over.set()
-        thread.join()
+    with governing(f"sqlite:///{tmp_path_factory.mktemp('simulate') / 'g.db'}", prepare=known) as address:
+        yield address
 
 
 def test_demand_of_the_mesh_is_replayed_there_on_its_nodes_grids_and_offers(folder: Path, endpoint: str) -> None:
