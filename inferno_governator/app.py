@@ -1,14 +1,14 @@
 """The governator's composition root: builds the stages in flow order and owns their lifetimes.
 
-Order of the end: streams are told and settle what they have handed in; the gRPC server stops; the intake commits the
-rest of streams that broke off; the store closes.
+Order of the end: what looks and decides ends at once, and with it calls of providers; streams are told and settle what
+they have handed in; the gRPC server stops; the intake commits the rest of streams that broke off; the store closes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -122,12 +122,9 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                     await stop.wait()
                     _LOG.info("governator stopping", reason=stop.reason)
                     notify.stopping()
+                    _end(looping)
             finally:
-                for task in looping:
-                    # The group has cancelled it when another has failed. A second time would reach SQLAlchemy while it
-                    # closes the connection that the first time broke off, and its thread would wait for ever.
-                    if not task.cancelling():
-                        task.cancel()
+                _end(looping)
                 intake.close()
             try:
                 async with asyncio.timeout(_LAST_SECONDS):
@@ -135,6 +132,14 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
             except TimeoutError:
                 # Nobody was told that it is stored: the nodes send it again.
                 _LOG.warning("some telemetry that had arrived was not stored in time")
+
+
+def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        # Who cancels a second time reaches SQLAlchemy while it closes the connection that the first time broke off, and
+        # its thread waits for ever.
+        if not task.cancelling():
+            task.cancel()
 
 
 def _prices(settings: GovernatorSettings, store: Store, clock: Clock) -> PriceKeeper:

@@ -56,16 +56,17 @@ class Cycle:
 
     async def run(self, every: float) -> None:
         """Tick, for ever; a tick that fails is written down, and the next one goes on."""
-        while True:
-            try:
-                await self.tick()
-                self._failure = ""
-            except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is looked at again
-                await self._failed(error)
-            await self._clock.sleep(every)
+        async with self._enactor.calls:
+            while True:
+                try:
+                    await self.tick()
+                    self._failure = ""
+                except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is looked at again
+                    await self._failed(error)
+                await self._clock.sleep(every)
 
     async def tick(self) -> Record:
-        """Once.
+        """Once; the enactor's calls have been entered.
 
         Raises:
             Unavailable: The store cannot be used now.

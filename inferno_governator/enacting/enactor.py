@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from inferno_governator.decisions.book import DecisionBook
 from inferno_governator.decisions.fleet import FleetFacts, NodeState
 from inferno_governator.decisions.history import Outcome
 from inferno_governator.decisions.intent import Intent
 from inferno_governator.decisions.proposal import Verb
+from inferno_governator.enacting.calls import Calls
 from inferno_governator.enacting.drains import Drains, Wish
 from inferno_governator.enacting.steps import SETTLE, Do, Seen, Step, Terms, next_step
 from inferno_governator.enacting.validity import invalid
@@ -37,7 +39,8 @@ class Listing:
 
 
 class Enactor:
-    """Carries out what lies in the book, through the providers by name. ``settle`` is that of :class:`Terms`."""
+    """Carries out what lies in the book, through the providers by name. ``settle`` is that of :class:`Terms`; what
+    takes time goes on in ``calls``, which whoever lets it act has entered."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Enactor:
         self._drains = drains
         self._clock = clock
         self._settle = settle
+        self.calls = Calls()
         # Since when this process has seen an intent as it is, by a clock that does not jump.
         self._since: dict[tuple[int, Outcome, int, bool], float] = {}
 
@@ -76,20 +80,26 @@ class Enactor:
         return Listing(machines, frozenset(pools))
 
     async def act(self, facts: FleetFacts, listing: Listing) -> None:
-        """One step of every intent that is under way.
+        """One step of every intent that is under way, except those that a provider is being asked for.
 
         Raises:
             Unavailable: The store cannot be used now; nothing more is done.
+            Exception: What broke a call off since the last time; the others go on.
         """
+        # Before the intents are read: what a call writes after this is not known here, and waits for the next look.
+        busy = self.calls.intents
         intents = await self._book.under_way()
         self._forget({_seen_as(each) for each in intents})
         self._wish(intents)
         for intent in intents:
+            if intent.number in busy:
+                continue
             seen = self._see(intent, facts, listing)
             step = next_step(intent, seen, self._terms(intent))
             if step.do is not Do.WAIT:
                 await self._do(intent, step)
         self._wish(await self._book.under_way())
+        self.calls.raise_failure()
 
     async def _do(self, intent: Intent, step: Step) -> None:
         pool = self._pools.get(intent.pool)
@@ -98,7 +108,7 @@ class Enactor:
         elif pool is None:
             await self._end(intent, Outcome.WITHDRAWN, f"There is no pool {intent.pool} any more.")
         elif intent.rehearsed:
-            await self._rehearse(intent, pool)
+            self.calls.begin(intent.number, partial(self._rehearse, intent, pool))
         elif step.do is Do.DRAIN:
             await self._write(intent, replace(intent, outcome=Outcome.DRAINING, sentence=step.sentence))
         elif step.do is Do.CALLED:
@@ -115,8 +125,10 @@ class Enactor:
             sentence=f"Asking {pool.provider} to {intent.verb.value} it.",
         )
         written = await self._write(intent, calling)
-        if written is None:
-            return
+        if written is not None:
+            self.calls.begin(intent.number, partial(self._ask, written, pool))
+
+    async def _ask(self, intent: Intent, pool: Pool) -> None:
         provider = self._providers[pool.provider]
         try:
             async with asyncio.timeout(_CALL_SECONDS):
@@ -125,10 +137,10 @@ class Enactor:
                 else:
                     await provider.stop(intent.node)
         except (InfernoError, TimeoutError) as error:
-            await self._refused(written, error)
+            await self._refused(intent, error)
         else:
             said = f"{pool.provider} has accepted it."
-            await self._write(written, replace(written, outcome=Outcome.CALLED, sentence=said))
+            await self._write(intent, replace(intent, outcome=Outcome.CALLED, sentence=said))
 
     async def _refused(self, intent: Intent, error: InfernoError | TimeoutError) -> None:
         said = error.sentence() if isinstance(error, InfernoError) else f"No answer within {_CALL_SECONDS:g} s."

@@ -21,6 +21,7 @@ from inferno_governator.decisions.intent import Intent
 from inferno_governator.decisions.mode import Mode, ModeKeeper
 from inferno_governator.decisions.outlook import Outlook
 from inferno_governator.decisions.proposal import Proposal, Reason, Verb
+from inferno_governator.decisions.record import Record
 from inferno_governator.enacting.drains import Drains
 from inferno_governator.enacting.enactor import Enactor, Listing
 from inferno_governator.forecast.keeper import ForecastKeeper
@@ -38,6 +39,7 @@ from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Unavailable
+from tests.waiting import eventually
 
 MICROS = 1_000_000
 
@@ -82,10 +84,10 @@ class World:
         prices = PriceKeeper(store, clock, Rules())
         forecasts = ForecastKeeper(store, clock, ForecastSettings())
         self.outlook = Outlook(store, clock, self.pools, prices, budgets, watcher, self.book, forecasts)
-        enactor = Enactor(self.book, self.pools, {"cloud": self.cloud}, self.drains, clock)
+        self.enactor = Enactor(self.book, self.pools, {"cloud": self.cloud}, self.drains, clock)
         self.cycle = Cycle(
             self.book,
-            enactor,
+            self.enactor,
             self.modes,
             self.pools,
             DecidingSettings(),
@@ -93,6 +95,13 @@ class World:
             self.outlook.measure,
             clock,
         )
+
+    async def tick(self) -> Record:
+        """One tick, and what providers were asked for in it."""
+        async with self.enactor.calls:
+            record = await self.cycle.tick()
+            await eventually(lambda: not self.enactor.calls.intents, 60, "the provider has answered")
+        return record
 
     async def look(self, listing: Listing, intents: list[Intent]) -> FleetFacts:
         if self.blind:
@@ -123,7 +132,7 @@ async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
 async def test_who_observes_writes_each_finding_once_and_does_nothing(store: Store, clock: ManualClock) -> None:
     world = World(store, clock)
     for _ in range(3):
-        found = await world.cycle.tick()
+        found = await world.tick()
         await clock.advance(10)
     assert found.fired == "below_minimum"
     assert await world.kinds() == [Kind.MODE, Kind.DECISION]
@@ -134,13 +143,13 @@ async def test_who_advises_waits_for_an_approval(store: Store, clock: ManualCloc
     world = World(store, clock)
     await world.modes.set(Mode.ADVISE, "operator ada", "try it")
     for _ in range(3):
-        await world.cycle.tick()
+        await world.tick()
         await clock.advance(10)
     (waiting,) = await world.book.under_way()
     assert waiting.waits
     assert world.cloud.machines == {}
     await world.book.approve([waiting], "operator ada")
-    await world.cycle.tick()
+    await world.tick()
     assert list(world.cloud.machines) == [waiting.node]
 
 
@@ -148,18 +157,18 @@ async def test_who_acts_starts_what_is_missing_once_and_sees_it_serve(store: Sto
     world = World(store, clock)
     await world.modes.set(Mode.ACT, "operator ada", "")
     for _ in range(4):
-        await world.cycle.tick()
+        await world.tick()
         await clock.advance(10)
     (node,) = world.cloud.machines
     (intent,) = await world.book.under_way()
     assert (intent.node, intent.outcome) == (node, Outcome.CALLED)
     await world.heard(node)
-    seen = await world.cycle.tick()
+    seen = await world.tick()
     assert [(each.state, each.ours, each.pool) for each in seen.facts.nodes] == [(NodeState.SERVING, True, "small")]
     assert await world.book.under_way() == []
     await clock.advance(4000)
     await world.heard(node)
-    await world.cycle.tick()
+    await world.tick()
     assert Kind.SAVING in await world.kinds()
     assert (await world.book.verify()).damage is None
 
@@ -170,7 +179,7 @@ async def test_every_decision_is_made_again_from_the_ledger(store: Store, clock:
     for requests in (0, 5, 900, 900, 900, 3):
         for node in world.cloud.machines:
             await world.heard(node, requests)
-        await world.cycle.tick()
+        await world.tick()
         await clock.advance(10)
     decisions = await world.book.entries(kinds=[Kind.DECISION])
     assert decisions
@@ -181,7 +190,7 @@ async def test_a_pool_that_does_not_act_is_rehearsed_once(store: Store, clock: M
     world = World(store, clock, act=False)
     await world.modes.set(Mode.ACT, "operator ada", "")
     for _ in range(4):
-        await world.cycle.tick()
+        await world.tick()
         await clock.advance(10)
     assert world.cloud.machines == {}
     assert await world.kinds() == [Kind.MODE, Kind.DECISION, Kind.OUTCOME]
@@ -206,7 +215,7 @@ async def test_while_a_provider_is_away_nothing_is_asked_of_it(store: Store, clo
     await world.modes.set(Mode.ACT, "operator ada", "")
     world.cloud.away = True
     for _ in range(3):
-        await world.cycle.tick()
+        await world.tick()
         await clock.advance(10)
     assert world.cloud.machines == {}
 

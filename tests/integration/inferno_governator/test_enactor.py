@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
 from inferno_runtime.clock import ManualClock
 from inferno_runtime.errors import Denied, Exhausted, InfernoError, Unavailable
+from tests.waiting import eventually
 
 POOL = Pool("small", "cloud", ("m",), maximum=5, act=True)
 FACTS = PoolFacts("small", "cloud", ("m",), 1_000_000, 60.0, maximum=5)
@@ -41,7 +43,9 @@ class Cloud:
     name: str = "cloud"
     late: float = 0.0
     dies: str = ""
-    refuses: InfernoError | None = None
+    refuses: Exception | None = None
+    # Until it is set, calls take as long as they like.
+    answers: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     born: dict[str, float] = field(default_factory=dict)
@@ -51,6 +55,8 @@ class Cloud:
 
     async def start(self, node: str, pool: Pool) -> None:
         self._die("before")
+        if self.answers:
+            await self.answers.wait()
         if self.refuses:
             raise self.refuses
         self.starts.append(node)
@@ -120,9 +126,11 @@ class Life:
     async def tick(self) -> None:
         """One tick; whoever is killed in it begins anew."""
         try:
-            listing = await self.enactor.listing()
-            await self.enactor.act(facts(listing.machines), listing)
-        except Killed:
+            async with self.enactor.calls:
+                listing = await self.enactor.listing()
+                await self.enactor.act(facts(listing.machines), listing)
+                await eventually(lambda: not self.enactor.calls.intents, 60, "the provider has answered")
+        except* Killed:
             self.deaths += 1
             self.begin()
         await self.clock.advance(1.0)
@@ -222,6 +230,59 @@ async def test_a_refusal_is_told_and_nothing_started(store: Store, error: Infern
     assert ended.outcome is outcome
     assert life.cloud.starts == []
     assert ended.calls == (3 if error.temporary and not isinstance(error, Exhausted) else 1)
+
+
+async def test_a_call_that_takes_long_is_made_once_and_holds_nothing_up(store: Store) -> None:
+    clock = ManualClock()
+    life = Life(store, clock, Cloud(clock, answers=asyncio.Event()))
+    assert life.cloud.answers is not None
+    slow = await life.decide(START)
+    async with life.enactor.calls:
+        for _ in range(5):
+            listing = await life.enactor.listing()
+            await life.enactor.act(facts(listing.machines), listing)
+            await clock.advance(30.0)
+            assert life.enactor.calls.intents == {slow.number}
+        await life.book.decide(Draft(Kind.DECISION, {}, None), [START], waits=False, real=[])
+        await life.enactor.act(facts({}), listing)
+
+        async def rehearsed() -> bool:
+            return [each.number for each in await life.book.under_way()] == [slow.number]
+
+        await eventually(rehearsed, 60, "another intent has ended meanwhile")
+        life.cloud.answers.set()
+        await eventually(lambda: not life.enactor.calls.intents, 60, "the provider has answered")
+    assert life.cloud.starts == [slow.node]
+    assert (await life.run()).calls == 1
+
+
+async def test_a_call_that_a_shutdown_breaks_off_is_settled_in_the_next_life(store: Store) -> None:
+    clock = ManualClock()
+    life = Life(store, clock, Cloud(clock, answers=asyncio.Event()))
+    intent = await life.decide(START)
+    async with life.enactor.calls:
+        listing = await life.enactor.listing()
+        await life.enactor.act(facts(listing.machines), listing)
+    assert life.enactor.calls.intents == set()
+    life.cloud.answers = None
+    life.begin()
+    ended = await life.run()
+    assert (ended.outcome, ended.calls, life.cloud.starts) == (Outcome.DONE, 2, [intent.node])
+
+
+async def test_a_call_that_breaks_is_told_once_and_ends_nothing_else(store: Store) -> None:
+    clock = ManualClock()
+    life = Life(store, clock, Cloud(clock, answers=asyncio.Event(), refuses=ValueError("an odd answer")))
+    assert life.cloud.answers is not None
+    await life.decide(START)
+    async with life.enactor.calls:
+        listing = await life.enactor.listing()
+        await life.enactor.act(facts({}), listing)
+        life.cloud.answers.set()
+        await eventually(lambda: not life.enactor.calls.intents, 60, "the provider has answered")
+        with pytest.raises(ValueError, match="an odd answer"):
+            await life.enactor.act(facts({}), listing)
+        await life.enactor.act(facts({}), listing)
 
 
 async def test_a_node_that_does_not_become_empty_stays(store: Store) -> None:
