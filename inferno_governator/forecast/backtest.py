@@ -76,7 +76,8 @@ def choose(series: Series, steps: int, settings: ForecastSettings, among: Iterab
 
 
 def ahead(series: Series, now: float, boot_seconds: float, settings: ForecastSettings, choice: Choice) -> float:
-    """The rate that demand stays under in the share of cases that was asked for, when a node started now serves.
+    """The rate that demand is expected to stay under when a node that is started now serves: each bound that it is the
+    lowest of holds in the share of cases that was asked for.
 
     Args:
         series: As for :func:`choose`.
@@ -86,9 +87,8 @@ def ahead(series: Series, now: float, boot_seconds: float, settings: ForecastSet
         choice: What the gate chose.
     """
     if choice.candidate is LAST or len(series) < choice.candidate.least:
-        return now * growth(
-            series, boot_seconds / settings.stretch_seconds, settings.quantile, settings.growth_stretches
-        )
+        ahead = boot_seconds / settings.stretch_seconds
+        return growth(series, ahead, settings.quantile, settings.growth_stretches).of(now)
     point = choice.candidate.ahead(series, steps(boot_seconds, settings.stretch_seconds))
     return point * quantile_of(choice.ratios, settings.quantile)
 

@@ -38,7 +38,7 @@ class Forecast:
 
     Attributes:
         rate: Over the last minutes, requests a second.
-        expected: What demand stays under in the share of cases that is asked for, when a node started now serves.
+        expected: What demand is expected to stay under when a node that is started now serves (:func:`backtest.ahead`).
         boot_seconds: How far ahead that is.
         quantile: The share.
         recent: Rates by the minute, as :class:`inferno_governator.decisions.fleet.ModelFacts` has them.

@@ -13,7 +13,10 @@ class ForecastSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     quantile: float = option(
-        0.75, gt=0, lt=1, help="Share of times in which demand should stay under what is forecast."
+        0.9,
+        gt=0,
+        lt=1,
+        help="Share of times in which demand should stay under each bound that a forecast is the lowest of.",
     )
     stretch_seconds: float = option(600.0, gt=0, help="Seconds of a stretch.")
     growth_stretches: int = option(144, ge=12, help="Stretches over which the growth of demand is looked at.")

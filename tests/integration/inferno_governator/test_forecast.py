@@ -95,7 +95,7 @@ async def test_forecasts_are_told_of_what_pools_serve(sqlite_url: str, socket_di
         stub: Any = GovernanceServiceStub(client.channel)
         answer = await stub.ListForecasts(wire.ListForecastsRequest(), timeout=60)
         (told,) = answer.forecasts
-        assert (told.model, told.rate, told.expected, told.quantile, told.boot_seconds) == ("m", 0, 0, 0.75, 90)
+        assert (told.model, told.rate, told.expected, told.quantile, told.boot_seconds) == ("m", 0, 0, 0.9, 90)
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await stub.ListForecasts(wire.ListForecastsRequest(model="other"), timeout=60)
         assert failed.value.code() is grpc.StatusCode.NOT_FOUND

@@ -18,14 +18,17 @@ from hypothesis import strategies as st
 from inferno_governator.decisions.fleet import FleetFacts, ModelFacts, NodeFacts, NodeState
 from inferno_governator.decisions.history import Action
 from inferno_governator.decisions.proposal import Verb
-from inferno_governator.forecast.growth import growth
+from inferno_governator.forecast import backtest
+from inferno_governator.forecast.candidates import candidates
+from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.policies import idle, objective_at_risk, under_utilised
 from inferno_governator.policies.deciding import DecidingSettings, decide
-from inferno_governator.policies.settings import CalmSettings, FillSettings, RiskSettings
+from inferno_governator.policies.settings import CalmSettings, FillSettings, PolicySettings, RiskSettings
 from tests.unit.inferno_governator.fleets import AGES, POOL, node
 
 TICK = 60.0
 EXACT, RISK, CALM = FillSettings(target=1.0, tolerance=0.0), RiskSettings(), CalmSettings(least_seconds=0)
+FORECAST, DEFAULTS = ForecastSettings(), DecidingSettings()
 
 
 def paid(demand: Sequence[int], boot: int) -> int:
@@ -120,35 +123,46 @@ def test_a_single_node_that_is_idle_by_itself_has_the_same_bound(demand: list[in
     assert cost <= 2 * clairvoyant(demand, boot)
 
 
-def actions(mean: float, nodes: int, seed: int, *, foreseen: bool = False, noise: float = 0.1) -> list[Verb]:
-    """What is done in 24 h of a rate that trembles around a mean from minute to minute; starts take ten minutes.
-
-    ``foreseen``: with the governator's own forecast, from the stretches of the day before and of those that have ended.
-    """
+def trembling(mean: float, seed: int, days: int, *, minutes: int = 1, noise: float = 0.1) -> list[float]:
+    """Rates by the minute that tremble around a mean, anew every so many minutes."""
     chance = random.Random(seed)
+    levels = (mean * chance.uniform(1 - noise, 1 + noise) for _ in range(days * 1440 // minutes))
+    return [level for level in levels for _ in range(minutes)]
+
+
+def expecting(minutes: Sequence[float], days: int) -> list[float]:
+    """What the governator forecasts at each minute after the first days, as its keeper does: the gate chooses once."""
+    stretches = np.array(minutes).reshape(-1, 10).mean(axis=1)
+    # Theta would take too long here; its forecasts are smooth.
+    among = [each for each in candidates(600) if each.name != "theta"]
+    choice = backtest.choose(stretches[: days * 144], 1, FORECAST, among)
+    found = []
+    for minute in range(days * 1440, len(minutes)):
+        now = sum(minutes[minute - 2 : minute + 1]) / 3
+        found.append(backtest.ahead(stretches[: minute // 10], now, POOL.boot_seconds, FORECAST, choice))
+    return found
+
+
+def actions(
+    rates: Sequence[float], nodes: int, foreseen: Sequence[float] = (), settings: DecidingSettings = DEFAULTS
+) -> list[Verb]:
+    """What is done while demand has these rates, minute by minute; starts take ten minutes. Without ``foreseen`` each
+    forecast is the rate itself."""
     fleet = [node(f"n{number:04}", since=-1e6) for number in range(nodes)]
     pool = replace(POOL, maximum=1000)
+    mean = sum(rates) / len(rates)
     recent = [(-60.0 * minute, mean) for minute in range(30, -1, -1)]
     history: list[Action] = []
     done = []
-    grows = 1.0
-    minutes = [mean * chance.uniform(1 - noise, 1 + noise) for _ in range(24 * 60)]
-    for minute in range(24 * 60):
+    for minute, rate in enumerate(rates):
         at = minute * 60.0
-        rate = mean * chance.uniform(1 - noise, 1 + noise)
         recent = [*recent[1:], (at, rate)]
-        minutes.append(rate)
-        if foreseen and minute % 10 == 0:
-            stretches = np.array(minutes[: len(minutes) // 10 * 10]).reshape(-1, 10).mean(axis=1)
-            grows = growth(stretches, 1, 0.75, 144)
-        forecast = sum(minutes[-3:]) / 3 * grows if foreseen else rate
+        forecast = max(rate, foreseen[minute] if foreseen else 0.0)
         fleet = [
             replace(each, state=NodeState.SERVING) if at - each.since >= pool.boot_seconds else each for each in fleet
         ]
-        facts = FleetFacts(
-            at, tuple(fleet), (ModelFacts("m", rate, max(rate, forecast), recent=tuple(recent)),), (pool,), AGES
-        )
-        for each in decide(facts, DecidingSettings(), history):
+        facts = FleetFacts(at, tuple(fleet), (ModelFacts("m", rate, forecast, recent=tuple(recent)),), (pool,), AGES)
+        for each in decide(facts, settings, history):
             if each.allowed:
                 done.append(each.proposal.verb)
                 if each.proposal.verb is Verb.START:
@@ -162,9 +176,9 @@ def actions(mean: float, nodes: int, seed: int, *, foreseen: bool = False, noise
 @pytest.mark.parametrize("nodes", [1, 3, 20])
 def test_noise_of_ten_percent_around_the_target_for_a_day_causes_no_action(nodes: int, seed: int) -> None:
     # At the mean, this many nodes are filled exactly to the target; with one more, they would be without it.
-    mean = nodes * 10.0 * FillSettings().target
-    assert actions(mean, nodes, seed) == []
-    assert actions(mean, nodes + 1, seed) == []
+    rates = trembling(nodes * 10.0 * FillSettings().target, seed, 1)
+    assert actions(rates, nodes) == []
+    assert actions(rates, nodes + 1) == []
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9, 0.98])
@@ -172,13 +186,20 @@ def test_noise_of_ten_percent_around_any_level_never_starts_what_it_stops(share:
     for nodes in (2, 11):
         upper = nodes * 10.0 * FillSettings().upper
         lower = (nodes - 1) * 10.0 * FillSettings().lower
-        done = actions(lower + share * (upper - lower), nodes, seed=nodes)
+        done = actions(trembling(lower + share * (upper - lower), nodes, 1), nodes)
         assert len(set(done)) <= 1, done
         assert len(done) <= 3
 
 
-@pytest.mark.parametrize("nodes", [1, 3, 20])
-def test_what_noise_makes_of_the_forecast_starts_one_node_a_day_at_most_and_stops_none(nodes: int) -> None:
-    mean = nodes * 10.0 * FillSettings().target
-    assert actions(mean, nodes, seed=4, foreseen=True) in ([], [Verb.START])
-    assert actions(mean, nodes + 1, seed=4, foreseen=True) == []
+@pytest.mark.parametrize("target", [0.6, 0.9])
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_nor_does_what_the_forecast_makes_of_noise_start_or_stop_a_node(target: float, every: int, seed: int) -> None:
+    settings = DecidingSettings(policies=PolicySettings(fill=FillSettings(target=target)))
+    shape = trembling(1.0, seed, 4, minutes=every)
+    foreseen = expecting(shape, 3)
+    for nodes in (1, 3, 20):
+        mean = nodes * 10.0 * target
+        rates, forecasts = [mean * each for each in shape[3 * 1440 :]], [mean * each for each in foreseen]
+        assert actions(rates, nodes, forecasts, settings) == []
+        assert actions(rates, nodes + 1, forecasts, settings) == []

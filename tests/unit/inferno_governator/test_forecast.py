@@ -7,6 +7,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inferno_governator.forecast import backtest, demand
 from inferno_governator.forecast.candidates import LAST, Candidate, Series, candidates
@@ -36,23 +38,38 @@ def walk(count: int, seed: int = 1) -> Series:
 
 def test_growth_is_the_quantile_of_what_demand_grew_by() -> None:
     series = np.array([100.0, 110.0] * 40)
-    assert growth(series, 1, 0.9, 144) == pytest.approx(1.1)
-    assert growth(series, 2, 0.9, 144) == pytest.approx(1.0)
+    assert growth(series, 1, 0.9, 144).last == pytest.approx(1.1)
+    assert growth(series, 2, 0.9, 144).last == pytest.approx(1.0)
+    # It never went above the highest of before.
+    assert growth(series, 1, 0.9, 144).of(100.0) == pytest.approx(110.0)
+    assert growth(series, 1, 0.9, 144).of(110.0) == pytest.approx(110.0)
     # Between whole stretches growth is steady, and a node that serves at once meets what is.
-    assert growth(np.array([100.0 * 1.21**step for step in range(40)]), 0.5, 0.5, 144) == pytest.approx(1.1)
-    assert growth(series, 0, 0.9, 144) == 1.0
+    rising = growth(np.array([100.0 * 1.21**step for step in range(40)]), 0.5, 0.5, 144)
+    assert (rising.last, rising.highest) == pytest.approx((1.1, 1.1))
+    assert growth(series, 0, 0.9, 144).of(110.0) == 110.0
 
 
 def test_with_little_history_demand_is_taken_to_grow() -> None:
-    assert growth(np.array([5.0, 5.0]), 1, 0.75, 144) == pytest.approx(1.2)
-    assert growth(np.zeros(0), 2, 0.75, 144) == pytest.approx(1.2)
-    assert growth(np.zeros(200), 1, 0.75, 144) == pytest.approx(1.2)
+    for series in (np.array([5.0, 5.0]), np.zeros(0), np.zeros(200)):
+        assert growth(series, 1, 0.75, 144).of(5.0) == pytest.approx(6.0)
+        assert growth(series, 2.5, 0.75, 144).of(5.0) == pytest.approx(6.0)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**31), st.sampled_from([0.6, 0.75, 0.9, 0.95]), st.sampled_from([1.0, 1.5, 3.0]))
+def test_values_in_any_order_promise_nothing_above_the_highest_of_the_last(
+    seed: int, quantile: float, ahead: float
+) -> None:
+    # Not one shape of noise: even, with long tails, and of two values only.
+    chance = np.random.default_rng(seed)
+    for values in (chance.uniform(90, 110, 400), chance.lognormal(4, 1, 400), chance.choice([50.0, 200.0], 400)):
+        assert growth(values, ahead, quantile, 288).highest <= 1.05
 
 
 def test_the_quantile_covers_what_it_claims_on_what_it_has_not_seen() -> None:
     series = walk(6)
     covered = [
-        series[origin + 2] <= series[origin] * growth(series[: origin + 1], 2, 0.75, 288)
+        series[origin + 2] <= series[origin] * growth(series[: origin + 1], 2, 0.75, 288).last
         for origin in range(300, len(series) - 2)
     ]
     assert 0.70 <= sum(covered) / len(covered) <= 0.80
