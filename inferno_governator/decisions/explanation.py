@@ -49,9 +49,12 @@ def _later(about: Sequence[Entry]) -> Iterable[str]:
         elif each.kind is Kind.SAVING:
             saved, expected = _dollars(said["saved_micros"]), _dollars(said["forecast_micros_per_hour"])
             before, after = _dollars(said["billed_hour_before_micros"]), _dollars(said["billed_hour_after_micros"])
+            # Entries of earlier versions do not say it.
+            covered = said.get("committed_hour_before_micros", 0)
+            paid_anyway = f" ({_dollars(covered)} of a commitment, which is paid anyway)" if covered else ""
             yield (
-                f"{_moment(each.at_micros)}: {said['node']} was billed {before} in the hour before and {after} in the "
-                f"hour after: {saved} saved, {expected} expected."
+                f"{_moment(each.at_micros)}: {said['node']} was billed {before} in the hour before{paid_anyway} and "
+                f"{after} in the hour after: {saved} saved, {expected} expected."
             )
 
 

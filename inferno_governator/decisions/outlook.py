@@ -91,13 +91,18 @@ class Outlook:
         return await self._forecasts.expecting(fleet_facts(heard))
 
     async def measure(self) -> None:
-        """Write of each action that ended an hour ago what it saved, by what its node was billed before and after, and
-        what the nodes cost that were started in its pool meanwhile."""
+        """Write of each action that ended an hour ago what it saved, by what its own node was billed in the hour before
+        it began and in the hour after it ended.
+
+        What used up a commitment is not saved: it is paid for with the node and without. A start saves less than
+        nothing, and is an action of its own, so what all actions have saved adds up. Not seen is what another node
+        saves that uses the commitment afterwards, and how the load of other nodes changes.
+        """
         before = int((self._clock.wall() - _MEASURED_AFTER) * _MICROS)
         for each in await self._book.unmeasured(before):
             begun, ended = each.begun_micros // (60 * _MICROS), each.ended_micros // (60 * _MICROS) + 1
-            cost = await self._cost(begun - 60, begun, each.node)
-            after = await self._cost(ended, ended + 60, each.node)
+            cost, covered = await self._cost(begun - 60, begun, each.node)
+            after, covered_after = await self._cost(ended, ended + 60, each.node)
             await self._book.measured(
                 each,
                 {
@@ -106,16 +111,20 @@ class Outlook:
                     "forecast_micros_per_hour": each.saves_micros_per_hour,
                     "billed_hour_before_micros": cost,
                     "billed_hour_after_micros": after,
-                    "saved_micros": cost - after,
+                    "committed_hour_before_micros": covered,
+                    "committed_hour_after_micros": covered_after,
+                    "saved_micros": (cost - covered) - (after - covered_after),
                 },
             )
 
-    async def _cost(self, start: int, end: int, node: str) -> int:
-        total = 0
+    async def _cost(self, start: int, end: int, node: str) -> tuple[int, int]:
+        """What a node was billed from one minute until before another, and what of that used up a commitment."""
+        total = committed = 0
         async with self._store.moment() as moment:
             async for chunk in moment.items(start, end):
                 total += sum(item.cost_micros for item in chunk if item.node == node)
-        return total
+                committed += sum(item.committed_micros for item in chunk if item.node == node)
+        return total, committed
 
     def _price(self, pool: Pool) -> PoolPrice:
         micros, why = pricing.price(pool, self._prices.minute(), self._prices.book, self._prices.overlay)

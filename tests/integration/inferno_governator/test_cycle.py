@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from inferno_governator.budgets.keeper import BudgetKeeper
 from inferno_governator.cycle import Cycle
 from inferno_governator.decisions import record
 from inferno_governator.decisions.book import DecisionBook
-from inferno_governator.decisions.entry import Kind
+from inferno_governator.decisions.entry import Draft, Kind
 from inferno_governator.decisions.fleet import FleetFacts, NodeState
 from inferno_governator.decisions.history import Outcome
 from inferno_governator.decisions.intent import Intent
@@ -108,10 +109,10 @@ class World:
             raise ValueError("a figure is odd")
         return await self.outlook.look(listing, intents)
 
-    async def heard(self, node: str, requests: int = 0) -> None:
+    async def heard(self, node: str, requests: int = 0, facts: Facts | None = None) -> None:
         now = int(self.clock.wall() * MICROS)
         point = (now, MICROS, requests, 0, requests, requests, requests * 1000, 0, requests * 1000, 0)
-        batch = Batch(StreamKey(node, 1), now, {SeriesKey("model", "m", "1"): [point]}, {}, 1, Facts(5))
+        batch = Batch(StreamKey(node, 1), now, {SeriesKey("model", "m", "1"): [point]}, {}, 1, facts or Facts(5))
         await self.store.commit([batch])
 
     async def kinds(self) -> list[Kind]:
@@ -171,6 +172,24 @@ async def test_who_acts_starts_what_is_missing_once_and_sees_it_serve(store: Sto
     await world.tick()
     assert Kind.SAVING in await world.kinds()
     assert (await world.book.verify()).damage is None
+
+
+async def test_what_a_commitment_has_paid_for_is_not_saved_by_a_stop(store: Store, clock: ManualClock) -> None:
+    world = World(store, clock)
+    await clock.advance(7200)
+    covered = Facts(3600 * 1000, origin="reservation", commitment="r", committed=3600 * 400)
+    await world.heard("old", facts=covered)
+    await clock.advance(600)
+    stop = Proposal(Verb.STOP, "small", Reason.IDLE, "It has nothing to do.", node="old", saves_micros_per_hour=600)
+    _, (intent,) = await world.book.decide(Draft(Kind.DECISION, {}, None), [stop], waits=False, real=["small"])
+    ended = replace(intent, outcome=Outcome.DONE, ended_micros=int(clock.wall() * MICROS))
+    await world.book.advance(intent, ended)
+    await clock.advance(4000)
+    await world.outlook.measure()
+    (entry,) = await world.book.entries(kinds=[Kind.SAVING])
+    said = json.loads(entry.content)
+    figures = ("billed_hour_before_micros", "committed_hour_before_micros", "billed_hour_after_micros", "saved_micros")
+    assert [said[name] for name in figures] == [1000, 400, 0, 600]
 
 
 async def test_every_decision_is_made_again_from_the_ledger(store: Store, clock: ManualClock) -> None:
