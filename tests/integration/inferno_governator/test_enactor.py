@@ -103,6 +103,13 @@ async def store(sqlite_url: str) -> AsyncIterator[Store]:
         yield store
 
 
+@pytest.fixture
+async def each_store(database_url: str) -> AsyncIterator[Store]:
+    """In each database in turn."""
+    async with Store(parse_database(database_url), ManualClock()) as store:
+        yield store
+
+
 class Life:
     """A governator's life after life, over one store, one cloud and one proxy."""
 
@@ -198,10 +205,13 @@ async def test_a_stop_is_one_call_after_the_drain_wherever_the_governator_is_kil
     assert life.cloud.stops == ["small-old"]
 
 
-async def test_a_hundred_deaths_start_one_machine(store: Store) -> None:
+@pytest.mark.parametrize("proposal", [START, STOP])
+async def test_a_hundred_deaths_start_or_stop_one_machine(each_store: Store, proposal: Proposal) -> None:
     clock = ManualClock()
-    life = Life(store, clock, Cloud(clock, late=45.0))
-    intent = await life.decide(START)
+    life = Life(each_store, clock, Cloud(clock, late=45.0))
+    if proposal is STOP:
+        life.cloud.born["small-old"] = -100.0
+    intent = await life.decide(proposal)
     for number in range(100):
         life.cloud.dies = "after" if number % 2 else "before"
         Dying.dies_at = 2 * Dying.writes + number % 2
@@ -210,8 +220,9 @@ async def test_a_hundred_deaths_start_one_machine(store: Store) -> None:
             life.begin()
     life.cloud.dies, Dying.dies_at = "", -1
     await life.run()
-    assert life.cloud.starts == [intent.node]
+    assert [*life.cloud.starts, *life.cloud.stops] == [intent.node]
     assert life.deaths
+    assert (await life.book.verify()).damage is None
 
 
 @pytest.mark.parametrize(
