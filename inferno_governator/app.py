@@ -48,6 +48,7 @@ from inferno_governator.settings import GovernatorSettings
 from inferno_governator.store.address import data_folder, parse_database
 from inferno_governator.store.retention import Retention
 from inferno_governator.store.store import Store
+from inferno_governator.store.turn import Turn
 from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
 from inferno_governator.watch.watching import watch
@@ -107,7 +108,11 @@ async def serve(settings: GovernatorSettings, stop: Stop, clock: Clock | None = 
                 watch(watcher, receivers),
                 enforce(budgets, caps, clock),
                 *([source.run()] if source is not None else []),
-                *([while_held(settings.leash_fd, cycle.run(settings.decide_seconds))] if pools else []),
+                *(
+                    [while_held(settings.leash_fd, cycle.run(settings.decide_seconds, Turn(store.address)))]
+                    if pools
+                    else []
+                ),
                 *([forecasts.run(boots(pools.values()))] if pools else []),
             ]
             looping = [tasks.create_task(loop) for loop in loops]

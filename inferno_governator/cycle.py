@@ -16,6 +16,7 @@ from inferno_governator.decisions.record import Record, decided
 from inferno_governator.enacting.enactor import Enactor, Listing
 from inferno_governator.policies.deciding import DecidingSettings
 from inferno_governator.pools.pool import Pool
+from inferno_governator.store.turn import Turn
 from inferno_runtime import logs
 from inferno_runtime.clock import Clock
 
@@ -54,12 +55,18 @@ class Cycle:
         self._signature: tuple[tuple[str, ...], ...] = ()
         self._failure = ""
 
-    async def run(self, every: float) -> None:
-        """Tick, for ever; a tick that fails is written down, and the next one goes on."""
-        async with self._enactor.calls:
+    async def run(self, every: float, turn: Turn) -> None:
+        """Tick, for ever; a tick that fails is written down, and the next one goes on. While another governator of the
+        database has the turn, this one does nothing, and takes over when that one ends."""
+        mine: bool | None = None
+        async with turn, self._enactor.calls:
             while True:
                 try:
-                    await self.tick()
+                    before, mine = mine, await turn.mine()
+                    if mine is not before:
+                        _LOG.info("this governator decides" if mine else "another governator of the database decides")
+                    if mine:
+                        await self.tick()
                     self._failure = ""
                 except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is looked at again
                     await self._failed(error)

@@ -26,7 +26,7 @@ class ModeKeeper:
     def __init__(self, book: DecisionBook, setting: Mode) -> None:
         self._book = book
         self._setting = setting
-        self._mode: Mode | None = None
+        self._begun = False
 
     async def mode(self) -> Mode:
         """The mode.
@@ -34,14 +34,14 @@ class ModeKeeper:
         Raises:
             Unavailable: The store cannot be used now.
         """
-        if self._mode is None:
-            newest = await self._book.entries(kinds=[Kind.MODE], limit=1)
-            said = json.loads(newest[0].content) if newest else {}
-            if said.get("setting") == self._setting.value:
-                self._mode = Mode(said["mode"])
-            else:
-                self._mode = await self._write(self._setting, "the settings", "")
-        return self._mode
+        newest = await self._book.entries(kinds=[Kind.MODE], limit=1)
+        said = json.loads(newest[0].content) if newest else {}
+        # Another governator of the database may have set it since, so it is read each time.
+        if newest and (self._begun or said["setting"] == self._setting.value):
+            self._begun = True
+            return Mode(said["mode"])
+        self._begun = True
+        return await self._write(self._setting, "the settings", "")
 
     async def set(self, mode: Mode, by: str, reason: str) -> None:
         """Have another mode, also after a restart.
@@ -49,7 +49,8 @@ class ModeKeeper:
         Raises:
             Unavailable: It is not stored; what held goes on.
         """
-        self._mode = await self._write(mode, by, reason)
+        await self._write(mode, by, reason)
+        self._begun = True
 
     async def _write(self, mode: Mode, by: str, reason: str) -> Mode:
         content = {"mode": mode.value, "setting": self._setting.value, "reason": reason}

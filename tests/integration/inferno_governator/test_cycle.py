@@ -35,6 +35,7 @@ from inferno_governator.prices.rules import Rules
 from inferno_governator.providers.provider import Machine, MachineState
 from inferno_governator.store.address import parse_database
 from inferno_governator.store.store import Store
+from inferno_governator.store.turn import Turn
 from inferno_governator.usage import Batch, Facts, SeriesKey, StreamKey
 from inferno_governator.watch.objective_keeper import ObjectiveKeeper
 from inferno_governator.watch.watcher import Watcher
@@ -219,7 +220,7 @@ async def test_a_tick_that_fails_is_written_down_and_the_next_goes_on(store: Sto
     world = World(store, clock)
 
     world.blind = True
-    running = asyncio.create_task(world.cycle.run(10))
+    running = asyncio.create_task(world.cycle.run(10, Turn(store.address)))
     while await world.kinds() != [Kind.MODE, Kind.FAILURE]:
         await clock.settle()
     world.blind = False
@@ -227,6 +228,28 @@ async def test_a_tick_that_fails_is_written_down_and_the_next_goes_on(store: Sto
         await clock.advance(10)
     running.cancel()
     assert (await world.kinds()).count(Kind.FAILURE) == 1
+
+
+async def test_the_second_governator_of_a_database_waits_and_takes_over(store: Store, clock: ManualClock) -> None:
+    first, second = World(store, clock), World(store, clock)
+    await first.modes.set(Mode.ACT, "operator ada", "")
+
+    async def seen(world: World) -> bool:
+        await clock.advance(10)
+        return bool(world.cloud.machines)
+
+    leading = asyncio.create_task(first.cycle.run(10, Turn(store.address)))
+    await eventually(lambda: seen(first), 60, "the first one has started a node")
+    following = asyncio.create_task(second.cycle.run(10, Turn(store.address)))
+    for _ in range(20):
+        await clock.advance(10)
+    assert not second.cloud.machines
+    leading.cancel()
+    await asyncio.wait([leading])
+    # Its own cloud has no machine: what is missing is started again.
+    await eventually(lambda: seen(second), 60, "the second one has taken over")
+    following.cancel()
+    await asyncio.wait([following])
 
 
 async def test_while_a_provider_is_away_nothing_is_asked_of_it(store: Store, clock: ManualClock) -> None:
