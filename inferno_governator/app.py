@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -166,7 +167,7 @@ def _cycle(
     known = providers(list(pools.values()), LocalTerms(folder, settings.leash_fd), clock)
     enactor = Enactor(book, pools, known, drains, clock, settings.settle_seconds)
     deciding = DecidingSettings(policies=settings.policies, guards=settings.guards)
-    return Cycle(book, enactor, modes, pools, deciding, outlook.look, outlook.measure, clock)
+    return Cycle(book, enactor, modes, pools, deciding, partial(outlook.look, settings.minimum), outlook.measure, clock)
 
 
 def check_listen(listen: str, *, insecure: bool) -> None:

@@ -81,6 +81,9 @@ class GovernatorSettings(ProcessSettings):
     pools: Annotated[Mapping[str, PoolSettings], pydantic.AfterValidator(checked_pools)] = option(
         {}, help="Nodes of one kind that a provider can start and stop, by the pool's name."
     )
+    minimum: Mapping[str, int] = option(
+        {}, help="Nodes that must serve a model whatever happens, by the model's name; 1 for those that are not named."
+    )
     mode: Literal["observe", "advise", "act"] = option(
         "observe",
         help="What follows from decisions about nodes: nothing, proposals to approve, or actions in pools that act. "
@@ -117,3 +120,22 @@ class GovernatorSettings(ProcessSettings):
     aws_prices: str = option(
         "https://pricing.us-east-1.amazonaws.com", metavar="URL", help="Where AWS's price lists are asked."
     )
+
+    @pydantic.model_validator(mode="after")
+    def _minimums_can_be_met(self) -> GovernatorSettings:
+        for model, least in self.minimum.items():
+            serving = [pool for pool in self.pools.values() if model in pool.models]
+            if not serving:
+                raise ValueError(f"minimum names {model!r}, which no pool serves: name it among the models of a pool")
+            if least < 1:
+                raise ValueError(
+                    f"minimum of {model!r} is {least}: without a node its requests are counted nowhere, so that "
+                    "nothing would start one again; at least 1"
+                )
+            most = sum(pool.max for pool in serving)
+            if least > most:
+                raise ValueError(
+                    f"minimum of {model!r} is {least}, more than the {most} nodes that its pools may have: raise their "
+                    "max, or lower it"
+                )
+        return self

@@ -61,6 +61,8 @@ class Heard:
     capacities: Sequence[Capacity] = ()
     ages: Mapping[str, float] = field(default_factory=dict)
     over_budget: str = ""
+    # Nodes that must serve a model, where that is not 1.
+    minimums: Mapping[str, int] = field(default_factory=dict)
 
 
 def fleet_facts(heard: Heard) -> FleetFacts:
@@ -171,6 +173,7 @@ def _model(name: str, heard: Heard) -> ModelFacts:
         latency=objective.latency or mean,
         objective=objective.seconds,
         burning=objective.burning,
+        minimum=heard.minimums.get(name, 1),
     )
 
 

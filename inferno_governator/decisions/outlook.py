@@ -58,8 +58,8 @@ class Outlook:
         self._forecasts = forecasts
         self._listed_at: dict[str, float] = {}
 
-    async def look(self, listing: Listing, intents: Sequence[Intent]) -> FleetFacts:
-        """The fleet now.
+    async def look(self, minimums: Mapping[str, int], listing: Listing, intents: Sequence[Intent]) -> FleetFacts:
+        """The fleet now, whose models must have so many nodes where that is not 1.
 
         Raises:
             Unavailable: The store cannot be read now.
@@ -87,6 +87,7 @@ class Outlook:
             capacities=await self._store.capacities("", ""),
             ages=ages,
             over_budget=await self._over_budget(),
+            minimums=minimums,
         )
         return await self._forecasts.expecting(fleet_facts(heard))
 

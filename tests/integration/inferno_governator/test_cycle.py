@@ -108,7 +108,7 @@ class World:
     async def look(self, listing: Listing, intents: list[Intent]) -> FleetFacts:
         if self.blind:
             raise ValueError("a figure is odd")
-        return await self.outlook.look(listing, intents)
+        return await self.outlook.look({}, listing, intents)
 
     async def heard(self, node: str, requests: int = 0, facts: Facts | None = None) -> None:
         now = int(self.clock.wall() * MICROS)

@@ -13,6 +13,7 @@ from inferno_governator.decisions.looking import LOST, Heard, PoolPrice, fleet_f
 from inferno_governator.decisions.proposal import Reason, Verb
 from inferno_governator.decisions.sights import ModelSight, NodeSight
 from inferno_governator.notices import Kind, Notice, StoredNotice
+from inferno_governator.policies import below_minimum
 from inferno_governator.pools.pool import Pool
 from inferno_governator.providers.provider import Machine, MachineState
 from inferno_governator.usage import Facts
@@ -122,3 +123,11 @@ def test_a_pools_boot_is_the_median_of_those_that_were_seen() -> None:
 
     assert fleet_facts(heard()).pools[0].boot_seconds == 100
     assert fleet_facts(heard(intents=[boot(10), boot(40), boot(20)])).pools[0].boot_seconds == 20
+
+
+def test_a_model_must_have_one_node_or_as_many_as_are_said_and_the_missing_are_started() -> None:
+    (usual,) = fleet_facts(heard()).models
+    facts = fleet_facts(heard(minimums={"m": 3}))
+    (raised,) = facts.models
+    assert (usual.minimum, raised.minimum) == (1, 3)
+    assert [each.pool for each in below_minimum.propose(facts)] == ["p", "p"]

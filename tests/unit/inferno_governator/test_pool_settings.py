@@ -6,6 +6,7 @@ import pydantic
 import pytest
 
 from inferno_governator.pools.settings import PoolSettings, checked
+from inferno_governator.settings import GovernatorSettings
 
 
 def test_a_pool_is_the_same_as_a_value() -> None:
@@ -32,3 +33,14 @@ def test_a_pools_name_can_be_part_of_a_nodes() -> None:
     assert checked({"gpu-1": small})
     with pytest.raises(ValueError, match="lower-case"):
         checked({"GPU one": small})
+
+
+@pytest.mark.parametrize(
+    ("minimum", "said"),
+    [({"m": 5}, "more than the 4 nodes"), ({"m": 0}, "nothing would start one again"), ({"n": 1}, "no pool serves")],
+)
+def test_a_minimum_that_the_pools_of_a_model_cannot_give_is_refused(minimum: dict[str, int], said: str) -> None:
+    pools = {name: {"provider": "local", "models": ["m"], "max": 2} for name in ("a", "b")}
+    assert GovernatorSettings.model_validate({"pools": pools, "minimum": {"m": 4}}).minimum == {"m": 4}
+    with pytest.raises(pydantic.ValidationError, match=said):
+        GovernatorSettings.model_validate({"pools": pools, "minimum": minimum})
