@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from inferno_governator.forecast.settings import ForecastSettings
 from inferno_governator.store import demand as stored
 from inferno_governator.store.store import Store
 from inferno_runtime import logs
+from inferno_runtime.background import in_background
 from inferno_runtime.clock import Clock
 from inferno_runtime.errors import Unavailable
 
@@ -119,7 +120,7 @@ class ForecastKeeper:
         for model, boot in wanted.items():
             steps = backtest.steps(boot, self._settings.stretch_seconds)
             series = self._series(known, model)
-            choice = await asyncio.to_thread(backtest.choose, series, steps, self._settings, among)
+            choice = await in_background(partial(backtest.choose, series, steps, self._settings, among))
             self._choices[model, steps] = choice
             _LOG.info("demand is forecast", model=model, by=choice.candidate.name, stretches=len(series))
         self._asked = self._clock.monotonic()

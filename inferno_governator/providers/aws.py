@@ -6,7 +6,6 @@ afterwards it is listed again and all but the oldest are ended. Instances are fo
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -22,6 +21,7 @@ from inferno_governator.providers.cloud_init import Boot, user_data
 from inferno_governator.providers.join_token import join_token
 from inferno_governator.providers.options import Options, read
 from inferno_governator.providers.provider import TAG, TAG_NODE, TAG_POOL, Machine, MachineState
+from inferno_runtime.background import in_background
 from inferno_runtime.errors import InvalidInput, Unsupported
 
 _SECONDS = 30
@@ -80,20 +80,20 @@ class Aws:
 
     async def check(self) -> str:
         """As :meth:`inferno_governator.providers.provider.Provider.check`."""
-        return await _in_thread(self._check)
+        return await in_background(self._check)
 
     async def start(self, node: str, pool: Pool) -> None:
         """As :meth:`inferno_governator.providers.provider.Provider.start`. A pool that may not act is asked with
         EC2's own dry run."""
-        await _in_thread(lambda: self._start(node, pool))
+        await in_background(lambda: self._start(node, pool))
 
     async def stop(self, node: str) -> None:
         """As :meth:`inferno_governator.providers.provider.Provider.stop`."""
-        await _in_thread(lambda: self._stop(node))
+        await in_background(lambda: self._stop(node))
 
     async def nodes(self) -> Sequence[Machine]:
         """As :meth:`inferno_governator.providers.provider.Provider.nodes`."""
-        return await _in_thread(self._nodes)
+        return await in_background(self._nodes)
 
     def _check(self) -> str:
         regions = sorted({self._region(pool) for pool in self._pools.values()})
@@ -203,10 +203,6 @@ class Aws:
         patience = Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"mode": "standard"})
         with aws_errors.named(), closing(self._session.client("ec2", region_name=region, config=patience)) as client:
             yield client
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work)
 
 
 def _instances(client: Any, node: str = "", pool: str = "") -> Iterator[Item]:

@@ -7,7 +7,6 @@ waits for its result. A launch is accepted once it has an id; what becomes of it
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import pydantic
 from inferno_governator.pools.pool import Pool
 from inferno_governator.providers.options import Options, read
 from inferno_governator.providers.provider import TAG, TAG_NODE, TAG_POOL, Machine, MachineState
+from inferno_runtime.background import in_background
 from inferno_runtime.errors import (
     Denied,
     Exhausted,
@@ -128,7 +128,7 @@ class SkyPilot:
             except Exception as error:
                 raise _reaction(error) from error
 
-        return await asyncio.to_thread(named)
+        return await in_background(named)
 
 
 def _launch(sky: Any, task: dict[str, Any], *, dryrun: bool = False) -> Any:
